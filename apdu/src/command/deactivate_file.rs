@@ -1,0 +1,35 @@
+//! DEACTIVATE FILE (ISO/IEC 7816-9; `cns-card` §5.17)
+
+use super::{CardCommand, parameters};
+use crate::command_apdu::CommandApdu;
+use crate::error::{ApduError, CommandError};
+use crate::response_apdu::ResponseApdu;
+use crate::status::StatusWord;
+
+/// DEACTIVATE FILE (ISO/IEC 7816-9), the current one
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeactivateFile;
+
+impl DeactivateFile {
+    /// What a chip makes of it.
+    ///
+    /// # Errors
+    /// 6A86 or 6700.
+    pub fn decode(apdu: &CommandApdu) -> Result<Self, StatusWord> {
+        parameters::require(apdu, 0x00, 0x00)?;
+        parameters::no_data(apdu).map(|()| Self)
+    }
+}
+
+impl CardCommand for DeactivateFile {
+    type Answer = ();
+    const NAME: &'static str = "DEACTIVATE FILE";
+
+    fn encode(&self) -> Result<CommandApdu, ApduError> {
+        Ok(CommandApdu::new(0x04, 0x00, 0x00))
+    }
+
+    fn decode_answer(&self, response: ResponseApdu) -> Result<Self::Answer, CommandError> {
+        Self::accepted(response).map(drop)
+    }
+}

@@ -1,0 +1,61 @@
+//! GET DATA (ISO/IEC 7816-4:2005 §7.4.2; `cns-card` §5.19)
+
+use super::{CardCommand, parameters};
+use crate::command_apdu::CommandApdu;
+use crate::error::{ApduError, CommandError};
+use crate::response_apdu::ResponseApdu;
+use crate::status::StatusWord;
+
+/// GET DATA (ISO/IEC 7816-4:2005 §7.4.2)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetData {
+    /// What about the chip.
+    pub object: DataObject,
+}
+
+/// What a chip tells about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataObject {
+    /// 0180: product name, ASCII.
+    ProductName,
+    /// 0181: card number.
+    CardNumber,
+    /// 0183: life cycle; 10 user, 20 administration, 34 manufacturing.
+    LifeCycle,
+}
+
+impl GetData {
+    /// What a chip makes of it.
+    ///
+    /// # Errors
+    /// 6A88 for anything that a CNS does not tell, 6700.
+    pub fn decode(apdu: &CommandApdu) -> Result<Self, StatusWord> {
+        let object = match (apdu.p1, apdu.p2) {
+            (0x01, 0x80) => DataObject::ProductName,
+            (0x01, 0x81) => DataObject::CardNumber,
+            (0x01, 0x83) => DataObject::LifeCycle,
+            (_, _) => return Err(StatusWord::OBJECT_NOT_FOUND),
+        };
+        parameters::only_le(apdu)?;
+        Ok(Self { object })
+    }
+}
+
+impl CardCommand for GetData {
+    /// What the chip tells.
+    type Answer = Vec<u8>;
+    const NAME: &'static str = "GET DATA";
+
+    fn encode(&self) -> Result<CommandApdu, ApduError> {
+        let p2 = match self.object {
+            DataObject::ProductName => 0x80,
+            DataObject::CardNumber => 0x81,
+            DataObject::LifeCycle => 0x83,
+        };
+        Ok(CommandApdu::new(0xCA, 0x01, p2).expecting(256))
+    }
+
+    fn decode_answer(&self, response: ResponseApdu) -> Result<Self::Answer, CommandError> {
+        Self::accepted(response)
+    }
+}

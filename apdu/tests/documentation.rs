@@ -1,0 +1,37 @@
+//! `docs/card-commands.md` lists exactly the commands of the code, and what it points to exists.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use cns_apdu::command::NAMES;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The cells of the table whose header starts with `command | CLA INS`.
+fn rows() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(Path::new(ROOT).join("docs/card-commands.md")).unwrap();
+    let table = text.lines().skip_while(|line| !line.starts_with("| command | CLA INS ")).skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+#[test]
+fn the_table_lists_exactly_the_commands() {
+    let listed: Vec<_> = rows().into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(listed, NAMES);
+}
+
+#[test]
+fn every_row_points_to_a_section_a_file_and_vectors() {
+    for row in rows() {
+        let file = row[0].to_lowercase().replace(' ', "_");
+        let source = fs::read_to_string(Path::new(ROOT).join(format!("apdu/src/command/{file}.rs"))).unwrap();
+        let section = row[2].strip_prefix("cns-card ").unwrap();
+        let title = source.lines().next().unwrap();
+        assert!(title.contains(&row[0]) && title.contains(&format!("`cns-card` {section})")), "{title}");
+        assert_eq!(row[3], format!("[`{file}.rs`](../apdu/src/command/{file}.rs)"));
+        assert_eq!(row[4], format!("[`{file}/`](../test-vectors/{file})"));
+        assert!(Path::new(ROOT).join("test-vectors").join(&file).is_dir(), "{file}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a command of `cnsctl` failed, in plain words with the next thing to do.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cns_protocol::audit::ChainError;
+use cns_protocol::client::ClientError;
+use cns_secret::SecretError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The daemon refused, or could not be reached.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Standard output, or the terminal, failed.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+    /// The answer cannot be written as JSON.
+    #[error("cannot write the answer as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// There is no terminal to ask at.
+    #[error("there is no terminal to ask for {0}")]
+    NoTerminal(&'static str),
+    /// What was typed is no PIN or PUK.
+    #[error("{0}")]
+    Secret(#[from] cns_protocol::secret_text::NotText),
+    /// The two entries of a new PIN differ.
+    #[error("the two entries of the new PIN differ")]
+    EntriesDiffer,
+    /// No locked memory for a secret.
+    #[error("no locked memory for the PIN: {0}")]
+    Memory(#[from] SecretError),
+    /// The step needs an answer that was neither given as an option nor can be asked for.
+    #[error("step {paragraph} wants an answer: {what}")]
+    AnswerNeeded {
+        /// The step.
+        paragraph: String,
+        /// What is wanted.
+        what: String,
+    },
+    /// There is no reader, or more than one, and none was named.
+    #[error("{0}")]
+    WhichReader(String),
+    /// The audit log's chain is broken.
+    #[error("the audit log was tampered with or damaged: {0}")]
+    Chain(#[from] ChainError),
+}
+
+impl CliError {
+    /// What to do next, where the error itself does not say.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            CliError::Client(ClientError::Connect { source, .. }) => Some(connect_hint(source.kind()).into()),
+            CliError::Client(ClientError::Refused(error)) => error.hint.clone(),
+            CliError::Client(_) => Some("See the daemon's log (journalctl -u cnsd), then try again".into()),
+            CliError::NoTerminal(_) => {
+                Some("Run at a terminal, or give it on standard input with --pin-stdin".into())
+            }
+            CliError::AnswerNeeded { .. } => {
+                Some("Give it as an option (see --help), or run at a terminal".into())
+            }
+            CliError::EntriesDiffer => Some("Nothing was changed; try again".into()),
+            CliError::WhichReader(_) => Some("`cnsctl reader list` shows the readers".into()),
+            CliError::Chain(_) => Some("Keep the file as it is and tell the security officer".into()),
+            CliError::Memory(_) => Some("Raise the limit of locked memory (ulimit -l)".into()),
+            CliError::Read { .. } | CliError::Output(_) | CliError::Json(_) | CliError::Secret(_) => None,
+        }
+    }
+
+    /// 1 when the daemon or the card refused, 3 when the daemon cannot be reached, 4 for a broken audit log.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        if let CliError::Client(ClientError::Connect { .. }) = self {
+            ExitCode::from(3)
+        } else if let CliError::Chain(_) = self {
+            ExitCode::from(4)
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn connect_hint(cause: io::ErrorKind) -> &'static str {
+    if cause == io::ErrorKind::PermissionDenied {
+        "Ask the administrator to add you to the group that may use the socket (usually `cns`)"
+    } else if cause == io::ErrorKind::NotFound || cause == io::ErrorKind::ConnectionRefused {
+        "Start the daemon (systemctl start cnsd), or name its socket with --socket or CNSD_SOCKET"
+    } else {
+        "See the daemon's log (journalctl -u cnsd)"
+    }
+}

@@ -1,0 +1,96 @@
+//! `cnsctl`: what a person types to use the CNS middleware.
+//!
+//! One module per noun of the protocol, one subcommand per verb. Answers go to standard output (as JSON with
+//! `--json`), everything else to standard error. Secrets are typed at the terminal or come from standard input, never
+//! from the command line.
+#![forbid(unsafe_code)]
+
+mod audit;
+mod card;
+mod context;
+mod counter;
+mod custody;
+mod daemon;
+mod error;
+mod operator;
+mod output;
+mod pin;
+mod prompt;
+mod reader;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Uses and administers CNS and TS-CNS smart cards through the local daemon, cnsd.
+#[derive(Parser)]
+#[command(name = "cnsctl", version)]
+struct Arguments {
+    /// The daemon's socket [default: $CNSD_SOCKET, else /run/cnsd/cnsd.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    /// Tell the daemon's version and your roles
+    Status,
+    /// Print the OpenRPC document that describes the daemon's protocol
+    Discover,
+    /// Readers and what is in them
+    #[command(subcommand)]
+    Reader(reader::Verb),
+    /// Cards: holder, certificates
+    #[command(subcommand)]
+    Card(card::Verb),
+    /// PINs: status, change, unblock
+    #[command(subcommand)]
+    Pin(pin::Verb),
+    /// The operator's session, opened with the operator's own card
+    #[command(subcommand)]
+    Operator(operator::Verb),
+    /// The counter's procedures: activation, signature certificate
+    #[command(subcommand)]
+    Counter(counter::Verb),
+    /// Sealed PUKs and blind envelopes
+    #[command(subcommand)]
+    Custody(custody::Verb),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(audit::Verb),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut context = Context::new(arguments.socket, arguments.json);
+    match run(&mut context, arguments.noun) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            context.report(&error);
+            error.exit_code()
+        }
+    }
+}
+
+fn run(context: &mut Context, noun: Noun) -> Result<(), CliError> {
+    match noun {
+        Noun::Status => daemon::status(context),
+        Noun::Discover => daemon::discover(context),
+        Noun::Reader(verb) => reader::run(context, verb),
+        Noun::Card(verb) => card::run(context, verb),
+        Noun::Pin(verb) => pin::run(context, verb),
+        Noun::Operator(verb) => operator::run(context, verb),
+        Noun::Counter(verb) => counter::run(context, verb),
+        Noun::Custody(verb) => custody::run(context, verb),
+        Noun::Audit(verb) => audit::run(context, verb),
+    }
+}

@@ -1,0 +1,78 @@
+//! `cnsctl` as a person runs it, where no daemon is needed.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn cnsctl(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cnsctl")).args(arguments).env_remove("CNSD_SOCKET").output().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// A log of the daemon's first version, with its key.
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/tests/frozen/audit-v1").join(name)
+}
+
+fn verify(log: &Path) -> Output {
+    let key = sample("audit.pub");
+    cnsctl(&["audit", "verify", "--file", log.to_str().unwrap(), "--public-key", key.to_str().unwrap()])
+}
+
+#[test]
+fn without_a_daemon_it_says_so_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("none.sock");
+    let output = cnsctl(&["--socket", socket.to_str().unwrap(), "card", "list"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(words(&output).contains("cannot reach cnsd"), "{}", words(&output));
+    assert!(words(&output).contains("Start the daemon"), "{}", words(&output));
+    let output = cnsctl(&["--json", "--socket", socket.to_str().unwrap(), "card", "list"]);
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(error["hint"].as_str().unwrap().contains("Start the daemon"), "{error}");
+}
+
+#[test]
+fn a_copied_audit_log_is_verified_without_the_daemon() {
+    let output = verify(&sample("audit.jsonl"));
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(words(&output).contains("Signed checkpoints"), "{}", words(&output));
+}
+
+#[test]
+fn every_changed_entry_of_an_audit_log_is_seen() {
+    let log = std::fs::read_to_string(sample("audit.jsonl")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("audit.jsonl");
+    let lines: Vec<&str> = log.lines().collect();
+    for changed in 0..lines.len() {
+        let mut entry: serde_json::Value = serde_json::from_str(lines[changed]).unwrap();
+        entry["text"] = "nothing happened".into();
+        let mut tampered: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        tampered[changed] = entry.to_string();
+        std::fs::write(&copy, tampered.join("\n")).unwrap();
+        let output = verify(&copy);
+        assert_eq!(output.status.code(), Some(4), "entry {changed}: {}", words(&output));
+    }
+    for missing in 0..lines.len() - 1 {
+        let kept: Vec<&str> =
+            lines.iter().enumerate().filter(|(n, _)| *n != missing).map(|(_, line)| *line).collect();
+        std::fs::write(&copy, kept.join("\n")).unwrap();
+        assert_eq!(verify(&copy).status.code(), Some(4), "entry {missing} is missing");
+    }
+}
+
+#[test]
+fn a_secret_is_not_taken_from_the_command_line() {
+    for arguments in [["pin", "change", "--pin", "12345"], ["operator", "login", "--pin", "12345"]] {
+        assert_eq!(cnsctl(&arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Work on a card: what it holds, its PINs, its keys, its signature area.
+//!
+//! Everything here runs on the reader's own thread, inside the transaction that [`crate::reader::Readers::run`] opens.
+
+mod chip;
+pub mod contents;
+mod error;
+pub mod padding;
+pub mod pin;
+pub mod random;
+pub mod sign;
+pub mod signature_area;
+
+use cns_apdu::CardCommand;
+use cns_apdu::generation::KeyPlace;
+use cns_protocol::card::KeyUse;
+use cns_protocol::pin::PinName;
+
+pub(crate) use self::chip::Chip;
+pub use self::contents::CardContents;
+pub use self::error::CardError;
+pub use self::pin::LastTry;
+use crate::reader::{Disposition, Known, Metered, Slot};
+
+/// One job's hold on a card.
+pub struct CardSession<'a> {
+    chip: Chip<'a>,
+    contents: &'a CardContents,
+    slot: &'a Slot,
+    insertion: u64,
+    /// Whether a PIN or PUK was presented, so that the card must be reset in the end.
+    opened: bool,
+    lost: bool,
+}
+
+impl<'a> CardSession<'a> {
+    /// A job's hold on a card whose MF is known to be current, or not.
+    pub(crate) fn new(
+        link: Metered<'a>,
+        contents: &'a CardContents,
+        slot: &'a Slot,
+        insertion: u64,
+        at_master: bool,
+    ) -> Self {
+        let mut chip = Chip::new(link, contents.generation.limits);
+        chip.begin_at(at_master);
+        Self { chip, contents, slot, insertion, opened: false, lost: false }
+    }
+
+    /// Runs one command.
+    ///
+    /// # Errors
+    /// When the chip refuses, its answer makes no sense, or it is gone.
+    pub fn run<C: CardCommand>(&mut self, command: &C) -> Result<C::Answer, CardError> {
+        let answer = self.chip.run(command);
+        self.lost |= matches!(answer, Err(CardError::Removed | CardError::TimedOut));
+        answer
+    }
+
+    /// What was read from the card when it came.
+    #[must_use]
+    pub fn contents(&self) -> &CardContents {
+        self.contents
+    }
+
+    /// Where a key is on this generation of cards.
+    pub(crate) fn place(&self, key_use: KeyUse) -> Result<&'static KeyPlace, CardError> {
+        match key_use {
+            KeyUse::Authentication => Ok(&self.contents.generation.authentication),
+            KeyUse::Signature => {
+                self.contents.generation.signature.as_ref().ok_or(CardError::NoSuchObject("signature area"))
+            }
+        }
+    }
+
+    /// The chip, for commands that need no more than itself.
+    pub(crate) fn chip(&mut self) -> &mut Chip<'a> {
+        &mut self.chip
+    }
+
+    /// Remembers that a PIN or PUK is about to be presented.
+    pub(crate) fn open(&mut self) {
+        self.opened = true;
+    }
+
+    pub(crate) fn tries(&self, which: PinName, is_puk: bool) -> Known {
+        self.slot.tries(which, is_puk)
+    }
+
+    pub(crate) fn set_tries(&self, which: PinName, is_puk: bool, tries: Known) {
+        self.slot.set_tries(self.insertion, which, is_puk, tries);
+    }
+
+    pub(crate) fn disposition(&self) -> Disposition {
+        if self.opened { Disposition::Reset } else { Disposition::Leave }
+    }
+
+    /// Whether the MF is current when the job has ended.
+    pub(crate) fn leaves_at_master(&self) -> bool {
+        self.opened || self.chip.is_at_master()
+    }
+
+    /// Whether the card went, or stopped answering, during the job.
+    pub(crate) fn lost(&self) -> bool {
+        self.lost || self.chip.lost()
+    }
+}

@@ -1,0 +1,78 @@
+//! A certificate as a card holds it: DER at the beginning of a file that is filled up with zeros.
+
+use cns_protocol::card::{Certificate, KeyUse};
+use const_oid::db::rfc4519::CN;
+use der::asn1::{PrintableStringRef, TeletexStringRef, Utf8StringRef};
+use der::{Decode, Encode};
+use rsa::RsaPublicKey;
+use rsa::traits::PublicKeyParts;
+use sha2::{Digest, Sha256};
+use x509_cert::Certificate as X509;
+
+/// The longest certificate that is read.
+const LONGEST: usize = 16 * 1024;
+
+/// A certificate that could be read, with an RSA key.
+pub(crate) struct Parsed {
+    pub(crate) der: Vec<u8>,
+    pub(crate) key: RsaPublicKey,
+    /// The subject's common name, or nothing.
+    pub(crate) common_name: String,
+    certificate: X509,
+}
+
+/// How many bytes of a file the certificate at its beginning takes, header included; nothing when there is none.
+pub(crate) fn der_length(content: &[u8]) -> Option<usize> {
+    let length = match *content {
+        [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
+        [0x30, 0x81, length, ..] => 3 + usize::from(length),
+        _ => return None,
+    };
+    (length <= LONGEST).then_some(length)
+}
+
+/// Reads a certificate from the beginning of a file; nothing when there is none, or none with an RSA key.
+pub(crate) fn parse(content: &[u8]) -> Option<Parsed> {
+    let der = content.get(..der_length(content)?)?;
+    let certificate = X509::from_der(der).ok()?;
+    let spki = certificate.tbs_certificate.subject_public_key_info.to_der().ok()?;
+    let key = <RsaPublicKey as spki::DecodePublicKey>::from_public_key_der(&spki).ok()?;
+    Some(Parsed { der: der.to_vec(), key, common_name: common_name(&certificate), certificate })
+}
+
+fn common_name(certificate: &X509) -> String {
+    let attributes = certificate.tbs_certificate.subject.0.iter().flat_map(|set| set.0.iter());
+    let value = attributes.filter(|attribute| attribute.oid == CN).map(|attribute| &attribute.value).next();
+    let text = value.and_then(|value| {
+        let utf8 = value.decode_as::<Utf8StringRef<'_>>().map(|text| text.as_str().to_owned());
+        let printable = || value.decode_as::<PrintableStringRef<'_>>().map(|text| text.as_str().to_owned());
+        let teletex = || value.decode_as::<TeletexStringRef<'_>>().map(|text| text.as_str().to_owned());
+        utf8.or_else(|_| printable()).or_else(|_| teletex()).ok()
+    });
+    text.unwrap_or_default()
+}
+
+impl Parsed {
+    /// Whether the key's modulus has so many bits.
+    pub(crate) fn is_of_size(&self, bits: u16) -> bool {
+        self.key.n().bits() == usize::from(bits)
+    }
+
+    /// What clients are told of it.
+    pub(crate) fn describe(&self, key_use: KeyUse) -> Certificate {
+        let tbs = &self.certificate.tbs_certificate;
+        Certificate {
+            key_use,
+            der: self.der.clone(),
+            subject: tbs.subject.to_string(),
+            issuer: tbs.issuer.to_string(),
+            serial_number: hex::encode(tbs.serial_number.as_bytes()),
+            not_before: tbs.validity.not_before.to_date_time().to_string(),
+            not_after: tbs.validity.not_after.to_date_time().to_string(),
+            sha256: hex::encode(Sha256::digest(&self.der)),
+            key_bits: u32::try_from(self.key.n().bits()).unwrap_or(u32::MAX),
+            // The PIN of the signature key is never kept (§1.3.7).
+            pin_for_each_use: key_use == KeyUse::Signature,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The holder's PINs and PUKs.
+//!
+//! A wrong value is never tried again by the software, and what the chip told about the tries left is remembered
+//! while the card stays. The digits are judged before the chip is touched.
+
+use cns_apdu::command::{
+    ChangeProof, ChangeReferenceData, PinReference, ReferenceData, ReferenceDataError, ResetAction,
+    ResetRetryCounter, Verify,
+};
+use cns_apdu::file_map::FilePath;
+use cns_apdu::generation::TriesQuery;
+use cns_apdu::{CardCommand, Status, StatusWord};
+use cns_protocol::card::KeyUse;
+use cns_protocol::pin::{PinName, PinState};
+use cns_secret::Secret;
+
+use super::{CardError, CardSession};
+use crate::reader::Known;
+
+/// The length of a PUK.
+const PUK_LENGTH: usize = 8;
+
+/// What to do when one try is known to be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastTry {
+    /// Refuse with [`CardError::LastTry`], the chip untouched.
+    Ask,
+    /// Spend it: the person was asked.
+    Confirmed,
+}
+
+/// A PIN or a PUK of a card.
+#[derive(Clone, Copy)]
+struct Code {
+    which: PinName,
+    is_puk: bool,
+    reference: PinReference,
+}
+
+/// Presents a PIN. Until the end of the job what it protects is open.
+///
+/// # Errors
+/// [`CardError::PinInvalid`], [`CardError::LastTry`], [`CardError::PinIncorrect`], [`CardError::PinBlocked`], or what
+/// the reader says.
+pub fn verify(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    pin: &Secret,
+    last_try: LastTry,
+) -> Result<(), CardError> {
+    let value = digits(pin)?;
+    let code = prepare(session, which, false, last_try)?;
+    spend(session, code, &Verify { reference: code.reference, value: Some(value) })
+}
+
+/// Changes a PIN, given the old one.
+///
+/// # Errors
+/// As [`verify`]. The old PIN being wrong costs a try.
+pub fn change(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    old: &Secret,
+    new: &Secret,
+    last_try: LastTry,
+) -> Result<(), CardError> {
+    let proof = ChangeProof::Value(digits(old)?);
+    let new = digits(new)?;
+    let code = prepare(session, which, false, last_try)?;
+    spend(session, code, &ChangeReferenceData { reference: code.reference, proof, new })
+}
+
+/// Sets a PIN with its PUK, whether it is blocked or not (`cns-card` §7).
+///
+/// # Errors
+/// [`CardError::PinInvalid`], [`CardError::LastTry`] (for the PUK), [`CardError::PukIncorrect`],
+/// [`CardError::PukBlocked`], or what the reader says.
+pub fn reset(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    puk: &Secret,
+    new: &Secret,
+    last_try: LastTry,
+) -> Result<(), CardError> {
+    if puk.len() != PUK_LENGTH {
+        return Err(CardError::PinInvalid);
+    }
+    let action = ResetAction::SetNew { puk: digits(puk)?, new: digits(new)? };
+    let puk = prepare(session, which, true, last_try)?;
+    let reference = place(session, which)?.1;
+    spend(session, puk, &ResetRetryCounter { reference, action })?;
+    session.set_tries(which, false, Known::All);
+    Ok(())
+}
+
+/// What is known of every PIN and PUK, asked of the chip where that is known to cost no try.
+///
+/// # Errors
+/// What the reader says; a chip that does not tell is no error.
+pub fn status(session: &mut CardSession<'_>) -> Result<Vec<PinState>, CardError> {
+    let mut states = Vec::new();
+    for which in [PinName::Cns, PinName::Signature] {
+        let Ok((df, pin, puk)) = place(session, which) else {
+            continue;
+        };
+        match session.chip().select_df(df) {
+            Ok(()) => {}
+            // No such DF: no such PIN.
+            Err(CardError::Refused { .. }) => continue,
+            Err(error) => return Err(error),
+        }
+        for (is_puk, reference) in [(false, pin), (true, puk)] {
+            let code = Code { which, is_puk, reference };
+            if let Some(state) = ask(session, code)? {
+                states.push(state);
+            }
+        }
+    }
+    Ok(states)
+}
+
+/// Five to eight digits, padded as the chip wants them.
+pub(super) fn digits(secret: &Secret) -> Result<ReferenceData, CardError> {
+    ReferenceData::from_digits(secret).map_err(|error| match error {
+        ReferenceDataError::Length | ReferenceDataError::NotDigits => CardError::PinInvalid,
+        ReferenceDataError::Secret(error) => CardError::Memory(error),
+    })
+}
+
+/// Whether a signature PIN is in the current DF or above; nothing when the chip cannot be asked safely.
+pub(super) fn is_there(
+    session: &mut CardSession<'_>,
+    reference: PinReference,
+) -> Result<Option<bool>, CardError> {
+    if session.contents().generation.tries_query == TriesQuery::Avoid {
+        return Ok(None);
+    }
+    match session.run(&Verify { reference, value: None }) {
+        Ok(()) => Ok(Some(true)),
+        Err(error) => match error.status().map(StatusWord::meaning) {
+            Some(Status::RetriesLeft(_) | Status::Blocked | Status::VerificationFailed) => Ok(Some(true)),
+            Some(Status::ObjectNotFound | Status::FileNotFound) => Ok(Some(false)),
+            Some(_) => Ok(None),
+            None => Err(error),
+        },
+    }
+}
+
+fn place(
+    session: &CardSession<'_>,
+    which: PinName,
+) -> Result<(&'static FilePath, PinReference, PinReference), CardError> {
+    let place = session.place(match which {
+        PinName::Cns => KeyUse::Authentication,
+        PinName::Signature => KeyUse::Signature,
+    })?;
+    Ok((&place.pin_df, place.pin, place.puk))
+}
+
+/// Goes where the code is, and judges whether a try may be spent on it.
+fn prepare(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    is_puk: bool,
+    last_try: LastTry,
+) -> Result<Code, CardError> {
+    let (df, pin, puk) = place(session, which)?;
+    let code = Code { which, is_puk, reference: if is_puk { puk } else { pin } };
+    let refuse = |known| last_try == LastTry::Ask && known == Known::Left(1);
+    if refuse(session.tries(which, is_puk)) {
+        return Err(CardError::LastTry);
+    }
+    match session.chip().select_df(df) {
+        Err(CardError::Refused { status: StatusWord::FILE_NOT_FOUND, .. }) => {
+            return Err(CardError::NoSuchObject("signature area"));
+        }
+        outcome => outcome?,
+    }
+    // Once per insertion, so that a try lost elsewhere is not followed by the last one unasked.
+    if last_try == LastTry::Ask && session.tries(which, is_puk) == Known::Nothing {
+        ask(session, code)?;
+        if refuse(session.tries(which, is_puk)) {
+            return Err(CardError::LastTry);
+        }
+    }
+    Ok(code)
+}
+
+/// Asks the chip for the tries left, where that is known to cost none. Nothing when there is no such code.
+fn ask(session: &mut CardSession<'_>, code: Code) -> Result<Option<PinState>, CardError> {
+    let (which, is_puk) = (code.which, code.is_puk);
+    let state = |blocked, tries_left| Some(PinState { which, is_puk, blocked, tries_left });
+    if session.contents().generation.tries_query != TriesQuery::Avoid {
+        match session.run(&Verify { reference: code.reference, value: None }) {
+            Ok(()) => return Ok(state(Some(false), None)),
+            Err(error) => match error.status().map(StatusWord::meaning) {
+                Some(Status::RetriesLeft(tries)) => session.set_tries(which, is_puk, Known::Left(tries)),
+                Some(Status::Blocked) => session.set_tries(which, is_puk, Known::Left(0)),
+                Some(Status::ObjectNotFound | Status::FileNotFound) => return Ok(None),
+                Some(_) => {}
+                None => return Err(error),
+            },
+        }
+    }
+    Ok(match session.tries(which, is_puk) {
+        Known::Nothing => state(None, None),
+        Known::All => state(Some(false), None),
+        Known::Left(tries) => state(Some(tries == 0), Some(tries)),
+    })
+}
+
+/// Runs a command that presents a code, and remembers what the chip says about the tries left.
+fn spend<C: CardCommand<Answer = ()>>(
+    session: &mut CardSession<'_>,
+    code: Code,
+    command: &C,
+) -> Result<(), CardError> {
+    session.open();
+    let outcome = session.run(command);
+    let (which, is_puk) = (code.which, code.is_puk);
+    let incorrect = |tries_left| match is_puk {
+        false => CardError::PinIncorrect { tries_left },
+        true => CardError::PukIncorrect { tries_left },
+    };
+    let Err(error) = outcome else {
+        session.set_tries(which, is_puk, Known::All);
+        return Ok(());
+    };
+    Err(match error.status().map(StatusWord::meaning) {
+        Some(Status::RetriesLeft(tries)) => {
+            session.set_tries(which, is_puk, Known::Left(tries));
+            incorrect(Some(tries))
+        }
+        Some(Status::VerificationFailed) => {
+            // One try less than was known, where anything was: the chip itself does not say.
+            let known = match session.tries(which, is_puk) {
+                Known::Left(tries) => Known::Left(tries.saturating_sub(1)),
+                Known::Nothing | Known::All => Known::Nothing,
+            };
+            session.set_tries(which, is_puk, known);
+            incorrect(None)
+        }
+        Some(Status::Blocked) => {
+            session.set_tries(which, is_puk, Known::Left(0));
+            if is_puk { CardError::PukBlocked } else { CardError::PinBlocked }
+        }
+        Some(Status::ObjectNotFound) => CardError::NoSuchObject(if is_puk { "PUK" } else { "PIN" }),
+        _ => error,
+    })
+}

@@ -1,0 +1,127 @@
+//! Signatures and other uses of the card's private keys.
+
+use aws_lc_rs::rand;
+use cns_apdu::command::{ManageSecurityEnvironment, PerformSecurityOperation};
+use cns_apdu::generation::{KeyPlace, Signing};
+use cns_apdu::{Status, StatusWord};
+use cns_protocol::card::KeyUse;
+use cns_protocol::key::Mechanism;
+use cns_protocol::pin::PinName;
+use cns_secret::Secret;
+use rsa::traits::PublicKeyParts;
+use rsa::{BigUint, RsaPublicKey};
+
+use super::pin::{self, LastTry};
+use super::{CardError, CardSession, padding};
+
+/// Presents the PIN and signs in the same transaction: VERIFY, MANAGE SECURITY ENVIRONMENT twice and PERFORM SECURITY
+/// OPERATION, for a signature key a SELECT FILE before. The result is checked with the certificate's public key before
+/// it is given out: a chip that fails in its computation would give away the key (Boneh, DeMillo, Lipton 1997).
+///
+/// # Errors
+/// [`CardError::Mechanism`] before the chip is touched, then those of [`pin::verify`], then the chip's own.
+pub fn sign(
+    session: &mut CardSession<'_>,
+    key_use: KeyUse,
+    pin: &Secret,
+    last_try: LastTry,
+    mechanism: &Mechanism,
+    data: &[u8],
+) -> Result<Vec<u8>, CardError> {
+    let place = session.place(key_use)?;
+    let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?.clone();
+    let input = Input::new(key_use, place.signing, &key, mechanism, data)?;
+    let which = match key_use {
+        KeyUse::Authentication => PinName::Cns,
+        KeyUse::Signature => PinName::Signature,
+    };
+    pin::verify(session, which, pin, last_try)?;
+    if place.key_df != place.pin_df {
+        session.chip().select_df(&place.key_df)?;
+    }
+    operate(session, place, &key, input)
+}
+
+/// What a key works on.
+pub(super) struct Input {
+    command: PerformSecurityOperation,
+    /// The whole block that the private operation is applied to.
+    block: Vec<u8>,
+}
+
+impl Input {
+    fn new(
+        key_use: KeyUse,
+        signing: Signing,
+        key: &RsaPublicKey,
+        mechanism: &Mechanism,
+        data: &[u8],
+    ) -> Result<Self, CardError> {
+        let block = match (mechanism, signing) {
+            (Mechanism::RsaPkcs1, _) => padding::pkcs1(data, key.size())
+                .ok_or(CardError::Mechanism("the data is longer than the key allows"))?,
+            (Mechanism::RsaPss { .. } | Mechanism::RsaRaw, Signing::DigestInfo) => {
+                return Err(CardError::Mechanism("this key makes PKCS#1 v1.5 signatures only"));
+            }
+            (Mechanism::RsaPss { hash, mgf_hash, salt_length }, Signing::RawDecipher) => {
+                let mut salt = vec![0; usize::from(*salt_length).min(key.size())];
+                rand::fill(&mut salt).map_err(|_| CardError::Mechanism("no random salt can be had"))?;
+                padding::pss(data, *hash, *mgf_hash, &salt, key.n().bits()).ok_or(CardError::Mechanism(
+                    "the digest is not the hash's, or the salt is longer than the key allows",
+                ))?
+            }
+            (Mechanism::RsaRaw, Signing::RawDecipher) => {
+                if key_use == KeyUse::Signature {
+                    return Err(CardError::Mechanism("the signature key makes signatures only"));
+                }
+                raw_block(key, data)?
+            }
+        };
+        let command = match signing {
+            Signing::RawDecipher => PerformSecurityOperation::Decipher { block: Secret::copy_from(&block)? },
+            Signing::DigestInfo => PerformSecurityOperation::ComputeDigitalSignature { input: data.to_vec() },
+        };
+        Ok(Self { command, block })
+    }
+
+    /// A DigestInfo for a key whose chip pads.
+    pub(super) fn digest_info(digest_info: &[u8], key: &RsaPublicKey) -> Result<Self, CardError> {
+        let signing = Signing::DigestInfo;
+        Self::new(KeyUse::Signature, signing, key, &Mechanism::RsaPkcs1, digest_info)
+    }
+}
+
+/// The block of a bare operation: as long as the modulus and smaller.
+fn raw_block(key: &RsaPublicKey, data: &[u8]) -> Result<Vec<u8>, CardError> {
+    if data.len() == key.size() && BigUint::from_bytes_be(data) < *key.n() {
+        Ok(data.to_vec())
+    } else {
+        Err(CardError::Mechanism("the data must be as long as the modulus, and smaller"))
+    }
+}
+
+/// The private operation, the PIN being verified and the key's DF current.
+pub(super) fn operate(
+    session: &mut CardSession<'_>,
+    place: &KeyPlace,
+    key: &RsaPublicKey,
+    input: Input,
+) -> Result<Vec<u8>, CardError> {
+    let se = session.contents().generation.security_environment;
+    session.run(&ManageSecurityEnvironment::Restore { se })?;
+    let set = ManageSecurityEnvironment::Set { template: place.template, key: place.key };
+    session.run(&set).map_err(|error| match error.status().map(StatusWord::meaning) {
+        Some(Status::ObjectNotFound) => CardError::NoSuchObject("key"),
+        _ => error,
+    })?;
+    let result = session.run(&input.command)?;
+    if applies(key, &result, &input.block) { Ok(result) } else { Err(CardError::WrongSignature) }
+}
+
+/// Whether the public operation on the result gives the block (RFC 8017 §5.2.2).
+fn applies(key: &RsaPublicKey, result: &[u8], block: &[u8]) -> bool {
+    let signature = BigUint::from_bytes_be(result);
+    result.len() == key.size()
+        && signature < *key.n()
+        && signature.modpow(key.e(), key.n()) == BigUint::from_bytes_be(block)
+}

@@ -1,0 +1,107 @@
+//! Steps 15 and 16: the certificate into its file.
+
+use cns_apdu::command::UpdateBinary;
+use cns_apdu::file_map::SIGNATURE_DF;
+use cns_apdu::public_key::PublicKey;
+use cns_apdu::signature_area::{self, CERTIFICATE_SIZE};
+use cns_protocol::pin::PinName;
+use cns_protocol::rpc::Progress;
+use cns_secret::Secret;
+use rsa::RsaPublicKey;
+use rsa::traits::PublicKeyParts;
+
+use super::super::contents::{der_length, parse};
+use super::super::pin::{self, LastTry};
+use super::super::{CardError, CardSession};
+use super::state::read_public_key;
+use super::{Steps, change, key_size, place};
+
+/// What one UPDATE BINARY carries: Incard's chips want no more (`cns-card` §5.3).
+const PIECE: usize = 240;
+
+/// Loads a certificate (steps 15 and 16) after comparing its public key with the chip's, fills the rest of the file
+/// with zeros and reads it back.
+///
+/// If the power fails, the file holds a beginning that nobody takes for a certificate; a new call writes all of it.
+///
+/// # Errors
+/// [`CardError::CertificateMismatch`] before anything is written, [`CardError::AreaNotReady`] without a key, those of
+/// [`pin::verify`] for the CNS PIN, or what the reader says.
+pub fn load_certificate(
+    session: &mut CardSession<'_>,
+    cns_pin: &Secret,
+    der: &[u8],
+    progress: &dyn Fn(Progress),
+) -> Result<(), CardError> {
+    let place = place(session)?;
+    let size = key_size(place)?;
+    let parsed = parse(der).filter(|parsed| parsed.der.len() == der.len());
+    let parsed = parsed.ok_or(CardError::CertificateMismatch("it is no certificate of an RSA key"))?;
+    let pieces = u32::try_from(der.len().div_ceil(PIECE)).unwrap_or(u32::MAX);
+    let mut steps = Steps::new(progress, pieces.saturating_add(3));
+    steps.next("compare-key", "comparing the certificate's key with the card's");
+    let key = read_public_key(session, size)?.ok_or(CardError::AreaNotReady("it has no key"))?;
+    if !is_same(&parsed.key, &key) {
+        return Err(CardError::CertificateMismatch("it is for another key than the card's"));
+    }
+    let room = prepare_file(session, cns_pin, &mut steps)?;
+    if der.len() > room {
+        return Err(CardError::AreaForbidden("the certificate is longer than the card's file for it"));
+    }
+    write(session, der, room, &mut steps)?;
+    steps.next("check-certificate", "reading the certificate back");
+    if session.chip().read_file(&place.certificate, der_length)?.as_deref() == Some(der) {
+        Ok(())
+    } else {
+        Err(CardError::Answer {
+            command: "UPDATE BINARY",
+            reason: "the certificate reads back otherwise than it was written".to_owned(),
+        })
+    }
+}
+
+/// Presents the CNS PIN and makes the certificate's file the current one, creating it where it is missing. Gives its
+/// size.
+fn prepare_file(
+    session: &mut CardSession<'_>,
+    cns_pin: &Secret,
+    steps: &mut Steps<'_>,
+) -> Result<usize, CardError> {
+    steps.next("verify-pin", "presenting the CNS PIN");
+    pin::verify(session, PinName::Cns, cns_pin, LastTry::Ask)?;
+    let path = &place(session)?.certificate;
+    let size = match session.chip().inspect(path)? {
+        Some(file) => file.size,
+        None => {
+            session.chip().select(&SIGNATURE_DF)?;
+            change(session, &signature_area::create_certificate_file())?;
+            None
+        }
+    };
+    Ok(usize::try_from(size.unwrap_or(u32::from(CERTIFICATE_SIZE))).unwrap_or(usize::MAX).min(0x8000))
+}
+
+/// Writes the certificate into the current file, and zeros over what an older, longer one left behind it.
+fn write(
+    session: &mut CardSession<'_>,
+    der: &[u8],
+    room: usize,
+    steps: &mut Steps<'_>,
+) -> Result<(), CardError> {
+    let old = session.chip().read_current(der_length)?;
+    let old = if old.iter().all(|byte| *byte == 0) { 0 } else { der_length(&old).map_or(room, |_| room) };
+    let mut content = der.to_vec();
+    content.resize(der.len().max(old), 0);
+    let mut offset: usize = 0;
+    for piece in content.chunks(PIECE) {
+        steps.next("load-certificate", "writing the certificate");
+        let at = u16::try_from(offset).map_err(|_| CardError::CertificateMismatch("it is too long"))?;
+        change(session, &UpdateBinary { offset: at, data: piece.to_vec() })?;
+        offset = offset.saturating_add(piece.len());
+    }
+    Ok(())
+}
+
+fn is_same(certificate: &RsaPublicKey, card: &PublicKey) -> bool {
+    certificate.n().to_bytes_be() == card.modulus() && certificate.e().to_bytes_be() == card.exponent()
+}

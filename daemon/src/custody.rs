@@ -1,0 +1,266 @@
+//! Custody: cards' PUKs and blind envelopes, sealed at rest and lent to one use at a time.
+//!
+//! ```text
+//! key file (KEK) ── wraps ──> data key (database) ── seals ──> PUKs, envelopes' PINs, import key, pepper, audit key
+//! ```
+//! No function here gives a PIN or PUK back: [`Lent`] has no accessor, only a use.
+
+mod envelope;
+mod enveloped_data;
+mod error;
+mod import;
+mod import_key;
+mod import_line;
+pub(crate) mod key;
+mod puk;
+pub(crate) mod seal;
+mod user_code;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cns_protocol::custody::{Imported, StockReport};
+use cns_secret::Secret;
+use sqlx::SqlitePool;
+
+pub use self::envelope::{EnvelopeCode, EnvelopeState};
+pub use self::error::{CustodyError, KeyFileFault, Unavailable};
+pub use self::import::{Fault, ImportError, LineFault};
+pub use self::puk::{Lent, PukKind};
+pub use self::seal::{RecordName, Sealer};
+
+use self::envelope::Envelopes;
+use self::import::{Batch, Seals};
+use self::import_key::ImportKey;
+use self::puk::Puks;
+use self::user_code::UserCodes;
+use crate::config::CustodyConfig;
+use crate::database::{Database, empty_log};
+
+/// Custody, open. Clones share it.
+#[derive(Clone)]
+pub struct Custody {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: SqlitePool,
+    sealer: Sealer,
+    import_key: ImportKey,
+    user_codes: UserCodes,
+    envelopes: Envelopes,
+    puks: Puks,
+}
+
+impl Custody {
+    /// Opens custody in `database` with the key file of `config` (relative to the folder `state`). The first start
+    /// makes the key file, the data key, the import key and its certificate.
+    ///
+    /// # Errors
+    /// A key file that is missing, unsafe, damaged or of another database, and records that were tampered with.
+    pub async fn open(
+        database: &Database,
+        config: &CustodyConfig,
+        state: &Path,
+    ) -> Result<Self, CustodyError> {
+        let pool = database.pool().clone();
+        let sealer = key::open_data_key(&pool, &state.join(&config.key_file)).await?;
+        let import_key = ImportKey::open(&pool, &sealer).await?;
+        let user_codes = UserCodes::open(&pool, &sealer).await?;
+        let envelopes = Envelopes::new(pool.clone(), sealer.clone());
+        let puks = Puks::new(pool.clone(), sealer.clone());
+        Ok(Self { inner: Arc::new(Inner { pool, sealer, import_key, user_codes, envelopes, puks }) })
+    }
+
+    /// What seals other records under the same data key.
+    #[must_use]
+    pub fn sealer(&self) -> &Sealer {
+        &self.inner.sealer
+    }
+
+    /// The certificate to which import files are encrypted, PEM.
+    #[must_use]
+    pub fn import_certificate_pem(&self) -> &str {
+        self.inner.import_key.pem()
+    }
+
+    /// Takes a sealed file of cards or envelopes in, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`CustodyError::Import`] tells the lines that are wrong, by number.
+    pub async fn import(&self, cms_der: &[u8]) -> Result<Imported, CustodyError> {
+        let inner = Arc::clone(&self.inner);
+        let file = cms_der.to_vec();
+        let read = tokio::task::spawn_blocking(move || inner.read_import(&file));
+        let batch = read.await.map_err(|_| CustodyError::Stopped)??;
+        batch.store(&self.inner.pool).await
+    }
+
+    /// Gives envelopes to an operator (§9.3.2-6), all or none.
+    ///
+    /// # Errors
+    /// A code that is wrong, unknown, or not available.
+    pub async fn assign(&self, operator: &str, codes: &[String]) -> Result<(), CustodyError> {
+        self.inner.envelopes.assign(operator, codes).await
+    }
+
+    /// Counts what is in custody.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn stock(&self) -> Result<StockReport, CustodyError> {
+        let pool = &self.inner.pool;
+        let (cards,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM puk WHERE kind = 'cns'").fetch_one(pool).await?;
+        let states: Vec<(String, i64)> =
+            sqlx::query_as("SELECT state, COUNT(*) FROM envelope GROUP BY state").fetch_all(pool).await?;
+        let mut report = StockReport { cards: count(cards), ..StockReport::default() };
+        for (state, number) in states {
+            let place = match EnvelopeState::parse(&state) {
+                Some(EnvelopeState::Available) => &mut report.available,
+                Some(EnvelopeState::Assigned) => &mut report.assigned,
+                Some(EnvelopeState::Reserved) => &mut report.reserved,
+                Some(EnvelopeState::Used) => &mut report.used,
+                Some(EnvelopeState::Void) => &mut report.void,
+                None => return Err(CustodyError::Tampered { record: format!("envelope.state = {state:?}") }),
+            };
+            *place = count(number);
+        }
+        Ok(report)
+    }
+
+    /// The holder's codice fiscale, where an import told it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn codice_fiscale(&self, serial: &str) -> Result<Option<String>, CustodyError> {
+        let row: Option<(Option<String>,)> =
+            sqlx::query_as("SELECT codice_fiscale FROM card WHERE serial = $1")
+                .bind(serial)
+                .fetch_optional(&self.inner.pool)
+                .await?;
+        Ok(row.and_then(|(codice_fiscale,)| codice_fiscale))
+    }
+
+    /// Whether a PUK can be lent: it is known, and no chip has refused it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn has_puk(&self, serial: &str, kind: PukKind) -> Result<bool, CustodyError> {
+        self.inner.puks.has(serial, kind).await
+    }
+
+    /// Lends a card's PUK.
+    ///
+    /// # Errors
+    /// [`CustodyError::NoPuk`]; [`CustodyError::PukRefused`] once [`Custody::puk_refused`] marked it.
+    pub async fn puk(&self, serial: &str, kind: PukKind) -> Result<Lent, CustodyError> {
+        self.inner.puks.lend(serial, kind).await
+    }
+
+    /// Stores a PUK that is about to be set on a chip. The same value again is no error, another one is
+    /// [`CustodyError::PukKnown`], because the first may be on the chip: ask [`Custody::has_puk`] first.
+    ///
+    /// # Errors
+    /// See above; or a serial number or PUK that cannot be one.
+    pub async fn store_puk(&self, serial: &str, kind: PukKind, puk: &Secret) -> Result<(), CustodyError> {
+        self.inner.puks.store(serial, kind, puk).await
+    }
+
+    /// Marks a PUK that the chip refused: it is never lent again.
+    ///
+    /// # Errors
+    /// [`CustodyError::NoPuk`].
+    pub async fn puk_refused(
+        &self,
+        serial: &str,
+        kind: PukKind,
+        tries_left: Option<u8>,
+    ) -> Result<(), CustodyError> {
+        self.inner.puks.refused(serial, kind, tries_left).await
+    }
+
+    /// Reserves an envelope of `operator` for a procedure on the card `serial`. Again for the same procedure and card
+    /// is no error.
+    ///
+    /// # Errors
+    /// [`CustodyError::CodeInvalid`] before anything is looked up, [`CustodyError::EnvelopeUnknown`], and
+    /// [`CustodyError::EnvelopeUnavailable`].
+    pub async fn reserve(
+        &self,
+        code: &str,
+        operator: &str,
+        procedure: &str,
+        serial: &str,
+    ) -> Result<(), CustodyError> {
+        self.inner.envelopes.reserve(&EnvelopeCode::parse(code)?, operator, procedure, serial).await
+    }
+
+    /// Lends the PIN of an envelope that this procedure reserved or used.
+    ///
+    /// # Errors
+    /// As [`Custody::reserve`]; [`CustodyError::PinDestroyed`] after [`Custody::consume`].
+    pub async fn envelope_pin(&self, code: &str, procedure: &str) -> Result<Lent, CustodyError> {
+        self.inner.envelopes.pin(&EnvelopeCode::parse(code)?, procedure).await.map(Lent::new)
+    }
+
+    /// Whether `user_code` is the one in the envelope. The caller limits how often this may be asked (§6.2).
+    ///
+    /// # Errors
+    /// [`CustodyError::CodeInvalid`] or [`CustodyError::EnvelopeUnknown`].
+    pub async fn user_code_matches(&self, code: &str, user_code: &Secret) -> Result<bool, CustodyError> {
+        let code = EnvelopeCode::parse(code)?;
+        let row: Option<(Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT user_code_salt, user_code_verifier FROM envelope WHERE code = $1")
+                .bind(code.as_str())
+                .fetch_optional(&self.inner.pool)
+                .await?;
+        let (salt, verifier) = row.ok_or_else(|| CustodyError::EnvelopeUnknown { code: code.to_string() })?;
+        self.inner.user_codes.matches(code.as_str(), &salt, &verifier, user_code.expose())
+    }
+
+    /// Notes that the envelope's PIN is on the card.
+    ///
+    /// # Errors
+    /// [`CustodyError::EnvelopeUnavailable`] when this procedure has not reserved it.
+    pub async fn mark_used(&self, code: &str, procedure: &str) -> Result<(), CustodyError> {
+        self.inner.envelopes.mark_used(&EnvelopeCode::parse(code)?, procedure).await
+    }
+
+    /// Gives a reserved envelope back to its operator: only when the card was surely not touched.
+    ///
+    /// # Errors
+    /// [`CustodyError::EnvelopeUnavailable`] when this procedure has not reserved it.
+    pub async fn release(&self, code: &str, procedure: &str) -> Result<(), CustodyError> {
+        self.inner.envelopes.release(&EnvelopeCode::parse(code)?, procedure).await
+    }
+
+    /// Takes an envelope out of use for ever, and destroys its PIN.
+    ///
+    /// # Errors
+    /// [`CustodyError::EnvelopeUnavailable`] when it is not this procedure's.
+    pub async fn void(&self, code: &str, procedure: &str, reason: &str) -> Result<(), CustodyError> {
+        self.inner.envelopes.void(&EnvelopeCode::parse(code)?, procedure, reason).await
+    }
+
+    /// Destroys the sealed PINs that this procedure used or voided, in the database's log as well.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn consume(&self, procedure: &str) -> Result<(), CustodyError> {
+        self.inner.envelopes.consume(procedure).await?;
+        Ok(empty_log(&self.inner.pool).await?)
+    }
+}
+
+impl Inner {
+    fn read_import(&self, file: &[u8]) -> Result<Batch, CustodyError> {
+        let private = self.import_key.private(&self.sealer)?;
+        let content = enveloped_data::decrypt(file, self.import_key.certificate(), &private)?;
+        Seals { sealer: &self.sealer, user_codes: &self.user_codes }.read(&content)
+    }
+}
+
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}

@@ -1,0 +1,134 @@
+//! Whether a peer may call a method: a pure verdict, before anything is done.
+
+use cns_protocol::{Method, Role};
+
+use crate::operator::Session;
+use crate::peer::Peer;
+
+/// What a method demands of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// The role.
+    pub role: Role,
+    /// The operator session.
+    pub operator: OperatorDemand,
+}
+
+/// Whether a method needs an operator at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorDemand {
+    /// No.
+    None,
+    /// An open session of the same Unix user (§9.3.2-2).
+    Session,
+}
+
+impl Demand {
+    /// The demand of a method. Counter work needs an operator at work; the operator's own methods open the session.
+    #[must_use]
+    pub fn of<M: Method>() -> Self {
+        let operator = match M::ROLE {
+            Role::Counter if !M::NAME.starts_with("operator.") => OperatorDemand::Session,
+            Role::Counter | Role::User | Role::Custodian | Role::Auditor | Role::Admin => {
+                OperatorDemand::None
+            }
+        };
+        Self { role: M::ROLE, operator }
+    }
+}
+
+/// The verdict on a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// Go on.
+    Allow,
+    /// Refuse, and say why.
+    Refuse(Reason),
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The peer lacks this role.
+    Role(Role),
+    /// No operator is at work.
+    NoOperator,
+}
+
+/// Judges a request: the role first, so that a stranger does not learn whether an operator is at work.
+pub fn judge(peer: &Peer, demand: Demand, session: Option<&Session>) -> Verdict {
+    if !peer.has(demand.role) {
+        return Verdict::Refuse(Reason::Role(demand.role));
+    }
+    match (demand.operator, session) {
+        (OperatorDemand::None, _) | (OperatorDemand::Session, Some(_)) => Verdict::Allow,
+        (OperatorDemand::Session, None) => Verdict::Refuse(Reason::NoOperator),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cns_protocol::operator::CounterKind;
+    use cns_protocol::{audit, card, counter, custody, daemon, key, operator, pin, reader};
+
+    use super::*;
+
+    fn peer(roles: &[Role]) -> Peer {
+        Peer { uid: 1000, gids: vec![1000], roles: roles.to_vec() }
+    }
+
+    fn session() -> Session {
+        Session {
+            operator: "op1".into(),
+            name: "Anna Serra".into(),
+            counter: "Sportello 1".into(),
+            counter_kind: CounterKind::HealthAuthority,
+            reader: "vpcd:operator".into(),
+            expires: "2026-01-01T00:00:00Z".into(),
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        use Role::{Admin, Auditor, Counter, Custodian, User};
+        let (allow, no_operator) = (Verdict::Allow, Verdict::Refuse(Reason::NoOperator));
+        let lacks = |role| Verdict::Refuse(Reason::Role(role));
+        let staff: &[Role] = &[User, Counter];
+        #[rustfmt::skip]
+        let table: &[(&[Role], Demand, bool, Verdict)] = &[
+            (&[],          Demand::of::<daemon::Status>(),      false, lacks(User)),
+            (&[User],      Demand::of::<daemon::Status>(),      false, allow),
+            (&[User],      Demand::of::<reader::List>(),        false, allow),
+            (&[User],      Demand::of::<card::Show>(),          false, allow),
+            (&[User],      Demand::of::<pin::Verify>(),         false, allow),
+            (&[User],      Demand::of::<key::Sign>(),           false, allow),
+            (&[Counter],   Demand::of::<key::Sign>(),           true,  lacks(User)),
+            (&[User],      Demand::of::<operator::Login>(),     false, lacks(Counter)),
+            (staff,        Demand::of::<operator::Login>(),     false, allow),
+            (staff,        Demand::of::<operator::Logout>(),    false, allow),
+            (staff,        Demand::of::<operator::Status>(),    false, allow),
+            (&[User],      Demand::of::<counter::Start>(),      true,  lacks(Counter)),
+            (&[Admin],     Demand::of::<counter::Start>(),      true,  lacks(Counter)),
+            (staff,        Demand::of::<counter::Start>(),      false, no_operator),
+            (staff,        Demand::of::<counter::Start>(),      true,  allow),
+            (staff,        Demand::of::<counter::AnswerStep>(), false, no_operator),
+            (staff,        Demand::of::<counter::AnswerStep>(), true,  allow),
+            (staff,        Demand::of::<counter::Show>(),       false, no_operator),
+            (staff,        Demand::of::<counter::List>(),       false, no_operator),
+            (staff,        Demand::of::<counter::Cancel>(),     false, no_operator),
+            (staff,        Demand::of::<custody::Import>(),     true,  lacks(Custodian)),
+            (&[Custodian], Demand::of::<custody::Import>(),     false, allow),
+            (&[Custodian], Demand::of::<custody::Assign>(),     false, allow),
+            (&[Custodian], Demand::of::<audit::List>(),         false, lacks(Auditor)),
+            (&[Auditor],   Demand::of::<audit::List>(),         false, allow),
+            (&[Auditor],   Demand::of::<custody::Stock>(),      false, lacks(Custodian)),
+            (&[Admin],     Demand::of::<audit::Verify>(),       false, lacks(Auditor)),
+        ];
+        let open = session();
+        for (row, (roles, demand, at_work, expected)) in table.iter().enumerate() {
+            let verdict = judge(&peer(roles), *demand, at_work.then_some(&open));
+            assert_eq!(verdict, *expected, "row {row}: {roles:?}, {demand:?}");
+        }
+    }
+}

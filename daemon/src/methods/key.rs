@@ -1,0 +1,93 @@
+//! `key.*`: the use of private keys on the card.
+
+use std::sync::Arc;
+
+use cns_protocol::card::KeyUse;
+use cns_protocol::key::{Random, RandomBytes, Sign, Signature};
+use cns_protocol::{ErrorKind, RpcError, SecretText};
+use cns_secret::Secret;
+
+use super::{Act, Daemon, last_try, place_of, recorded};
+use crate::card::{CardError, random as chip_random, sign as chip_sign};
+use crate::dispatch::Call;
+use crate::login::CardPlace;
+
+/// The most random bytes at a time.
+const MOST_RANDOM: u16 = 1024;
+
+/// The longest data to be signed: the modulus of the largest key (RSA-4096), for the bare operation.
+const LONGEST_DATA: usize = 512;
+
+/// `key.sign`.
+///
+/// # Errors
+/// When the connection is not logged in, the PIN is missing, the mechanism does not fit, or the card refuses.
+pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Signature, RpcError> {
+    if request.data.len() > LONGEST_DATA {
+        return Err(RpcError::new(ErrorKind::MechanismInvalid, "the data to sign is longer than any key"));
+    }
+    let contents = daemon.readers.card(&request.reader)?;
+    let place = place_of(&contents);
+    let insertion = request.insertion.unwrap_or(place.insertion);
+    let key_use = request.key_use;
+    let from_login = request.pin.is_none();
+    let pin = pin_for(&call, key_use, &CardPlace { insertion, ..place.clone() }, request.pin)?;
+    let last_try = last_try(request.confirm_last_try);
+    let (mechanism, data) = (request.mechanism, request.data);
+    let work = daemon.readers.run(&request.reader, Some(insertion), move |session| {
+        chip_sign::sign(session, key_use, &pin, last_try, &mechanism, &data)
+    });
+    let signature = match key_use {
+        // Logins happen by the dozen, and have no legal meaning as signatures: they are not recorded.
+        KeyUse::Authentication => work.await.inspect_err(|error| {
+            // The PIN was changed behind this login: presented again and again, it would block the card.
+            if from_login && matches!(error, CardError::PinIncorrect { .. } | CardError::PinBlocked) {
+                daemon.logins.forget_card(&place);
+            }
+        })?,
+        KeyUse::Signature => {
+            let act =
+                Act { name: "signature", card: Some(&contents.card.serial), paragraph: Some("§1.3.7") };
+            recorded(&daemon, &call, act, work, |_| "made".to_owned()).await?
+        }
+    };
+    Ok(Signature { signature })
+}
+
+/// The PIN for one use of a key: the authentication key takes it from the connection's login, the signature key from
+/// the request alone (§1.3.7).
+fn pin_for(
+    call: &Call,
+    key_use: KeyUse,
+    place: &CardPlace,
+    given: Option<SecretText>,
+) -> Result<Secret, RpcError> {
+    match (key_use, given) {
+        (_, Some(pin)) => Ok(pin.into_secret()),
+        (KeyUse::Authentication, None) => {
+            call.caller.logins.pin(place).map_err(CardError::Memory)?.ok_or_else(|| {
+                RpcError::new(ErrorKind::NotLoggedIn, "this connection is not logged in to the card")
+                    .hint("Log in first (`pin.verify`)")
+            })
+        }
+        (KeyUse::Signature, None) => {
+            Err(RpcError::new(ErrorKind::NotLoggedIn, "the signature key wants its PIN for each signature")
+                .hint("Give `pin` with the request")
+                .paragraph("§1.3.7"))
+        }
+    }
+}
+
+/// `key.random`.
+///
+/// # Errors
+/// When the length is not 1 to 1,024, or the card refuses.
+pub async fn random(daemon: Arc<Daemon>, _: Call, request: Random) -> Result<RandomBytes, RpcError> {
+    let length = request.length;
+    if length == 0 || length > MOST_RANDOM {
+        let sentence = format!("`length` is 1 to {MOST_RANDOM}");
+        return Err(RpcError::new(ErrorKind::InvalidParams, sentence));
+    }
+    let work = daemon.readers.run(&request.reader, None, move |session| chip_random::random(session, length));
+    Ok(RandomBytes { bytes: work.await? })
+}

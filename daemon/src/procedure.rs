@@ -1,0 +1,281 @@
+//! The counter's procedures: the steps of the operating manual as a persisted state machine.
+//!
+//! [`steps`] has the manual as data, [`dossier`] what is kept of a procedure, [`store`] keeps it. `start` and `answer`
+//! judge what an operator asks, `set_pin` and `signature` work on the card, `close` ends, `settle` finishes what was
+//! cut off. Every transition is persisted before its answer leaves; what touches the card is persisted as an intent
+//! before it does.
+
+mod answer;
+pub mod certifier;
+pub mod clock;
+mod close;
+pub mod dossier;
+pub mod error;
+mod identity;
+mod locks;
+mod random;
+mod request;
+mod same_card;
+mod set_pin;
+mod settle;
+mod signature;
+mod start;
+pub mod steps;
+pub mod store;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use cns_protocol::audit::Phase;
+use cns_protocol::counter::{AnswerStep, Cancel, List, Procedure, Show, Start, StepDone};
+use cns_protocol::rpc::Traffic;
+
+use crate::audit::{Audit, Record};
+use crate::card::CardContents;
+use crate::custody::Custody;
+use crate::database::Database;
+use crate::dispatch::ProgressSender;
+use crate::operator::Session;
+use crate::procedure::certifier::Certifier;
+use crate::procedure::dossier::Dossier;
+pub use crate::procedure::error::ProcedureError;
+use crate::procedure::locks::Locks;
+use crate::procedure::steps::StepRule;
+use crate::procedure::store::Store;
+use crate::reader::Readers;
+
+/// The counter's procedures.
+#[derive(Clone)]
+pub struct Procedures(Arc<Engine>);
+
+/// What the procedures work with.
+struct Engine {
+    store: Store,
+    custody: Custody,
+    readers: Readers,
+    audit: Audit,
+    /// Nobody, where no authority is configured.
+    certifier: Option<Arc<dyn Certifier>>,
+    /// One at a time works on a card's procedure.
+    locks: Locks,
+    /// Told before and after a card's PIN may become another.
+    on_pin: OnceLock<PinHook>,
+}
+
+/// Who is told that a card's PIN may become, or have become, another.
+type PinHook = Box<dyn Fn(&CardContents) + Send + Sync>;
+
+impl Procedures {
+    /// The procedures kept in `database`. Without a certifier no signature certificate can be made.
+    #[must_use]
+    pub fn open(
+        database: &Database,
+        custody: &Custody,
+        readers: &Readers,
+        audit: &Audit,
+        certifier: Option<Arc<dyn Certifier>>,
+    ) -> Self {
+        Self(Arc::new(Engine {
+            store: Store::new(database.clone()),
+            custody: custody.clone(),
+            readers: readers.clone(),
+            audit: audit.clone(),
+            certifier,
+            locks: Locks::default(),
+            on_pin: OnceLock::new(),
+        }))
+    }
+
+    /// Has `hook` told before and after each work that may set a card's PIN, however it ends and whether an operator
+    /// or the daemon itself began it. There is one hook: a second is not taken.
+    pub fn on_pin(&self, hook: impl Fn(&CardContents) + Send + Sync + 'static) {
+        if self.0.on_pin.set(Box::new(hook)).is_err() {
+            tracing::error!("the procedures have a hook for PINs already");
+        }
+    }
+
+    /// Begins a procedure on the card in a reader, or gives back the one that is open for that card.
+    ///
+    /// # Errors
+    /// See [`ProcedureError`].
+    pub async fn start(
+        &self,
+        user: u32,
+        session: &Session,
+        start: Start,
+    ) -> Result<Procedure, ProcedureError> {
+        let (engine, actor, session) = (Arc::clone(&self.0), Actor::new(user, session), session.clone());
+        to_the_end(async move { engine.start(&actor, &session, &start).await }).await
+    }
+
+    /// Answers the next step of a procedure.
+    ///
+    /// # Errors
+    /// See [`ProcedureError`].
+    pub async fn answer(
+        &self,
+        user: u32,
+        session: &Session,
+        answer: AnswerStep,
+        progress: ProgressSender,
+    ) -> Result<Procedure, ProcedureError> {
+        let (engine, actor) = (Arc::clone(&self.0), Actor::new(user, session));
+        to_the_end(async move { engine.answer(&actor, answer, &progress).await }).await
+    }
+
+    /// Shows a procedure.
+    ///
+    /// # Errors
+    /// [`ProcedureError::NotFound`], [`ProcedureError::Store`].
+    pub async fn show(&self, show: &Show) -> Result<Procedure, ProcedureError> {
+        Ok(self.0.load(&show.procedure).await?.to_procedure())
+    }
+
+    /// Lists the procedures that are not over.
+    ///
+    /// # Errors
+    /// [`ProcedureError::Store`].
+    pub async fn list(&self, _: &List) -> Result<Vec<Procedure>, ProcedureError> {
+        Ok(self.0.store.not_over().await?.iter().map(Dossier::to_procedure).collect())
+    }
+
+    /// Ends a procedure early. An envelope whose PIN may be on the card, and that was not handed over, is void.
+    ///
+    /// # Errors
+    /// See [`ProcedureError`].
+    pub async fn cancel(
+        &self,
+        user: u32,
+        session: &Session,
+        cancel: &Cancel,
+    ) -> Result<Procedure, ProcedureError> {
+        let (engine, actor, id) = (Arc::clone(&self.0), Actor::new(user, session), cancel.procedure.clone());
+        to_the_end(async move { engine.cancel(&actor, &id).await }).await
+    }
+
+    /// Finishes what was cut off, as far as the cards are in a reader. To be called once before clients are served.
+    ///
+    /// # Errors
+    /// [`ProcedureError::Store`]; what fails for one procedure is logged and left for later.
+    pub async fn settle(&self) -> Result<(), ProcedureError> {
+        let engine = Arc::clone(&self.0);
+        to_the_end(async move { engine.settle_all().await }).await
+    }
+
+    /// Goes on settling whenever a card comes into a reader, until the readers stop.
+    pub async fn settle_loop(self) {
+        self.0.settle_loop().await;
+    }
+}
+
+/// Runs work that must not stop half-way because its client went away: dropping the returned future leaves the work
+/// running.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ProcedureError>> + Send + 'static,
+) -> Result<T, ProcedureError> {
+    tokio::spawn(work).await.unwrap_or(Err(ProcedureError::Internal))
+}
+
+/// Who acts: for the audit log.
+#[derive(Clone, Debug)]
+struct Actor {
+    user: Option<u32>,
+    operator: Option<String>,
+}
+
+impl Actor {
+    fn new(user: u32, session: &Session) -> Self {
+        Self { user: Some(user), operator: Some(session.operator.clone()) }
+    }
+
+    /// The daemon itself, when it settles.
+    fn daemon() -> Self {
+        Self { user: None, operator: None }
+    }
+
+    fn is_daemon(&self) -> bool {
+        self.operator.is_none()
+    }
+}
+
+/// Measures a step: time, and traffic with the chip through one reader.
+struct Meter {
+    begun: Instant,
+    reader: Option<String>,
+    before: Traffic,
+}
+
+impl Meter {
+    fn start(readers: &Readers, reader: Option<&str>) -> Self {
+        let before = reader.map(|reader| readers.traffic(reader)).unwrap_or_default();
+        Self { begun: Instant::now(), reader: reader.map(str::to_owned), before }
+    }
+
+    fn traffic(&self, readers: &Readers) -> Traffic {
+        let now = self.reader.as_deref().map(|reader| readers.traffic(reader)).unwrap_or_default();
+        Traffic {
+            commands: now.commands.saturating_sub(self.before.commands),
+            bytes_sent: now.bytes_sent.saturating_sub(self.before.bytes_sent),
+            bytes_received: now.bytes_received.saturating_sub(self.before.bytes_received),
+        }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Engine {
+    async fn load(&self, id: &str) -> Result<Dossier, ProcedureError> {
+        self.store.load(id).await?.ok_or_else(|| ProcedureError::NotFound(id.to_owned()))
+    }
+
+    /// The card of a procedure, wherever it is; refused through a PC/SC daemon that logs APDUs, and if it is not the
+    /// card that the procedure began with.
+    fn card_of(&self, dossier: &Dossier, actor: &Actor) -> Result<Arc<CardContents>, ProcedureError> {
+        let contents = self.readers.find_card(&dossier.card).ok_or(ProcedureError::CardElsewhere)?;
+        start::refuse_logging_reader(&contents)?;
+        same_card::check(dossier, &contents, actor)?;
+        Ok(contents)
+    }
+
+    fn tell_pin(&self, contents: &CardContents) {
+        if let Some(hook) = self.on_pin.get() {
+            hook(contents);
+        }
+    }
+
+    fn meter_of(&self, dossier: &Dossier) -> Meter {
+        let contents = self.readers.find_card(&dossier.card);
+        Meter::start(&self.readers, contents.as_ref().map(|contents| contents.card.reader.as_str()))
+    }
+
+    async fn record(
+        &self,
+        actor: &Actor,
+        dossier: &Dossier,
+        (act, phase, paragraph): (&'static str, Phase, &'static str),
+        text: impl Into<String>,
+    ) -> Result<(), ProcedureError> {
+        let mut record = Record::new(act, phase, text.into());
+        record.user = actor.user;
+        record.operator = actor.operator.clone();
+        record.paragraph = Some(paragraph);
+        record.card = Some(dossier.card.clone());
+        record.procedure = Some(dossier.id.clone());
+        self.audit.record(record).await?;
+        Ok(())
+    }
+
+    /// Notes a step as done. The caller persists.
+    fn note(&self, dossier: &mut Dossier, step: &'static StepRule, outcome: String, meter: &Meter) {
+        dossier.done.push(StepDone {
+            paragraph: step.paragraph.to_owned(),
+            at: clock::now(),
+            outcome,
+            traffic: meter.traffic(&self.readers),
+            milliseconds: meter.milliseconds(),
+        });
+        dossier.last = Some(step.name);
+    }
+}

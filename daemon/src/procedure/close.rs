@@ -1,0 +1,105 @@
+//! The end of a procedure: done, cancelled or refused. What custody has to do is persisted first, so that a power cut
+//! neither loses an envelope nor leaves a PIN behind that nobody needs any more.
+
+use cns_protocol::audit::Phase;
+use cns_protocol::counter::{Procedure, ProcedureState};
+
+use crate::custody::{CustodyError, EnvelopeState, Unavailable};
+use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent};
+use crate::procedure::signature::UNUSED;
+use crate::procedure::{Actor, Engine, ProcedureError};
+
+impl Engine {
+    pub(super) async fn cancel(&self, actor: &Actor, id: &str) -> Result<Procedure, ProcedureError> {
+        let card = self.load(id).await?.card;
+        let _guard = self.locks.lock(&card).await;
+        let mut dossier = self.load(id).await?;
+        refuse_other_operator(&dossier, actor)?;
+        if dossier.is_over() {
+            return Err(ProcedureError::Over(dossier.id));
+        }
+        let end = dossier.envelope_end();
+        let text = match end {
+            EnvelopeEnd::None => "cancelled before an envelope was chosen",
+            EnvelopeEnd::Release => "cancelled; the card was not touched, the envelope is free again",
+            EnvelopeEnd::Void => "cancelled; the envelope's PIN may be on the card, the envelope is void",
+            EnvelopeEnd::Used => "closed after the envelope was handed over",
+        };
+        let paragraph = dossier.rule().paragraph;
+        self.record(actor, &dossier, ("procedure-cancelled", Phase::Fact, paragraph), text).await?;
+        if end == EnvelopeEnd::Void {
+            dossier
+                .warn("The card's PIN is unknown: give the citizen new codes with another envelope (§9.4)");
+        }
+        if let Some(Intent::Signature(begun)) = &dossier.intent
+            && begun.request.is_some()
+        {
+            dossier.warn(UNUSED);
+        }
+        self.close(&mut dossier, ProcedureState::Cancelled, end).await?;
+        Ok(dossier.to_procedure())
+    }
+
+    /// Ends a procedure: persists the end, then lets custody follow.
+    pub(super) async fn close(
+        &self,
+        dossier: &mut Dossier,
+        state: ProcedureState,
+        envelope: EnvelopeEnd,
+    ) -> Result<(), ProcedureError> {
+        dossier.state = state;
+        dossier.intent = Some(Intent::Close { envelope });
+        self.store.update(dossier).await?;
+        self.finish_close(dossier, envelope).await
+    }
+
+    /// What custody does at the end. Safe to repeat.
+    pub(super) async fn finish_close(
+        &self,
+        dossier: &mut Dossier,
+        end: EnvelopeEnd,
+    ) -> Result<(), ProcedureError> {
+        if let Some(code) = &dossier.envelope {
+            match end {
+                EnvelopeEnd::None | EnvelopeEnd::Used => {}
+                EnvelopeEnd::Release => self.release(code, &dossier.id).await?,
+                EnvelopeEnd::Void => {
+                    self.custody.void(code, &dossier.id, "its PIN may be on a card").await?;
+                }
+            }
+        }
+        self.custody.consume(&dossier.id).await?;
+        dossier.intent = None;
+        self.store.update(dossier).await?;
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Gives an envelope back to its operator. Repeated, it may already serve another procedure: that is not undone.
+    /// An envelope that this procedure never got to reserve has nothing to be given back.
+    pub(super) async fn release(&self, code: &str, procedure: &str) -> Result<(), ProcedureError> {
+        let free = Unavailable::State(EnvelopeState::Available);
+        match self.custody.release(code, procedure).await {
+            Err(CustodyError::EnvelopeUnknown { .. }) => Ok(()),
+            Err(CustodyError::EnvelopeUnavailable { reason, .. })
+                if reason == Unavailable::OtherProcedure || reason == free =>
+            {
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+/// A procedure is its operator's until another takes it over with `counter.start` on the card.
+pub(super) fn refuse_other_operator(dossier: &Dossier, actor: &Actor) -> Result<(), ProcedureError> {
+    if actor.operator.as_deref() == Some(dossier.operator.as_str()) {
+        return Ok(());
+    }
+    Err(ProcedureError::Rule {
+        paragraph: "§9.3.2-2",
+        message: format!("procedure {} belongs to operator {}", dossier.id, dossier.operator),
+        hint: Some("Start a procedure on the card: that takes over or replaces the open one"),
+    })
+}

@@ -1,0 +1,266 @@
+//! What is kept of a procedure: everything needed to go on after a power cut, and nothing secret.
+
+use cns_protocol::card::Holder;
+use cns_protocol::counter::{Case, Document, Procedure, ProcedureState, StepDone};
+use cns_protocol::operator::CounterKind;
+use serde::{Deserialize, Serialize};
+
+use crate::procedure::steps::{CaseRule, StepName, StepRule, case_rule};
+
+/// The form of [`Dossier`] that this program writes.
+pub const VERSION: u32 = 1;
+
+/// A procedure as it is persisted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dossier {
+    /// [`VERSION`] of the program that wrote it.
+    pub version: u32,
+    /// Identifier.
+    pub id: String,
+    /// The case.
+    pub case: Case,
+    /// The rule set (§1.3.9).
+    pub rules: String,
+    /// The card's serial number.
+    pub card: String,
+    /// The holder as the card says.
+    pub holder: Holder,
+    /// Subject of the authentication certificate.
+    pub certificate_subject: String,
+    /// End of its validity.
+    pub certificate_not_after: String,
+    /// SHA-256 of the authentication certificate, hexadecimal: what the card that comes back must hold. Absent where
+    /// an earlier program began the procedure, until an operator goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_sha256: Option<String>,
+    /// Whether the card was in the daemon's own vpcd reader; absent as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_reader: Option<bool>,
+    /// The operator who is responsible for it.
+    pub operator: String,
+    /// The counter.
+    pub counter: String,
+    /// The counter's kind (§3.4).
+    pub counter_kind: CounterKind,
+    /// When it began.
+    pub started: String,
+    /// How it stands.
+    pub state: ProcedureState,
+    /// The last step that was done.
+    pub last: Option<StepName>,
+    /// The steps that were done, as clients see them.
+    pub done: Vec<StepDone>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// The envelope's outside code.
+    pub envelope: Option<String>,
+    /// The identity document (§6.1.2-data).
+    pub document: Option<Document>,
+    /// Whether the citizen wants the signature certificate (§9.3.2-8).
+    pub signature_wanted: bool,
+    /// Whether the citizen asked for the reader (§9.3.2-10).
+    pub reader_requested: Option<bool>,
+    /// What was begun and is not known to be finished.
+    pub intent: Option<Intent>,
+}
+
+/// What was begun. Written before the card or custody is touched, removed after: what is found here after a power
+/// cut is done again, and doing it again is harmless.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "act")]
+pub enum Intent {
+    /// The PIN is set to the envelope's value (§9.3.2-7).
+    SetPin(SetPin),
+    /// The signature area, key and certificate are made (§9.1.3).
+    Signature(Signature),
+    /// The procedure is over; custody has to be told what became of the envelope.
+    Close {
+        /// What becomes of it.
+        envelope: EnvelopeEnd,
+    },
+}
+
+/// How far the setting of the PIN came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetPin {
+    /// Whether the value may be on the card already: true from just before the first command.
+    pub may_be_set: bool,
+    /// Tries left on the PUK before the attempt, where the chip told. Fewer of them afterwards may mean that the PUK
+    /// was refused although nobody heard the answer.
+    pub puk_tries_before: Option<u8>,
+    /// What the operator was told about the PUK, when it was not presented again: their next answer decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+}
+
+/// That the PUK may have been refused, and how many tries it has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The tries left, where the chip tells.
+    pub tries: Option<u8>,
+}
+
+/// How far the signature certificate came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// CMP transactionID, 16 bytes in hexadecimal: the same in every repetition, so that the authority can tell a
+    /// repetition from a second request.
+    pub transaction: String,
+    /// The PKCS#10 request, DER in hexadecimal, once the chip signed it.
+    pub request: Option<String>,
+    /// The certificate, DER in hexadecimal, once it was received and checked.
+    pub certificate: Option<String>,
+}
+
+/// What becomes of an envelope when its procedure ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnvelopeEnd {
+    /// There is none.
+    None,
+    /// The card was surely not touched: it may be used for another citizen.
+    Release,
+    /// Its PIN may be on the card, and it was not handed over.
+    Void,
+    /// Its PIN is on the card and it was handed over.
+    Used,
+}
+
+impl Dossier {
+    /// The rules of its case.
+    #[must_use]
+    pub fn rule(&self) -> &'static CaseRule {
+        case_rule(self.case)
+    }
+
+    /// The step that comes next, if it is not over.
+    #[must_use]
+    pub fn next(&self) -> Option<&'static StepRule> {
+        match self.state {
+            ProcedureState::Open | ProcedureState::Unsettled => {
+                self.rule().after(self.last, self.signature_wanted)
+            }
+            ProcedureState::Done | ProcedureState::Cancelled => None,
+        }
+    }
+
+    /// Whether a step was done.
+    #[must_use]
+    pub fn has_done(&self, name: StepName) -> bool {
+        self.rule()
+            .step(name)
+            .is_some_and(|step| self.done.iter().any(|done| done.paragraph == step.paragraph))
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, ProcedureState::Done | ProcedureState::Cancelled)
+    }
+
+    /// Whether a command that sets the PIN may have reached the card.
+    #[must_use]
+    pub fn pin_may_be_set(&self) -> bool {
+        let begun = matches!(&self.intent, Some(Intent::SetPin(set_pin)) if set_pin.may_be_set);
+        begun || self.has_done(StepName::PinSet)
+    }
+
+    /// What becomes of the envelope if the procedure ends as it stands.
+    #[must_use]
+    pub fn envelope_end(&self) -> EnvelopeEnd {
+        if self.envelope.is_none() {
+            EnvelopeEnd::None
+        } else if self.has_done(StepName::HandOver) {
+            EnvelopeEnd::Used
+        } else if self.pin_may_be_set() {
+            EnvelopeEnd::Void
+        } else {
+            EnvelopeEnd::Release
+        }
+    }
+
+    /// Adds a warning, once.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        let warning = warning.into();
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The procedure as clients see it.
+    #[must_use]
+    pub fn to_procedure(&self) -> Procedure {
+        Procedure {
+            id: self.id.clone(),
+            case: self.case,
+            rules: self.rules.clone(),
+            card: self.card.clone(),
+            holder: self.holder.clone(),
+            certificate_subject: self.certificate_subject.clone(),
+            certificate_not_after: self.certificate_not_after.clone(),
+            operator: self.operator.clone(),
+            counter: self.counter.clone(),
+            state: self.state,
+            next: self.next().map(StepRule::to_step),
+            done: self.done.clone(),
+            warnings: self.warnings.clone(),
+            envelope: self.envelope.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As version 1 wrote it. What stands in a database must be readable for ever: this text is never changed, a new
+    /// version gets a text of its own.
+    const FIRST: &str = r#"{"version":1,"id":"0123456789abcdef","case":"standard","rules":"Sardegna 1.2 (2022-03-03)",
+        "card":"6999000000001230","holder":{"surname":"ROSSI","name":"MARIO","codice_fiscale":"RSSMRA80A01H501U",
+        "birth_date":"1980-01-01","sex":"M","birth_place":"H501"},"certificate_subject":"C=IT",
+        "certificate_not_after":"2032-01-14T00:00:00Z","operator":"op1","counter":"ASL 1",
+        "counter_kind":"health-authority","started":"2026-11-23T08:00:00Z","state":"unsettled","last":"envelope",
+        "done":[{"paragraph":"§9.3.2-6","at":"2026-11-23T08:01:00Z","outcome":"envelope 123456782",
+        "traffic":{"commands":0,"bytes_sent":0,"bytes_received":0},"milliseconds":1}],"warnings":["w"],
+        "envelope":"123456782","document":{"kind":"passport","number":"1","issuer":"i","expires":"2030-01-01"},
+        "signature_wanted":false,"reader_requested":null,"intent":null}"#;
+    const INTENTS: [&str; 4] = [
+        r#"{"act":"set-pin","may_be_set":true,"puk_tries_before":3}"#,
+        r#"{"act":"set-pin","may_be_set":true,"puk_tries_before":3,"told":{"tries":2}}"#,
+        r#"{"act":"signature","transaction":"00112233445566778899aabbccddeeff","request":"3000","certificate":null}"#,
+        r#"{"act":"close","envelope":"void"}"#,
+    ];
+
+    #[test]
+    fn what_the_first_version_wrote_is_read() {
+        let mut dossier: Dossier = serde_json::from_str(FIRST).unwrap();
+        assert_eq!(dossier.next().map(|step| step.paragraph), Some("§9.3.2-7"));
+        assert_eq!((&dossier.certificate_sha256, dossier.virtual_reader), (&None, None));
+        let intents = INTENTS.map(|text| serde_json::from_str::<Intent>(text).unwrap());
+        assert_eq!(dossier.envelope_end(), EnvelopeEnd::Release);
+        for intent in intents {
+            let text = serde_json::to_string(&intent).unwrap();
+            assert_eq!(serde_json::from_str::<Intent>(&text).unwrap(), intent);
+            dossier.intent = Some(intent);
+            let text = serde_json::to_string(&dossier).unwrap();
+            assert_eq!(serde_json::from_str::<Dossier>(&text).unwrap(), dossier);
+        }
+    }
+
+    #[test]
+    fn an_envelope_ends_by_what_the_card_may_hold_and_who_has_it() {
+        let mut dossier: Dossier = serde_json::from_str(FIRST).unwrap();
+        dossier.intent =
+            Some(Intent::SetPin(SetPin { may_be_set: true, puk_tries_before: None, told: None }));
+        assert_eq!(dossier.envelope_end(), EnvelopeEnd::Void);
+        dossier.intent = None;
+        for (paragraph, end) in [("§9.3.2-7", EnvelopeEnd::Void), ("§9.3.2-9", EnvelopeEnd::Used)] {
+            let mut done = dossier.done[0].clone();
+            done.paragraph = paragraph.to_owned();
+            dossier.done.push(done);
+            assert_eq!(dossier.envelope_end(), end);
+        }
+        dossier.envelope = None;
+        assert_eq!(dossier.envelope_end(), EnvelopeEnd::None);
+    }
+}

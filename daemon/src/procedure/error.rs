@@ -1,0 +1,186 @@
+//! Why a procedure does not go on.
+
+use cns_protocol::counter::Wants;
+use cns_secret::SecretError;
+
+use crate::audit::AuditError;
+use crate::card::CardError;
+use crate::custody::CustodyError;
+use crate::procedure::certifier::CertifierError;
+use crate::procedure::store::StoreError;
+
+/// Why a procedure does not go on. A rule of the manual is always named by its paragraph.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcedureError {
+    /// No such procedure.
+    #[error("there is no procedure {0}")]
+    NotFound(String),
+    /// It is over.
+    #[error("procedure {0} is over")]
+    Over(String),
+    /// Another step is next.
+    #[error("the procedure is at another step: {expected}")]
+    WrongStep {
+        /// The paragraph of the step that is next.
+        expected: &'static str,
+    },
+    /// The answer is not of the kind that the step wants, or lacks something.
+    #[error("the step wants another answer: {wants:?}")]
+    WrongAnswer {
+        /// What it wants.
+        wants: Wants,
+    },
+    /// A rule of the manual forbids it.
+    #[error("{message}")]
+    Rule {
+        /// The rule.
+        paragraph: &'static str,
+        /// What is forbidden, and why.
+        message: String,
+        /// What to do next.
+        hint: Option<&'static str>,
+    },
+    /// The PC/SC daemon writes the APDUs of its readers to its log, the PUK among them.
+    #[error("pcscd logs the commands that cards receive: a PUK would be written down")]
+    ReaderLogs,
+    /// Custody has no PUK for this card.
+    #[error("custody has no PUK for this card")]
+    NoPuk,
+    /// The PUK of custody was refused by the card; the procedure has ended, the PIN is as it was.
+    #[error("the card refused the PUK that custody holds for it; the procedure has ended")]
+    PukRefused {
+        /// Tries left on the PUK, when the chip tells.
+        tries_left: Option<u8>,
+    },
+    /// An attempt was cut off, and the chip's counter does not show that the PUK was not refused in it. Nothing was
+    /// presented; the procedure is unsettled until the operator decides.
+    #[error("the setting of the PIN was cut off, and {}", doubt(*.tries_left))]
+    PukDoubtful {
+        /// Tries left on the PUK, when the chip tells.
+        tries_left: Option<u8>,
+    },
+    /// The PUK is blocked; the procedure has ended, the PIN is as it was.
+    #[error("the card's PUK is blocked: its PIN can never be set again; the procedure has ended")]
+    PukBlocked,
+    /// The card was lost while its PIN was set: it may hold the old or the new value until it is settled.
+    #[error("the card's PIN may or may not be set: {cause}")]
+    Unsettled {
+        /// What happened.
+        cause: CardError,
+    },
+    /// The card of this procedure is in no reader.
+    #[error("the card of this procedure is in no reader")]
+    CardElsewhere,
+    /// No authority is configured.
+    #[error("no certification authority is configured: this counter cannot make signature certificates")]
+    NoAuthority,
+    /// The card or the reader.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// Custody.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// The audit log. Nothing is done that cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The certification authority, or the certificate that it issued.
+    #[error(transparent)]
+    Certifier(#[from] CertifierError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No locked memory.
+    #[error("no locked memory: {0}")]
+    Memory(#[from] SecretError),
+    /// The certificate request could not be built from the card's data.
+    #[error("the certificate request cannot be made: {0}")]
+    Request(spki::Error),
+    /// The daemon failed inside; its log knows where.
+    #[error("the procedure failed inside the daemon")]
+    Internal,
+}
+
+impl ProcedureError {
+    /// A refusal by a rule.
+    #[must_use]
+    pub fn rule(paragraph: &'static str, message: impl Into<String>) -> Self {
+        Self::Rule { paragraph, message: message.into(), hint: None }
+    }
+
+    /// The manual's rule behind the error, where there is one.
+    #[must_use]
+    pub fn paragraph(&self) -> Option<&'static str> {
+        match self {
+            Self::Rule { paragraph, .. } => Some(paragraph),
+            Self::ReaderLogs
+            | Self::NoPuk
+            | Self::PukRefused { .. }
+            | Self::PukDoubtful { .. }
+            | Self::PukBlocked
+            | Self::Unsettled { .. } => Some("§9.3.2-7"),
+            Self::CardElsewhere => Some("§9.3.2-4"),
+            Self::NoAuthority => Some("§9.1.3"),
+            Self::NotFound(_)
+            | Self::Over(_)
+            | Self::WrongStep { .. }
+            | Self::WrongAnswer { .. }
+            | Self::Card(_)
+            | Self::Custody(_)
+            | Self::Audit(_)
+            | Self::Certifier(_)
+            | Self::Store(_)
+            | Self::Memory(_)
+            | Self::Request(_)
+            | Self::Internal => None,
+        }
+    }
+
+    /// What to do next, where it can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Rule { hint, .. } => *hint,
+            Self::NotFound(_) | Self::Over(_) => Some("Start a new procedure on the card"),
+            Self::ReaderLogs => Some("Start pcscd without --apdu and --debug"),
+            Self::NoPuk => Some("Have the custodian import the manufacturer's file for this card"),
+            Self::PukRefused { .. } => {
+                Some("The envelope stays yours. The card must be replaced unless its PUK is found")
+            }
+            Self::PukDoubtful { .. } => {
+                Some("Answer the step again to present the PUK once more: if it is wrong, that costs a try")
+            }
+            Self::PukBlocked => {
+                Some("The envelope stays yours. The card must be revoked and issued again (§9.7)")
+            }
+            Self::Unsettled { .. } => {
+                Some("Put the same card into a reader again: the procedure goes on with the same envelope")
+            }
+            Self::CardElsewhere => Some("Put the citizen's card into a reader of this daemon"),
+            Self::NoAuthority => {
+                Some("Answer that no signature certificate is wanted, or configure [authority]")
+            }
+            Self::WrongStep { .. } => Some("Show the procedure and answer its next step"),
+            Self::WrongAnswer { .. }
+            | Self::Card(_)
+            | Self::Custody(_)
+            | Self::Audit(_)
+            | Self::Certifier(_)
+            | Self::Store(_)
+            | Self::Memory(_)
+            | Self::Request(_)
+            | Self::Internal => None,
+        }
+    }
+}
+
+/// What the counter says of a PUK whose answer was lost.
+fn doubt(tries_left: Option<u8>) -> String {
+    match tries_left {
+        Some(left) => {
+            format!(
+                "the PUK, now with {left} tries left, may have been refused or entered wrongly by somebody else"
+            )
+        }
+        None => "the card does not tell whether the PUK was refused".to_owned(),
+    }
+}

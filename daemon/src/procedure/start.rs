@@ -1,0 +1,185 @@
+//! The beginning of a procedure: what must hold before the card is worked with.
+
+use cns_protocol::audit::Phase;
+use cns_protocol::card::{Certificate, KeyUse};
+use cns_protocol::counter::{Case, Procedure, ProcedureState, Start};
+
+use crate::card::CardContents;
+use crate::operator::Session;
+use crate::procedure::dossier::{Dossier, Intent, VERSION};
+use crate::procedure::same_card::bind;
+use crate::procedure::steps::{RULES, When};
+use crate::procedure::{Actor, Engine, Meter, ProcedureError, clock, identity, random};
+use crate::reader::pcsc;
+
+/// Refuses work with secrets through a PC/SC daemon that logs APDUs. The daemon's own vpcd reader has none between.
+pub(super) fn refuse_logging_reader(contents: &CardContents) -> Result<(), ProcedureError> {
+    if !contents.card.is_virtual && pcsc::logs_apdus() { Err(ProcedureError::ReaderLogs) } else { Ok(()) }
+}
+
+impl Engine {
+    pub(super) async fn start(
+        &self,
+        actor: &Actor,
+        session: &Session,
+        start: &Start,
+    ) -> Result<Procedure, ProcedureError> {
+        let contents = self.readers.card(&start.reader)?;
+        if start.reader == session.reader {
+            return Err(ProcedureError::rule(
+                "§9.3.2-4",
+                "this reader holds the operator's card: put the citizen's card into another one",
+            ));
+        }
+        refuse_logging_reader(&contents)?;
+        let _guard = self.locks.lock(&contents.card.serial).await;
+        if let Some(open) = self.store.of_card(&contents.card.serial).await?
+            && let Some(procedure) = self.go_on(actor, session, start, open).await?
+        {
+            return Ok(procedure);
+        }
+        let certificate = self.check_card(&contents, start.case)?;
+        let mut dossier = new_dossier(session, start.case, &contents, certificate)?;
+        let meter = Meter::start(&self.readers, None);
+        let rule = dossier.rule();
+        for step in rule.steps().filter(|step| step.when == When::AtStart) {
+            self.note(&mut dossier, step, step.name.outcome().to_owned(), &meter);
+        }
+        dossier.last = None;
+        let text = format!("{} begins by rule set {RULES}, counter {}", rule.name, dossier.counter);
+        self.record(actor, &dossier, ("procedure-started", Phase::Fact, rule.paragraph), text).await?;
+        self.store.insert(&dossier).await?;
+        Ok(dossier.to_procedure())
+    }
+
+    /// Deals with the procedure that is open for the card: gives it back, or ends it so that another can begin.
+    ///
+    /// The same operator gets it back. Another operator, who has the card in front of them, takes it over when its
+    /// PIN may have been set, because only its envelope can settle it; otherwise it ends and its envelope is free
+    /// again, because who activates must have identified the holder themselves (§6.1.1). Who gets the open
+    /// procedure must have asked for its case.
+    async fn go_on(
+        &self,
+        actor: &Actor,
+        session: &Session,
+        start: &Start,
+        mut open: Dossier,
+    ) -> Result<Option<Procedure>, ProcedureError> {
+        let theirs = open.operator == session.operator;
+        // An activation offers the signature certificate itself (§9.3.2-8).
+        if (theirs || open.pin_may_be_set()) && open.case != start.case && start.case != Case::Signature {
+            let way = if theirs { "finish or cancel it" } else { "start that case to take it over" };
+            return Err(ProcedureError::rule(
+                open.rule().paragraph,
+                format!("procedure {} ({}) is open for this card: {way}", open.id, open.rule().name),
+            ));
+        }
+        if theirs {
+            return Ok(Some(open.to_procedure()));
+        }
+        let text =
+            format!("operator {} has the card of operator {}'s procedure", session.operator, open.operator);
+        if open.pin_may_be_set() {
+            self.record(actor, &open, ("procedure-taken-over", Phase::Fact, "§9.3.2-2"), text).await?;
+            open.warn(format!("Taken over from operator {}", open.operator));
+            open.operator.clone_from(&session.operator);
+            open.counter.clone_from(&session.counter);
+            open.counter_kind = session.counter_kind;
+            // What the first operator was told decides nothing for the second.
+            if let Some(Intent::SetPin(set_pin)) = &mut open.intent {
+                set_pin.told = None;
+            }
+            self.store.update(&open).await?;
+            return Ok(Some(open.to_procedure()));
+        }
+        self.record(actor, &open, ("procedure-cancelled", Phase::Fact, "§6.1.1"), text).await?;
+        let end = open.envelope_end();
+        self.close(&mut open, ProcedureState::Cancelled, end).await?;
+        Ok(None)
+    }
+
+    /// What must hold of the card before anything else; gives its authentication certificate.
+    fn check_card<'c>(
+        &self,
+        contents: &'c CardContents,
+        case: Case,
+    ) -> Result<&'c Certificate, ProcedureError> {
+        let card = &contents.card;
+        let certificate = card.certificates.iter().find(|found| found.key_use == KeyUse::Authentication);
+        let certificate = certificate.ok_or_else(|| {
+            ProcedureError::rule("§4.2.1", "the card has no readable authentication certificate")
+        })?;
+        if !card.data_agree {
+            return Err(ProcedureError::Rule {
+                paragraph: "§4.2.1",
+                message: "the identity data on the card and in its certificate do not agree".to_owned(),
+                hint: Some("The card must not be activated: it has to be revoked and issued again (§9.7.2)"),
+            });
+        }
+        match case {
+            Case::Standard | Case::NewCodes => Ok(certificate),
+            Case::Signature => {
+                self.check_signature_allowed(
+                    &card.holder.birth_date,
+                    contents.signature_certificate.is_some(),
+                )?;
+                Ok(certificate)
+            }
+        }
+    }
+
+    /// Whether the signature certificate may be made for this holder and card (§7).
+    pub(super) fn check_signature_allowed(
+        &self,
+        birth_date: &str,
+        has_one: bool,
+    ) -> Result<(), ProcedureError> {
+        identity::check_adult(birth_date, clock::today())?;
+        if has_one {
+            return Err(ProcedureError::rule("§7-default", "the card has a signature certificate already"));
+        }
+        if self.certifier.is_none() { Err(ProcedureError::NoAuthority) } else { Ok(()) }
+    }
+}
+
+fn new_dossier(
+    session: &Session,
+    case: Case,
+    contents: &CardContents,
+    certificate: &Certificate,
+) -> Result<Dossier, ProcedureError> {
+    let card = &contents.card;
+    let mut dossier = Dossier {
+        version: VERSION,
+        id: random::hexadecimal::<8>()?,
+        case,
+        rules: RULES.to_owned(),
+        card: card.serial.clone(),
+        holder: card.holder.clone(),
+        certificate_subject: certificate.subject.clone(),
+        certificate_not_after: certificate.not_after.clone(),
+        certificate_sha256: None,
+        virtual_reader: None,
+        operator: session.operator.clone(),
+        counter: session.counter.clone(),
+        counter_kind: session.counter_kind,
+        started: clock::now(),
+        state: ProcedureState::Open,
+        last: None,
+        done: Vec::new(),
+        warnings: Vec::new(),
+        envelope: None,
+        document: None,
+        signature_wanted: matches!(case, Case::Signature),
+        reader_requested: None,
+        intent: None,
+    };
+    bind(&mut dossier, contents);
+    if let Some(warning) = identity::term_warning(&certificate.not_after, clock::today()) {
+        dossier.warn(warning);
+    }
+    if card.is_virtual {
+        dossier.warn("This card is a simulated one");
+    }
+    Ok(dossier)
+}

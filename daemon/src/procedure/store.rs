@@ -1,0 +1,179 @@
+//! Procedures in the database. One row each; the whole of it is written at every transition, before the answer.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::database::Database;
+use crate::procedure::clock;
+use crate::procedure::dossier::{Dossier, Intent, VERSION};
+use cns_protocol::counter::ProcedureState;
+
+/// Why a procedure could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the procedure could not be stored or read: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The stored JSON cannot be read or written.
+    #[error("a stored procedure cannot be read: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// Written by a newer program.
+    #[error("a stored procedure has form {0}, which this version of cnsd does not know")]
+    Newer(u32),
+}
+
+/// The table of procedures.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// The table in this database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Adds a procedure. The database refuses a second one that is not over for the same card.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn insert(&self, dossier: &Dossier) -> Result<(), StoreError> {
+        let (document, intent) = texts(dossier)?;
+        sqlx::query(
+            "INSERT INTO procedures (id, card, operator, state, intent, document, started, changed) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(&dossier.id)
+        .bind(&dossier.card)
+        .bind(&dossier.operator)
+        .bind(state_name(dossier.state))
+        .bind(intent)
+        .bind(document)
+        .bind(&dossier.started)
+        .bind(clock::now())
+        .execute(self.database.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Writes a procedure as it now stands.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn update(&self, dossier: &Dossier) -> Result<(), StoreError> {
+        let (document, intent) = texts(dossier)?;
+        let written = sqlx::query(
+            "UPDATE procedures SET operator = $2, state = $3, intent = $4, document = $5, changed = $6 WHERE id = $1",
+        )
+        .bind(&dossier.id)
+        .bind(&dossier.operator)
+        .bind(state_name(dossier.state))
+        .bind(intent)
+        .bind(document)
+        .bind(clock::now())
+        .execute(self.database.pool())
+        .await?;
+        if written.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
+    }
+
+    /// A procedure by its identifier.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn load(&self, id: &str) -> Result<Option<Dossier>, StoreError> {
+        let row = sqlx::query("SELECT document, intent FROM procedures WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.database.pool())
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// The procedure of a card that is not over.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn of_card(&self, card: &str) -> Result<Option<Dossier>, StoreError> {
+        let row = sqlx::query(
+            "SELECT document, intent FROM procedures WHERE card = $1 AND state IN ('open', 'unsettled')",
+        )
+        .bind(card)
+        .fetch_optional(self.database.pool())
+        .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// The procedures that are not over, oldest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn not_over(&self) -> Result<Vec<Dossier>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT document, intent FROM procedures WHERE state IN ('open', 'unsettled') ORDER BY started, id",
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The procedures that have begun something and are not known to have finished it, oldest first.
+    /// One that cannot be read is logged and left out: it must not keep the others from being settled.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn with_intent(&self) -> Result<Vec<Dossier>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, document, intent FROM procedures WHERE intent IS NOT NULL ORDER BY started, id",
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        let mut dossiers = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match read(row) {
+                Ok(dossier) => dossiers.push(dossier),
+                Err(error) => log_unreadable(row, &error),
+            }
+        }
+        Ok(dossiers)
+    }
+}
+
+/// The two JSON columns: the dossier without its intent, and the intent.
+fn texts(dossier: &Dossier) -> Result<(String, Option<String>), StoreError> {
+    let intent = dossier.intent.as_ref().map(serde_json::to_string).transpose()?;
+    let bare = Dossier { intent: None, ..dossier.clone() };
+    Ok((serde_json::to_string(&bare)?, intent))
+}
+
+fn read(row: &SqliteRow) -> Result<Dossier, StoreError> {
+    let document: String = row.try_get("document")?;
+    let intent: Option<String> = row.try_get("intent")?;
+    let mut dossier: Dossier = serde_json::from_str(&document)?;
+    if dossier.version > VERSION {
+        return Err(StoreError::Newer(dossier.version));
+    }
+    dossier.intent = intent.as_deref().map(serde_json::from_str::<Intent>).transpose()?;
+    Ok(dossier)
+}
+
+/// Names the procedure and what is wrong, without anything of its content: it has personal data, and errors of the
+/// JSON reader quote it.
+fn log_unreadable(row: &SqliteRow, error: &StoreError) {
+    let procedure = row.try_get::<String, _>("id").unwrap_or_default();
+    let why = match error {
+        StoreError::Database(_) => "a column is of another type",
+        StoreError::Damaged(_) => "its JSON is damaged",
+        StoreError::Newer(_) => "a newer version of cnsd wrote it",
+    };
+    tracing::error!(procedure, why, "a stored procedure cannot be read and is not settled");
+}
+
+fn state_name(state: ProcedureState) -> &'static str {
+    match state {
+        ProcedureState::Open => "open",
+        ProcedureState::Unsettled => "unsettled",
+        ProcedureState::Done => "done",
+        ProcedureState::Cancelled => "cancelled",
+    }
+}

@@ -1,0 +1,131 @@
+//! What an owner needs of a reader: a transaction, and APDUs inside it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cns_apdu::transmit::Transport;
+use cns_protocol::rpc::Traffic;
+
+use crate::card::CardError;
+
+/// How long a card may work on one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// For every command but the next.
+    pub command: Duration,
+    /// For GENERATE KEY PAIR: real chips take up to a minute.
+    pub key_generation: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self { command: Duration::from_secs(10), key_generation: Duration::from_secs(120) }
+    }
+}
+
+/// What happens to the card when a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Nothing: nothing was opened.
+    Leave,
+    /// It is reset, so that nobody can use what a PIN or PUK opened.
+    Reset,
+}
+
+/// A card inside a transaction.
+pub(crate) trait Link {
+    /// Sends a command and gives the answer, within a time.
+    fn exchange(&mut self, command: &[u8], limit: Duration) -> Result<Vec<u8>, CardError>;
+}
+
+/// A card in a reader.
+pub(crate) trait Device: Send {
+    /// The answer to reset.
+    fn atr(&self) -> &[u8];
+
+    /// Runs work inside one transaction and ends it as the work says. When no transaction can be had, the work is not
+    /// run and the error says why. When only its end fails, the work was done and the card is as good as removed.
+    fn transact(&mut self, work: &mut dyn FnMut(&mut dyn Link) -> Disposition) -> Result<(), CardError>;
+
+    /// Whether it can be used again; otherwise it is dropped and the card opened anew.
+    fn is_usable(&self) -> bool {
+        true
+    }
+}
+
+/// Counts what a reader exchanged.
+#[derive(Default)]
+pub(crate) struct Meter {
+    commands: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            commands: self.commands.load(Ordering::Relaxed),
+            bytes_sent: self.sent.load(Ordering::Relaxed),
+            bytes_received: self.received.load(Ordering::Relaxed),
+        }
+    }
+
+    fn add(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// What work may exchange at most, so that a hostile card cannot keep a reader busy for ever.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) commands: u32,
+    pub(crate) bytes: usize,
+}
+
+impl Budget {
+    /// For one recognition. A classic card takes eight commands and about 3 KiB, in short steps about twenty.
+    pub(crate) const RECOGNITION: Self = Self { commands: 64, bytes: 128 * 1024 };
+    /// For one job. Making a signature area takes about forty commands.
+    pub(crate) const JOB: Self = Self { commands: 1024, bytes: 1024 * 1024 };
+
+    fn spend(&mut self, sent: usize, received: usize) -> Result<(), CardError> {
+        let bytes = sent.saturating_add(received);
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(CardError::TooMuch)?;
+        Ok(())
+    }
+}
+
+/// A link that counts, and that ends when its budget is spent.
+pub(crate) struct Metered<'a> {
+    link: &'a mut dyn Link,
+    meter: &'a Meter,
+    budget: Budget,
+    limits: TimeLimits,
+    slow: bool,
+}
+
+impl<'a> Metered<'a> {
+    pub(crate) fn new(link: &'a mut dyn Link, meter: &'a Meter, budget: Budget, limits: TimeLimits) -> Self {
+        Self { link, meter, budget, limits, slow: false }
+    }
+
+    /// Whether the next commands may take as long as a key generation.
+    pub(crate) fn set_slow(&mut self, slow: bool) {
+        self.slow = slow;
+    }
+}
+
+impl Transport for Metered<'_> {
+    type Error = CardError;
+
+    fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>, CardError> {
+        self.budget.commands = self.budget.commands.checked_sub(1).ok_or(CardError::TooMuch)?;
+        Meter::add(&self.meter.commands, 1);
+        Meter::add(&self.meter.sent, command.len());
+        let limit = if self.slow { self.limits.key_generation } else { self.limits.command };
+        let answer = self.link.exchange(command, limit)?;
+        Meter::add(&self.meter.received, answer.len());
+        self.budget.spend(command.len(), answer.len())?;
+        Ok(answer)
+    }
+}

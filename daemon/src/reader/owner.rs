@@ -1,0 +1,240 @@
+//! The one thread that talks to the card in a reader, and its queue.
+//!
+//! A job runs inside one transaction with the card. It cannot take the thread with it: a panic becomes
+//! [`CardError::Panicked`], and a PIN or PUK that it presented still ends with a reset.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use cns_protocol::reader::ReaderKind;
+use tokio::sync::oneshot;
+
+use super::device::{Budget, Device, Disposition, Link, Metered};
+use super::slot::Slot;
+use crate::card::{CardContents, CardError, CardSession, contents};
+
+/// Opens the card that was inserted; called again after a failure that may pass.
+pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Device>, CardError> + Send>;
+/// Hands a job's outcome to who waits for it, once the transaction is over.
+type Deliver = Box<dyn FnOnce() + Send>;
+/// A job, given its card or the reason why there is none.
+pub(crate) type Job = Box<dyn FnOnce(Result<&mut CardSession<'_>, CardError>) -> Deliver + Send>;
+
+/// How long to wait before a card that another program holds is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What an owner is told.
+pub(crate) enum Event {
+    /// A card came.
+    Inserted { insertion: u64, open: Opener },
+    /// The card of this insertion went.
+    Removed { insertion: u64 },
+    /// Work for the card.
+    Job { insertion: Option<u64>, job: Job },
+    /// The contents are to be read anew.
+    Reread(oneshot::Sender<Result<Arc<CardContents>, CardError>>),
+    /// The end.
+    Stop,
+}
+
+/// Wraps a job so that its panic is caught and its outcome delivered.
+pub(crate) fn job<T: Send + 'static>(
+    job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
+    reply: oneshot::Sender<Result<T, CardError>>,
+) -> Job {
+    Box::new(move |session| {
+        let outcome = session.and_then(|session| {
+            catch_unwind(AssertUnwindSafe(|| job(session))).unwrap_or(Err(CardError::Panicked))
+        });
+        // Who asked may have gone; the work is done all the same.
+        Box::new(move || drop(reply.send(outcome)))
+    })
+}
+
+/// Starts the owner of a reader.
+pub(crate) fn start(slot: Arc<Slot>, queue: Receiver<Event>) -> io::Result<()> {
+    let builder = thread::Builder::new().name("reader".to_owned());
+    builder.spawn(move || Owner { slot, present: None, retry: false }.run(&queue)).map(drop)
+}
+
+/// A card in the reader.
+struct Present {
+    insertion: u64,
+    open: Opener,
+    device: Option<Box<dyn Device>>,
+    contents: Option<Arc<CardContents>>,
+    /// Whether the MF is known to be the current DF: only where nobody else reaches the card.
+    at_master: bool,
+}
+
+struct Owner {
+    slot: Arc<Slot>,
+    present: Option<Present>,
+    /// Whether the card could not be had for a reason that may pass.
+    retry: bool,
+}
+
+impl Owner {
+    fn run(mut self, queue: &Receiver<Event>) {
+        loop {
+            let event = if self.retry {
+                queue.recv_timeout(RETRY)
+            } else {
+                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match event {
+                Ok(Event::Inserted { insertion, open }) => {
+                    self.present =
+                        Some(Present { insertion, open, device: None, contents: None, at_master: false });
+                    self.read_contents();
+                }
+                Ok(Event::Removed { insertion }) => self.forget(insertion),
+                Ok(Event::Job { insertion, job }) => {
+                    self.work(insertion, job)();
+                    self.slot.done();
+                }
+                Ok(Event::Reread(reply)) => {
+                    self.read_contents();
+                    drop(reply.send(self.slot.card()));
+                    self.slot.done();
+                }
+                Err(RecvTimeoutError::Timeout) => self.read_contents(),
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn forget(&mut self, insertion: u64) {
+        if self.present.as_ref().is_some_and(|present| present.insertion == insertion) {
+            self.present = None;
+            self.retry = false;
+        }
+    }
+
+    /// Reads the card's public contents; once more when another program reset the card meanwhile, for reading
+    /// changes nothing on it.
+    fn read_contents(&mut self) {
+        let Some(present) = &mut self.present else {
+            return;
+        };
+        let insertion = present.insertion;
+        let mut outcome = present.read(&self.slot);
+        if matches!(outcome, Err(CardError::Reset)) {
+            outcome = present.read(&self.slot);
+        }
+        self.retry = matches!(outcome, Err(CardError::Busy));
+        match outcome {
+            Ok(contents) => {
+                present.contents = Some(Arc::clone(&contents));
+                self.slot.read(insertion, Ok(contents));
+            }
+            Err(CardError::Removed) => self.gone(insertion),
+            Err(CardError::Busy) => {
+                self.slot.read(insertion, Err("another program holds the card for itself".to_owned()));
+            }
+            Err(error) => {
+                tracing::info!(reader = self.slot.name(), %error, "the card cannot be used");
+                self.slot.read(insertion, Err(error.to_string()));
+            }
+        }
+    }
+
+    fn work(&mut self, meant: Option<u64>, job: Job) -> Deliver {
+        if self.slot.is_stopped() {
+            return job(Err(CardError::Stopped));
+        }
+        if let Err(error) = self.slot.judge_insertion(meant) {
+            return job(Err(error));
+        }
+        let Some(present) = &mut self.present else {
+            return job(Err(CardError::NoCard));
+        };
+        let insertion = present.insertion;
+        if self.slot.insertion() != insertion {
+            return job(Err(CardError::Removed));
+        }
+        let (deliver, ended) = match self.slot.card() {
+            Ok(contents) => present.work(&self.slot, &contents, job),
+            Err(error) => return job(Err(error)),
+        };
+        match ended {
+            Err(CardError::Removed | CardError::TimedOut) => self.gone(insertion),
+            Err(error) => tracing::warn!(reader = self.slot.name(), %error, "a transaction did not end well"),
+            Ok(()) => {}
+        }
+        deliver
+    }
+
+    fn gone(&mut self, insertion: u64) {
+        self.forget(insertion);
+        self.slot.removed(insertion);
+    }
+}
+
+impl Present {
+    fn device(&mut self) -> Result<&mut Box<dyn Device>, CardError> {
+        self.device.take_if(|device| !device.is_usable());
+        match &mut self.device {
+            Some(device) => Ok(device),
+            empty => Ok(empty.insert((self.open)()?)),
+        }
+    }
+
+    fn read(&mut self, slot: &Slot) -> Result<Arc<CardContents>, CardError> {
+        let insertion = self.insertion;
+        self.at_master = false;
+        let device = self.device()?;
+        let atr = device.atr().to_vec();
+        slot.reading(insertion);
+        let mut outcome = Err(CardError::NoCard);
+        device.transact(&mut |link| {
+            let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());
+            let place = contents::Place { reader: slot.name(), kind: slot.kind(), insertion, atr: &atr };
+            let read = AssertUnwindSafe(|| contents::read(metered, &place));
+            outcome = catch_unwind(read).unwrap_or(Err(CardError::Panicked));
+            Disposition::Leave
+        })?;
+        outcome.map(Arc::new)
+    }
+
+    /// Runs a job. The second part of the answer says how the transaction ended.
+    fn work(&mut self, slot: &Slot, contents: &CardContents, job: Job) -> (Deliver, Result<(), CardError>) {
+        let insertion = self.insertion;
+        let mut at_master = std::mem::take(&mut self.at_master);
+        let device = match self.device() {
+            Ok(device) => device,
+            Err(error) => return (job(Err(error)), Ok(())),
+        };
+        let mut job = Some(job);
+        let mut deliver = None;
+        let mut removed = false;
+        let ended = device.transact(&mut |link: &mut dyn Link| {
+            let metered = Metered::new(link, slot.meter(), Budget::JOB, slot.limits());
+            let mut session = CardSession::new(metered, contents, slot, insertion, at_master);
+            if let Some(job) = job.take() {
+                deliver = Some(job(Ok(&mut session)));
+            }
+            removed = session.lost();
+            at_master = session.leaves_at_master() && slot.kind() == ReaderKind::Vpcd;
+            session.disposition()
+        });
+        self.at_master = at_master && ended.is_ok();
+        let ended = if removed { Err(CardError::Removed) } else { ended };
+        match (deliver, job) {
+            (Some(deliver), _) => (deliver, ended),
+            (None, Some(job)) => match ended {
+                Err(error) => {
+                    let gone =
+                        if matches!(error, CardError::Removed) { Err(CardError::Removed) } else { Ok(()) };
+                    (job(Err(error)), gone)
+                }
+                Ok(()) => (job(Err(CardError::NoCard)), Ok(())),
+            },
+            (None, None) => (Box::new(|| ()), ended),
+        }
+    }
+}

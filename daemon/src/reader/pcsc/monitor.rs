@@ -1,0 +1,193 @@
+//! The thread that sees readers and cards of pcscd come and go.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use cns_protocol::reader::ReaderKind;
+use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope, State};
+
+use super::opener;
+use crate::reader::{ReaderError, Slot, Slots, Stopper};
+
+/// How long one wait for a change lasts: a cancellation that comes between two waits is lost, and noticed then.
+const WAIT: Duration = Duration::from_secs(30);
+/// The first and the longest pause before an absent pcscd is looked for again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
+
+/// Starts the monitor.
+pub(crate) fn start(slots: &Arc<Slots>) -> Result<Stopper, ReaderError> {
+    let stop = Arc::new(Stop::default());
+    let mut monitor = Monitor { slots: Arc::clone(slots), stop: Arc::clone(&stop), known: BTreeMap::new() };
+    let run = move || monitor.run();
+    thread::Builder::new().name("pcsc".to_owned()).spawn(run).map_err(ReaderError::Thread)?;
+    Ok(Box::new(move || stop.stop()))
+}
+
+/// Tells the monitor to end.
+#[derive(Default)]
+struct Stop {
+    state: Mutex<StopState>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct StopState {
+    stopped: bool,
+    context: Option<Context>,
+}
+
+impl Stop {
+    fn stop(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.stopped = true;
+        self.told.notify_all();
+        if let Some(context) = &state.context {
+            // When pcscd is gone there is no wait to cancel either.
+            context.cancel().ok();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped
+    }
+
+    fn watch(&self, context: Option<Context>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).context = context;
+    }
+
+    fn pause(&self, pause: Duration) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Woken early or late, the caller looks again.
+        drop(self.told.wait_timeout_while(state, pause, |state| !state.stopped));
+    }
+}
+
+/// A reader that pcscd has.
+struct Known {
+    slot: Arc<Slot>,
+    insertion: Option<u64>,
+    events: u32,
+}
+
+struct Monitor {
+    slots: Arc<Slots>,
+    stop: Arc<Stop>,
+    known: BTreeMap<CString, Known>,
+}
+
+impl Monitor {
+    fn run(&mut self) {
+        let (first, longest) = PAUSES;
+        let mut pause = first;
+        let mut last = None;
+        while !self.stop.is_stopped() {
+            let ended = Context::establish(Scope::System).and_then(|context| {
+                pause = first;
+                last = None;
+                self.stop.watch(Some(context.clone()));
+                self.watch(&context)
+            });
+            self.stop.watch(None);
+            self.forget_all();
+            if let Err(error) = ended
+                && last.replace(error) != Some(error)
+            {
+                tracing::warn!(%error, "PC/SC is not there; it is looked for again");
+            }
+            self.stop.pause(pause);
+            pause = pause.saturating_mul(2).min(longest);
+        }
+    }
+
+    fn watch(&mut self, context: &Context) -> Result<(), Error> {
+        let mut states = vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
+        while !self.stop.is_stopped() {
+            self.refresh(context, &mut states)?;
+            for state in &mut states {
+                state.sync_current_state();
+            }
+            match context.get_status_change(WAIT, &mut states) {
+                // A reader that went between the list and the wait is seen by the next list.
+                Ok(()) | Err(Error::Timeout | Error::UnknownReader | Error::Cancelled) => {}
+                Err(error) => return Err(error),
+            }
+            for state in &states {
+                self.look(state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the list of readers up to date.
+    fn refresh(&mut self, context: &Context, states: &mut Vec<ReaderState>) -> Result<(), Error> {
+        let names = match context.list_readers_owned() {
+            Ok(names) => names,
+            Err(Error::NoReadersAvailable) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        states
+            .retain(|state| state.name() == PNP_NOTIFICATION() || names.iter().any(|n| **n == *state.name()));
+        let gone: Vec<CString> = self.known.keys().filter(|known| !names.contains(known)).cloned().collect();
+        for name in gone {
+            self.forget(&name);
+        }
+        for name in names {
+            if !self.known.contains_key(&name) {
+                match self.slots.add(&name.to_string_lossy(), ReaderKind::Pcsc) {
+                    Ok(slot) => {
+                        self.known.insert(name.clone(), Known { slot, insertion: None, events: 0 });
+                    }
+                    Err(error) => tracing::error!(%error, "a reader cannot be used"),
+                }
+            }
+            if states.iter().all(|state| state.name() != name.as_c_str()) {
+                states.push(ReaderState::new(name, State::UNAWARE));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what pcscd says of a reader with what is known.
+    fn look(&mut self, state: &ReaderState) {
+        let Some(known) = self.known.get_mut(state.name()) else {
+            return;
+        };
+        let event = state.event_state();
+        if event.is_empty() {
+            return;
+        }
+        let present = event.contains(State::PRESENT);
+        let events = state.event_count();
+        // A card that was swapped between two looks leaves a present card and a higher count.
+        let swapped = known.insertion.is_some() && events != known.events;
+        if let Some(insertion) = known.insertion
+            && (!present || swapped)
+        {
+            known.slot.removed(insertion);
+            known.insertion = None;
+        }
+        if present && known.insertion.is_none() {
+            known.insertion = Some(known.slot.inserted(opener(state.name().to_owned())));
+        }
+        known.events = events;
+    }
+
+    fn forget(&mut self, name: &CStr) {
+        if let Some(known) = self.known.remove(name) {
+            if let Some(insertion) = known.insertion {
+                known.slot.removed(insertion);
+            }
+            self.slots.remove(known.slot.name());
+        }
+    }
+
+    fn forget_all(&mut self) {
+        let names: Vec<CString> = self.known.keys().cloned().collect();
+        for name in names {
+            self.forget(&name);
+        }
+    }
+}

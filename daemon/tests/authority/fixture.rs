@@ -1,0 +1,165 @@
+//! A certifier, holders' keys made once for all tests, and a server that misbehaves as told.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use cns_virtual_authority::{Authority as Certifier, InitOptions, serve};
+use cnsd::authority::{Authority, Expected, Holder, NetworkHelper, Profile};
+use cnsd::config::AuthorityConfig;
+use der::{Decode, Encode};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use x509_cert::request::CertReq;
+
+pub(crate) const SECRET: &str = "a secret of the tests";
+pub(crate) const HOLDER: Holder<'static> =
+    Holder { codice_fiscale: "RSSMRA80A01H501U", given_name: "MARIO", surname: "ROSSI" };
+pub(crate) const SUBJECT: &str = "/C=IT/GN=MARIO/SN=ROSSI/CN=MARIO ROSSI/serialNumber=TINIT-RSSMRA80A01H501U";
+pub(crate) const CNS_SUBJECT: &str =
+    r"/C=IT/OU=Regione Prova/CN=RSSMRA80A01H501U\/6999000000001230.2jmj7l5rSw0yVb\/vlWAYkK\/YBwk=";
+
+/// Keys take long to make, so all tests copy these.
+fn shared() -> &'static Path {
+    static SHARED: OnceLock<TempDir> = OnceLock::new();
+    SHARED
+        .get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["ca", "stranger"] {
+                let mut options = InitOptions::new(SECRET);
+                options.key_bits = 2048;
+                Certifier::init(&folder.path().join(name), &options).unwrap();
+            }
+            openssl(folder.path(), &["genrsa", "-out", "key.pem", "2048"]);
+            folder
+        })
+        .path()
+}
+
+pub(crate) fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(shared(), folder.path());
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+pub(crate) fn openssl(folder: &Path, arguments: &[&str]) {
+    let output =
+        Command::new("openssl").args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A PKCS#10 request of the shared key.
+pub(crate) fn request(folder: &Path, subject: &str) -> Vec<u8> {
+    let arguments = [
+        "req", "-new", "-utf8", "-sha256", "-key", "key.pem", "-subj", subject, "-outform", "DER", "-out",
+        "r.der",
+    ];
+    openssl(folder, &arguments);
+    fs::read(folder.join("r.der")).unwrap()
+}
+
+pub(crate) fn public_key(request: &[u8]) -> Vec<u8> {
+    CertReq::from_der(request).unwrap().info.public_key.to_der().unwrap()
+}
+
+pub(crate) fn expected(public_key: &[u8]) -> Expected<'_> {
+    Expected { public_key, holder: HOLDER, profile: Profile::Signature }
+}
+
+/// The helper is the built daemon, called as the daemon calls itself.
+pub(crate) fn network() -> NetworkHelper {
+    NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")))
+}
+
+/// An authority as the daemon has it.
+pub(crate) fn authority(folder: &Path, url: &str, secret: &str, anchors: &str) -> Authority {
+    fs::write(folder.join("client-secret"), format!("{secret}\n")).unwrap();
+    let config = AuthorityConfig {
+        url: url.to_owned(),
+        reference: "cnsd".to_owned(),
+        secret_file: folder.join("client-secret"),
+        trust_anchors: folder.join(anchors).join("ca.pem"),
+    };
+    Authority::open(&config, network()).unwrap()
+}
+
+/// The project's certifier on a port of loopback, for as long as this lives.
+pub(crate) struct Running {
+    pub(crate) folder: TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) certifier: Arc<Certifier>,
+    stop: Option<oneshot::Sender<()>>,
+    _server: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn start() -> Self {
+        let folder = workplace();
+        let certifier = Arc::new(Certifier::open(&folder.path().join("ca")).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = Arc::clone(&certifier);
+        let server = tokio::spawn(async move {
+            serve(listener, served, async move { drop(stopped.await) }).await.unwrap();
+        });
+        Self { folder, address, certifier, stop: Some(stop), _server: server }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/pkix/signature", self.address)
+    }
+
+    pub(crate) fn authority(&self) -> Authority {
+        authority(self.folder.path(), &self.url(), SECRET, "ca")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _sent = self.stop.take().unwrap().send(());
+    }
+}
+
+/// A server that reads each request and answers it with these bytes, or with nothing at all.
+pub(crate) fn rogue(answer: Option<Vec<u8>>) -> SocketAddr {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = answer.clone();
+            thread::spawn(move || misbehave(stream.unwrap(), answer));
+        }
+    });
+    address
+}
+
+fn misbehave(mut stream: TcpStream, answer: Option<Vec<u8>>) {
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut buffer = [0; 65536];
+    while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    match answer {
+        Some(answer) => drop(stream.write_all(&answer)),
+        None => thread::sleep(Duration::from_secs(60)),
+    }
+}

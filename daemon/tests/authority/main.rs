@@ -1,0 +1,16 @@
+//! The way to the certification authority: the unprivileged helper, CMP against the project's own certifier and
+//! against OpenSSL's mock server, and what is believed of the answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that fails should say where, by panicking"
+)]
+
+mod checks;
+mod enrolment;
+mod fixture;
+mod helper;
+mod mock;

@@ -1,0 +1,224 @@
+//! SIGKILL between the chip's new PIN and its record: the built daemon, driven through its socket.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cns_protocol::counter::{
+    Answer, AnswerStep, Case, List, Procedure, ProcedureState, Show, Start, Verdict, Wants,
+};
+use cns_protocol::operator::Login;
+use cns_protocol::{Client, audit, custody};
+use cns_virtual_authority::{Authority as Certifier, InitOptions};
+use cns_virtual_card::sealed::{Content, Kind, Recipient};
+use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use cns_virtual_card::{VirtualCard, envelopes, sample};
+use der::DecodePem;
+use sha2::{Digest, Sha256};
+use x509_cert::Certificate;
+
+use crate::rig::{document, personalise};
+use crate::running::{EVERYTHING, PATIENCE, Running, access, text};
+
+const RESET_RETRY_COUNTER: u8 = 0x2C;
+const OPERATOR: &str = "operator";
+pub(crate) const CITIZEN: &str = "citizen";
+
+/// A counter whose daemon is a process.
+pub(crate) struct Counter {
+    pub(crate) running: Running,
+    pub(crate) chip: Option<VirtualCard>,
+    _operator: Plugged,
+    pub(crate) codes: Vec<String>,
+}
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        let mut running = Running::prepare(&[OPERATOR, CITIZEN], "");
+        let options = InitOptions { key_bits: 2048, ..InitOptions::new("a secret of the tests") };
+        let certifier = Certifier::init(&running.path("ca"), &options).unwrap();
+        let mut order = sample::personalisation().unwrap();
+        order.holder.id_card = None;
+        let operator = personalise(&certifier, &running.path("operator-card"), order);
+        let chip = personalise(&certifier, &running.path("citizen-card"), sample::personalisation().unwrap());
+        let certificates = certifier.list().unwrap();
+        let digest = hex::encode(Sha256::digest(&certificates[0].certificate));
+        let configured = format!(
+            "{}{}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
+             certificate_sha256 = \"{digest}\"\ncounter = \"ASL di prova\"\ncounter_kind = \"health-authority\"\n",
+            fs::read_to_string(running.path("cnsd.toml")).unwrap(),
+            access(EVERYTHING),
+            running.path("ca/ca.pem"),
+        );
+        fs::write(running.path("cnsd.toml"), configured).unwrap();
+        running.launch();
+        let operator = plug(operator, Endpoint::Unix(running.path(OPERATOR))).unwrap();
+        let codes = fill_custody(&running);
+        Self { running, chip: Some(chip), _operator: operator, codes }
+    }
+
+    /// A client of an operator who is logged in.
+    pub(crate) fn client(&self) -> Client {
+        self.running.card_in(OPERATOR);
+        let mut client = self.running.client();
+        let reader = self.running.reader(OPERATOR);
+        client.call(&Login { reader, insertion: None, pin: text("12345"), confirm_last_try: false }).unwrap();
+        client
+    }
+
+    pub(crate) fn pin_in(&self, code: &str) -> String {
+        let letter = fs::read_to_string(self.running.path("letters").join(format!("{code}.txt"))).unwrap();
+        letter.lines().find_map(|line| line.strip_prefix("PIN: ")).unwrap().to_owned()
+    }
+}
+
+fn fill_custody(running: &Running) -> Vec<String> {
+    let mut client = running.client();
+    let pem = client.call(&custody::ImportCertificate {}).unwrap().pem;
+    let recipient = Recipient::from_certificate(&Certificate::from_pem(pem).unwrap()).unwrap();
+    let mut content = Content::with_capacity(Kind::Cards, 200).unwrap();
+    content
+        .push_object(&[
+            ("id_card", sample::ID_CARD.as_bytes()),
+            ("codice_fiscale", b"RSSMRA80A01H501U"),
+            ("puk", sample::PUK),
+        ])
+        .unwrap();
+    client.call(&custody::Import { file: recipient.seal(&content).unwrap() }).unwrap();
+    let letters = running.path("letters");
+    let file = envelopes::print(2, 5, &recipient, &letters).unwrap();
+    client.call(&custody::Import { file }).unwrap();
+    let name = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_str().unwrap().to_owned();
+    let codes: Vec<_> = fs::read_dir(letters).unwrap().map(|entry| name(entry.unwrap())).collect();
+    client.call(&custody::Assign { operator: "op1".to_owned(), codes: codes.clone() }).unwrap();
+    codes
+}
+
+/// Answers step by step until a paragraph is next, or to the end.
+pub(crate) fn until(client: &mut Client, mut procedure: Procedure, code: &str, paragraph: &str) -> Procedure {
+    while let Some(step) = procedure.next.clone().filter(|step| step.paragraph != paragraph) {
+        let answer = match step.wants {
+            Wants::Document => Answer::Document(document()),
+            Wants::Verdict => Answer::Verdict(Verdict::Match),
+            Wants::EnvelopeCode => Answer::Envelope(code.to_owned()),
+            Wants::Choice => Answer::Wanted(false),
+            Wants::Confirmation | Wants::Work | Wants::Pin => Answer::Confirmed,
+        };
+        procedure = client.call(&step_of(&procedure, &step.paragraph, answer)).unwrap();
+    }
+    procedure
+}
+
+pub(crate) fn step_of(procedure: &Procedure, paragraph: &str, answer: Answer) -> AnswerStep {
+    AnswerStep { procedure: procedure.id.clone(), paragraph: paragraph.to_owned(), answer, pin: None }
+}
+
+/// A card that obeys RESET RETRY COUNTER and keeps its answer to itself.
+struct Gated {
+    obeyed: Receiver<()>,
+    let_go: Sender<()>,
+    thread: JoinHandle<VirtualCard>,
+}
+
+impl Gated {
+    fn plug(chip: VirtualCard, socket: PathBuf) -> Self {
+        let (obeyed_sender, obeyed) = channel();
+        let (let_go, held) = channel();
+        let thread = std::thread::spawn(move || gate(chip, &socket, &obeyed_sender, &held));
+        Self { obeyed, let_go, thread }
+    }
+}
+
+fn gate(mut chip: VirtualCard, socket: &Path, obeyed: &Sender<()>, held: &Receiver<()>) -> VirtualCard {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    loop {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut frame).unwrap();
+        let answer = match frame.as_slice() {
+            [0] => {
+                chip.power_off();
+                continue;
+            }
+            [1 | 2] => {
+                chip.power_on();
+                continue;
+            }
+            [4] => chip.answer_to_reset(),
+            command => chip.transmit(command),
+        };
+        if frame.get(1) == Some(&RESET_RETRY_COUNTER) {
+            assert_eq!(answer, [0x90, 0x00], "the chip has the new PIN");
+            obeyed.send(()).unwrap();
+            held.recv().unwrap();
+            return chip;
+        }
+        stream.write_all(&u16::try_from(answer.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&answer).unwrap();
+    }
+}
+
+#[test]
+fn a_daemon_killed_after_the_pin_was_set_and_before_it_was_recorded_settles() {
+    let mut counter = Counter::new();
+    let (first, second) = (counter.codes[0].clone(), counter.codes[1].clone());
+    let citizen = counter.running.path(CITIZEN);
+    let gated = Gated::plug(counter.chip.take().unwrap(), citizen.clone());
+    counter.running.card_in(CITIZEN);
+    let mut client = counter.client();
+    let reader = counter.running.reader(CITIZEN);
+    let started = client.call(&Start { reader: reader.clone(), case: Case::Standard }).unwrap();
+    let ready = until(&mut client, started, &first, "§9.3.2-7");
+
+    let step = step_of(&ready, "§9.3.2-7", Answer::Confirmed);
+    let waiting = std::thread::spawn(move || client.call(&step).is_err());
+    gated.obeyed.recv_timeout(PATIENCE).unwrap();
+    counter.running.kill();
+    assert!(waiting.join().unwrap(), "the operator's program lost its connection");
+    gated.let_go.send(()).unwrap();
+    let chip = gated.thread.join().unwrap();
+
+    // The next daemon finds the intent. The card comes back; nobody asks for anything.
+    counter.running.launch();
+    let mut client = counter.client();
+    let found = client.call(&List {}).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].state, &found[0].envelope), (ProcedureState::Unsettled, &Some(first.clone())));
+    let card = plug(chip, Endpoint::Unix(citizen)).unwrap();
+    let show = Show { procedure: ready.id.clone() };
+    let ends = Instant::now() + PATIENCE;
+    let settled = loop {
+        let now = client.call(&show).unwrap();
+        if now.state == ProcedureState::Open {
+            break now;
+        }
+        assert!(Instant::now() < ends, "{now:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(settled.next.as_ref().unwrap().paragraph, "§9.3.2-8");
+
+    let mut verify = vec![0x00, 0x20, 0x00, 0x90, 0x08];
+    verify.extend_from_slice(counter.pin_in(&first).as_bytes());
+    verify.resize(13, 0xFF);
+    let answer = card.with_card(|card| card.card().transmit(&verify));
+    assert_eq!(answer, [0x90, 0x00], "the PIN is the envelope's");
+    let summary = card.with_card(|card| card.card().summary());
+    assert_eq!((summary.pin_tries, summary.puk_tries), (3, 3), "no try was burnt");
+
+    let done = until(&mut client, settled, "", "");
+    assert_eq!(done.state, ProcedureState::Done);
+    let stock = client.call(&custody::Stock {}).unwrap();
+    assert_eq!((stock.used, stock.assigned, stock.reserved, stock.void), (1, 1, 0, 0));
+    // The used envelope cannot serve another time; the other one can.
+    let again = client.call(&Start { reader, case: Case::NewCodes }).unwrap();
+    let again = until(&mut client, again, "", "§9.3.2-6");
+    assert!(client.call(&step_of(&again, "§9.3.2-6", Answer::Envelope(first))).is_err());
+    client.call(&step_of(&again, "§9.3.2-6", Answer::Envelope(second))).unwrap();
+    client.call(&audit::Verify {}).unwrap();
+    assert!(counter.running.terminate().success());
+}

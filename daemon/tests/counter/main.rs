@@ -1,0 +1,24 @@
+//! The counter's procedures from the operator's answers down to the chip: a virtual card in the daemon's own reader,
+//! real custody, real audit log, the project's certifier over HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+mod activation;
+mod closing;
+mod faults;
+mod kill;
+mod logins;
+mod refusals;
+mod rig;
+#[path = "../socket/running.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of the socket, which use more of it")]
+mod running;
+mod same_card;
+mod signature;

@@ -1,0 +1,431 @@
+//! A counter: one reader, one card, a batch of envelopes, a certifier.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use std::{fs, io};
+
+use cns_protocol::SecretText;
+use cns_protocol::audit::Entry;
+use cns_protocol::card::KeyUse;
+use cns_protocol::counter::{
+    Answer, AnswerStep, Cancel, Case, Document, DocumentKind, Procedure, ProcedureState, Show, Start,
+    Verdict, Wants,
+};
+use cns_protocol::key::Mechanism;
+use cns_protocol::operator::{CounterKind, Session};
+use cns_secret::Secret;
+use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile, serve};
+use cns_virtual_card::sealed::{Content, Kind, Recipient};
+use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
+use cnsd::audit::Audit;
+use cnsd::authority::{Authority, NetworkHelper};
+use cnsd::card::{CardError, CardSession, LastTry, sign};
+use cnsd::config::{AuthorityConfig, CustodyConfig};
+use cnsd::custody::Custody;
+use cnsd::database::Database;
+use cnsd::dispatch::ProgressSender;
+use cnsd::procedure::{ProcedureError, Procedures};
+use cnsd::reader::{ReaderSpec, Readers, VpcdAddress};
+use der::{Decode, DecodePem, Encode};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use x509_cert::Certificate;
+use x509_cert::request::CertReq;
+
+pub(crate) const UID: u32 = 1000;
+const SECRET: &str = "a secret of the tests";
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What is slow to make is made once: the certifier's key and custody's import key.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
+    let folder = TEMPLATE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = InitOptions { key_bits: 2048, ..InitOptions::new(SECRET) };
+        Certifier::init(&folder.path().join("ca"), &options).unwrap();
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        let open = async {
+            let database = Database::open("sqlite:custody.db", &state).await.unwrap();
+            Custody::open(&database, &CustodyConfig::default(), &state).await.unwrap();
+            database.close().await;
+        };
+        // A test's own runtime may not be blocked on.
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        std::thread::scope(|scope| scope.spawn(|| runtime.block_on(open)).join().unwrap());
+        runtime.shutdown_background();
+        // SQLite's own thread takes the write-ahead log away a moment later.
+        while state.join("custody.db-wal").exists() || state.join("custody.db-shm").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        folder
+    });
+    folder.path()
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, target) = (entry.as_ref().unwrap(), to.join(entry.as_ref().unwrap().file_name()));
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn secret(digits: &[u8]) -> Secret {
+    Secret::copy_from(digits).unwrap()
+}
+
+pub(crate) fn session(operator: &str) -> Session {
+    Session {
+        operator: operator.to_owned(),
+        name: "Anna Serra".to_owned(),
+        counter: "ASL di prova, sportello 1".to_owned(),
+        counter_kind: CounterKind::HealthAuthority,
+        reader: "the operator's reader".to_owned(),
+        expires: "2099-01-01T00:00:00Z".to_owned(),
+    }
+}
+
+pub(crate) fn document() -> Document {
+    Document {
+        kind: DocumentKind::IdentityCard,
+        number: "CA12345AA".to_owned(),
+        issuer: "Comune di prova".to_owned(),
+        expires: "2099-12-31".to_owned(),
+    }
+}
+
+/// The daemon's rooms, as far as the procedures need them; dropped and opened again as a restart does.
+pub(crate) struct Rooms {
+    pub(crate) database: Database,
+    pub(crate) custody: Custody,
+    pub(crate) audit: Audit,
+    pub(crate) readers: Readers,
+    pub(crate) procedures: Procedures,
+}
+
+pub(crate) struct Rig {
+    pub(crate) folder: TempDir,
+    pub(crate) reader: String,
+    pub(crate) codes: Vec<String>,
+    pub(crate) certifier: Arc<Certifier>,
+    pub(crate) card: Plugged,
+    rooms: Option<Rooms>,
+    /// What the citizen answers to §9.3.2-8.
+    pub(crate) wants_signature: bool,
+    url: String,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A counter with the sample card, changed by the test.
+    pub(crate) async fn with(change: impl FnOnce(&mut Personalisation)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(template(), folder.path()).unwrap();
+        let certifier = Arc::new(Certifier::open(&folder.path().join("ca")).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/pkix/signature", listener.local_addr().unwrap());
+        let server = serve_certifier(listener, &certifier);
+        let mut order = sample::personalisation().unwrap();
+        change(&mut order);
+        let rooms = Some(Self::open_rooms(folder.path(), &url).await);
+        let socket = folder.path().join("card.sock");
+        let card_folder = folder.path().join("card");
+        let chip = personalise(&certifier, &card_folder, order);
+        let card = plug(chip, Endpoint::Unix(socket.clone())).unwrap();
+        let reader = format!("vpcd:{}", socket.display());
+        let codes = Vec::new();
+        let wants_signature = true;
+        let mut rig = Self { folder, reader, codes, certifier, card, rooms, wants_signature, url, server };
+        rig.fill_custody().await;
+        rig.card_is_back().await;
+        rig
+    }
+
+    pub(crate) fn rooms(&self) -> &Rooms {
+        self.rooms.as_ref().unwrap()
+    }
+
+    async fn open_rooms(folder: &Path, url: &str) -> Rooms {
+        let state = folder.join("state");
+        let database = Database::open("sqlite:custody.db", &state).await.unwrap();
+        let custody = Custody::open(&database, &CustodyConfig::default(), &state).await.unwrap();
+        let audit = Audit::open(&state, custody.sealer()).await.unwrap();
+        let spec = ReaderSpec::Vpcd(VpcdAddress::Unix(folder.join("card.sock")));
+        let readers = Readers::start(&[spec]).unwrap();
+        let secret_file = folder.join("cmp-secret");
+        fs::write(&secret_file, SECRET).unwrap();
+        let config = AuthorityConfig {
+            url: url.to_owned(),
+            reference: "cnsd".to_owned(),
+            secret_file,
+            trust_anchors: folder.join("ca/ca.pem"),
+        };
+        let network = NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
+        let authority = Authority::open(&config, network).unwrap();
+        let procedures = Procedures::open(&database, &custody, &readers, &audit, Some(Arc::new(authority)));
+        Rooms { database, custody, audit, readers, procedures }
+    }
+
+    /// The daemon goes away in the middle of things and comes back.
+    pub(crate) async fn restart(&mut self) {
+        self.rooms().readers.stop();
+        self.rooms().database.close().await;
+        // The old rooms are left before the new ones are opened, as one process ends before the next begins.
+        self.rooms = None;
+        self.rooms = Some(Self::open_rooms(self.folder.path(), &self.url).await);
+    }
+
+    /// Lets the daemon ask for another profile from now on.
+    pub(crate) async fn ask_for(&mut self, profile: &str) {
+        let (base, _) = self.url.rsplit_once('/').unwrap();
+        self.url = format!("{base}/{profile}");
+        self.restart().await;
+        self.card_is_back().await;
+    }
+
+    /// The CMP transaction of the procedure that is open.
+    pub(crate) async fn transaction(&self) -> String {
+        let query = sqlx::query_as::<_, (String,)>("SELECT intent FROM procedures WHERE intent IS NOT NULL");
+        let (intent,) = query.fetch_one(self.rooms().database.pool()).await.unwrap();
+        let intent: serde_json::Value = serde_json::from_str(&intent).unwrap();
+        intent["transaction"].as_str().unwrap().to_owned()
+    }
+
+    /// One sealed file with the card's PUK, one with a batch of envelopes, all assigned.
+    async fn fill_custody(&mut self) {
+        let custody = self.rooms().custody.clone();
+        let certificate = Certificate::from_pem(custody.import_certificate_pem()).unwrap();
+        let recipient = Recipient::from_certificate(&certificate).unwrap();
+        let mut content = Content::with_capacity(Kind::Cards, 200).unwrap();
+        content
+            .push_object(&[
+                ("id_card", sample::ID_CARD.as_bytes()),
+                ("codice_fiscale", b"RSSMRA80A01H501U"),
+                ("puk", sample::PUK),
+            ])
+            .unwrap();
+        custody.import(&recipient.seal(&content).unwrap()).await.unwrap();
+        let letters = self.letters();
+        custody.import(&envelopes::print(120, 5, &recipient, &letters).unwrap()).await.unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| {
+            entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()
+        };
+        self.codes = fs::read_dir(&letters).unwrap().map(name).collect();
+        custody.assign("op1", &self.codes).await.unwrap();
+    }
+
+    fn letters(&self) -> PathBuf {
+        self.folder.path().join("letters")
+    }
+
+    /// The PIN in an envelope: what only the citizen reads.
+    pub(crate) fn letter(&self, code: &str) -> Vec<u8> {
+        let text = fs::read_to_string(self.letters().join(format!("{code}.txt"))).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("PIN: ")).unwrap().as_bytes().to_vec()
+    }
+
+    pub(crate) async fn start(&self, case: Case) -> Result<Procedure, ProcedureError> {
+        self.start_as("op1", case).await
+    }
+
+    pub(crate) async fn start_as(&self, operator: &str, case: Case) -> Result<Procedure, ProcedureError> {
+        let start = Start { reader: self.reader.clone(), case };
+        self.rooms().procedures.start(UID, &session(operator), start).await
+    }
+
+    /// Answers a procedure's next step.
+    pub(crate) async fn answer(
+        &self,
+        procedure: &Procedure,
+        answer: Answer,
+    ) -> Result<Procedure, ProcedureError> {
+        let paragraph = procedure.next.as_ref().unwrap().paragraph.clone();
+        self.answer_with(procedure, &paragraph, answer, None).await
+    }
+
+    pub(crate) async fn answer_with(
+        &self,
+        procedure: &Procedure,
+        paragraph: &str,
+        answer: Answer,
+        pin: Option<&[u8]>,
+    ) -> Result<Procedure, ProcedureError> {
+        let step = AnswerStep {
+            procedure: procedure.id.clone(),
+            paragraph: paragraph.to_owned(),
+            answer,
+            pin: pin.map(|pin| SecretText::new(secret(pin)).unwrap()),
+        };
+        self.rooms().procedures.answer(UID, &session("op1"), step, ProgressSender::nobody()).await
+    }
+
+    /// Answers as a citizen whom all is well with would have it, up to a step or to the end.
+    pub(crate) async fn until(&self, mut procedure: Procedure, code: &str, paragraph: &str) -> Procedure {
+        while let Some(step) = procedure.next.clone().filter(|step| step.paragraph != paragraph) {
+            let answer = match step.wants {
+                Wants::Document => Answer::Document(document()),
+                Wants::Verdict => Answer::Verdict(Verdict::Match),
+                Wants::EnvelopeCode => Answer::Envelope(code.to_owned()),
+                Wants::Choice => Answer::Wanted(step.paragraph != "§9.3.2-8" || self.wants_signature),
+                Wants::Confirmation | Wants::Work | Wants::Pin => Answer::Confirmed,
+            };
+            procedure = self.answer(&procedure, answer).await.unwrap();
+        }
+        procedure
+    }
+
+    pub(crate) async fn show(&self, procedure: &Procedure) -> Procedure {
+        self.rooms().procedures.show(&Show { procedure: procedure.id.clone() }).await.unwrap()
+    }
+
+    /// Changes what the database has of a procedure, as another program or a power cut would have left it.
+    pub(crate) async fn rewrite(&self, id: &str, from: &str, to: &str) {
+        let changed = sqlx::query(
+            "UPDATE procedures SET document = replace(document, $2, $3) WHERE id = $1 AND instr(document, $2) > 0",
+        )
+        .bind(id)
+        .bind(from)
+        .bind(to)
+        .execute(self.rooms().database.pool())
+        .await
+        .unwrap();
+        assert_eq!(changed.rows_affected(), 1, "{from}");
+    }
+
+    pub(crate) async fn cancel(&self, procedure: &Procedure) -> Result<Procedure, ProcedureError> {
+        let cancel = Cancel { procedure: procedure.id.clone() };
+        self.rooms().procedures.cancel(UID, &session("op1"), &cancel).await
+    }
+
+    /// Waits until the card was read.
+    pub(crate) async fn card_is_back(&self) {
+        let ends = tokio::time::Instant::now() + WAIT;
+        while self.rooms().readers.find_card(sample::ID_CARD).is_none() {
+            assert!(tokio::time::Instant::now() < ends, "the card is not read");
+            let change = self.rooms().readers.list().change;
+            self.rooms().readers.wait(change, Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Stops the certifier.
+    pub(crate) async fn authority_goes(&mut self) {
+        self.server.abort();
+        while !self.server.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Starts it again at its address.
+    pub(crate) async fn authority_comes(&mut self) {
+        let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        self.server = serve_certifier(TcpListener::bind(address).await.unwrap(), &self.certifier);
+    }
+
+    /// Keeps the card as it is, to be put back later.
+    pub(crate) fn keep_card(&self) {
+        self.card
+            .with_card(|_| copy(&self.folder.path().join("card"), &self.folder.path().join("kept")))
+            .unwrap();
+    }
+
+    /// Puts the kept card into the reader.
+    pub(crate) async fn kept_card_again(&mut self) {
+        self.card.pull_out();
+        self.card_is_gone().await;
+        fs::remove_dir_all(self.folder.path().join("card")).unwrap();
+        copy(&self.folder.path().join("kept"), &self.folder.path().join("card")).unwrap();
+        let chip = VirtualCard::open(&self.folder.path().join("card")).unwrap();
+        self.card = plug(chip, Endpoint::Unix(self.folder.path().join("card.sock"))).unwrap();
+        self.card_is_back().await;
+    }
+
+    /// Waits until the daemon has seen that the card is gone.
+    pub(crate) async fn card_is_gone(&self) {
+        while self.rooms().readers.find_card(sample::ID_CARD).is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until a procedure is as a test wants it.
+    pub(crate) async fn settled(&self, procedure: &Procedure) -> Procedure {
+        let ends = tokio::time::Instant::now() + WAIT;
+        loop {
+            let now = self.show(procedure).await;
+            if now.state != ProcedureState::Unsettled {
+                return now;
+            }
+            assert!(tokio::time::Instant::now() < ends, "never settled: {now:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A signature with the signature area's key.
+    pub(crate) async fn sign_with_area(&self, pin: &[u8]) -> Result<Vec<u8>, CardError> {
+        let pin = secret(pin);
+        let job = move |session: &mut CardSession<'_>| {
+            let data = [0x42; 20];
+            sign::sign(session, KeyUse::Signature, &pin, LastTry::Ask, &Mechanism::RsaPkcs1, &data)
+        };
+        self.rooms().readers.run(&self.reader, None, job).await
+    }
+
+    /// Puts a pulled card in again.
+    pub(crate) async fn put_in(&self) {
+        self.card_is_gone().await;
+        // The daemon may see the card go before the card's own thread has put it down.
+        while self.card.is_connected() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.card.put_in();
+        self.card_is_back().await;
+    }
+
+    /// Whether the chip takes this PIN. A wrong one costs a try.
+    pub(crate) fn takes_pin(&self, pin: &[u8]) -> bool {
+        let mut command = vec![0x00, 0x20, 0x00, 0x90, 0x08];
+        command.extend_from_slice(pin);
+        command.resize(13, 0xFF);
+        self.card.with_card(|card| {
+            // Also when it is out of the reader.
+            card.card().power_on();
+            let answer = card.card().transmit(&command);
+            card.reset();
+            answer == [0x90, 0x00]
+        })
+    }
+
+    pub(crate) async fn entries(&self) -> Vec<Entry> {
+        self.rooms().audit.list(1, 1000).await.unwrap()
+    }
+
+    /// The phases of an act in the audit log, oldest first.
+    pub(crate) async fn phases(&self, act: &str) -> Vec<cns_protocol::audit::Phase> {
+        self.entries().await.iter().filter(|entry| entry.act == act).map(|entry| entry.phase).collect()
+    }
+}
+
+fn serve_certifier(listener: TcpListener, certifier: &Arc<Certifier>) -> tokio::task::JoinHandle<()> {
+    let served = Arc::clone(certifier);
+    tokio::spawn(async move { serve(listener, served, std::future::pending()).await.unwrap() })
+}
+
+/// Makes the card in a folder, with its authentication certificate.
+pub(crate) fn personalise(certifier: &Certifier, folder: &Path, order: Personalisation) -> VirtualCard {
+    let mut chip = VirtualCard::create_in(folder, order).unwrap();
+    let request = CertReq::from_der(&chip.certificate_request("Regione di prova").unwrap()).unwrap();
+    let certificate = certifier.issue(Profile::Authentication, &request).unwrap();
+    chip.load_certificate(&certificate.to_der().unwrap()).unwrap();
+    chip
+}

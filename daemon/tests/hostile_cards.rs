@@ -1,0 +1,185 @@
+//! Cards that answer whatever they like: the daemon takes any bytes without panic, endless loop or lost PIN try.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
+
+#[path = "support/plugged.rs"]
+mod plugged;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cns_protocol::card::KeyUse;
+use cns_protocol::key::Mechanism;
+use cns_protocol::pin::PinName;
+use cns_protocol::reader::ReaderState;
+use cns_virtual_card::{VirtualCard, sample};
+use cnsd::card::{CardError, CardSession, LastTry, pin, random, sign, signature_area};
+use cnsd::reader::TimeLimits;
+use plugged::{Reader, sample_card, secret};
+use proptest::prelude::*;
+
+/// What a hostile card does with one answer.
+#[derive(Clone, Debug)]
+enum Trick {
+    /// Other bytes.
+    Bytes(Vec<u8>),
+    /// Other data and "done".
+    Data(Vec<u8>),
+    /// A part of the answer.
+    Cut(usize),
+    /// One byte is another one.
+    Flip(usize, u8),
+    /// Only a status word.
+    Status(u16),
+}
+
+impl Trick {
+    fn play(&self, answer: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Data(data) => [&data[..], &[0x90, 0x00]].concat(),
+            Self::Cut(length) => answer[..answer.len().min(*length)].to_vec(),
+            Self::Flip(place, with) => {
+                let mut answer = answer;
+                let length = answer.len().max(1);
+                if let Some(byte) = answer.get_mut(place % length) {
+                    *byte ^= with;
+                }
+                answer
+            }
+            Self::Status(word) => word.to_be_bytes().to_vec(),
+        }
+    }
+}
+
+fn trick() -> impl Strategy<Value = Trick> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..600);
+    let word = prop_oneof![
+        any::<u16>(),
+        (0x63C0_u16..0x63D0),
+        (0x6100_u16..0x6D00),
+        Just(0x9000),
+        Just(0x6983),
+        Just(0x6282),
+    ];
+    prop_oneof![
+        bytes.clone().prop_map(Trick::Bytes),
+        bytes.prop_map(Trick::Data),
+        (0_usize..300).prop_map(Trick::Cut),
+        (any::<usize>(), 1_u8..).prop_map(|(place, with)| Trick::Flip(place, with)),
+        word.prop_map(Trick::Status),
+    ]
+}
+
+/// The sample card with its certificate, which is issued once.
+fn card() -> VirtualCard {
+    static CERTIFICATE: OnceLock<Vec<u8>> = OnceLock::new();
+    let certificate = CERTIFICATE.get_or_init(|| {
+        let mut card = sample_card(|_| {});
+        let path = [0x00, 0xA4, 0x08, 0x0C, 0x04, 0x11, 0x00, 0x11, 0x01];
+        assert_eq!(card.transmit(&path), [0x90, 0x00]);
+        let mut content = card.transmit(&[0x00, 0xB0, 0x00, 0x00, 0x00, 0x00, 0x00]);
+        let length = 4 + usize::from(u16::from_be_bytes([content[2], content[3]]));
+        content.truncate(length);
+        content
+    });
+    let mut card = VirtualCard::create(sample::personalisation().unwrap()).unwrap();
+    card.load_certificate(certificate).unwrap();
+    card
+}
+
+/// Plugs a card whose answers are changed by a plan: command number → trick. Gives the number of PINs and PUKs seen.
+fn plug(socket: &Path, plan: BTreeMap<usize, Trick>) -> JoinHandle<usize> {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    std::thread::spawn(move || {
+        let mut card = card();
+        let (mut commands, mut codes) = (0, 0);
+        let mut length = [0; 2];
+        while stream.read_exact(&mut length).is_ok() {
+            let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut frame).unwrap();
+            let answer = match frame.as_slice() {
+                [1 | 2] => {
+                    card.power_on();
+                    continue;
+                }
+                [0] => continue,
+                [4] => card.answer_to_reset(),
+                command => {
+                    codes += usize::from(matches!(command, [0, 0x20 | 0x2C, _, _, _, ..]));
+                    let answer = card.transmit(command);
+                    commands += 1;
+                    plan.get(&(commands - 1)).map_or(answer.clone(), |trick| trick.play(answer))
+                }
+            };
+            let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+            if stream.write_all(&[&length, &answer[..]].concat()).is_err() {
+                break;
+            }
+        }
+        codes
+    })
+}
+
+type Job = fn(&mut CardSession<'_>) -> Result<(), CardError>;
+
+/// Everything that the daemon does with a card, whatever comes of it. Each presents a PIN or PUK once at most.
+const JOBS: [Job; 8] = [
+    |session| pin::status(session).map(drop),
+    |session| random::random(session, 100).map(drop),
+    |session| pin::verify(session, PinName::Cns, &secret(sample::PIN), LastTry::Ask),
+    |session| {
+        let (pin, mechanism) = (secret(sample::PIN), Mechanism::RsaPkcs1);
+        sign::sign(session, KeyUse::Authentication, &pin, LastTry::Ask, &mechanism, &[1; 20]).map(drop)
+    },
+    |session| pin::reset(session, PinName::Cns, &secret(sample::PUK), &secret(sample::PIN), LastTry::Ask),
+    |session| signature_area::inspect(session).map(drop),
+    |session| {
+        let (pin, area_pin, puk) = (secret(sample::PIN), secret(b"54321"), secret(b"11223344"));
+        signature_area::create(session, &pin, &area_pin, &puk, &|_| ())
+    },
+    |session| signature_area::lock(session, &secret(sample::PIN), &|_| ()),
+];
+
+async fn survive(plan: BTreeMap<usize, Trick>) {
+    let limit = Duration::from_secs(2);
+    let reader = Reader::start_with(TimeLimits { command: limit, key_generation: limit });
+    let card = plug(&reader.socket, plan);
+    let read = |reader: &cns_protocol::reader::Reader| {
+        matches!(reader.state, ReaderState::Card(_) | ReaderState::Unusable(_))
+    };
+    reader.until("an end of reading", read).await;
+    if let Err(CardError::Unknown(words)) = reader.readers.card(&reader.name) {
+        assert!(!words.contains("inside the daemon"), "{words}");
+    }
+    let mut jobs = 0;
+    for job in JOBS {
+        let outcome = reader.readers.run(&reader.name, None, job).await;
+        assert!(!matches!(outcome, Err(CardError::Panicked)), "a job panicked");
+        jobs += 1;
+    }
+    assert!(reader.readers.traffic(&reader.name).commands < 64 + jobs * 100);
+    reader.readers.stop();
+    let codes = card.join().unwrap();
+    // Five of the jobs present a code; as many commands that carry or ask for one, and one question more for each of
+    // the two codes, for the two of the status and for the three of the signature area.
+    assert!(codes <= 5 + 2 + 4 + 3, "{codes} commands on codes");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_answers_are_survived(plan in prop::collection::btree_map(0_usize..60, trick(), 1..6)) {
+        tokio::runtime::Runtime::new().unwrap().block_on(survive(plan));
+    }
+
+    #[test]
+    fn noise_alone_is_survived(plan in prop::collection::vec(trick(), 100)) {
+        tokio::runtime::Runtime::new().unwrap().block_on(survive(plan.into_iter().enumerate().collect()));
+    }
+}

@@ -1,0 +1,165 @@
+//! The readers of a real pcscd, in namespaces of its own, with the virtual card in vpcd's reader.
+//!
+//! Needs root, `pcscd`, `vsmartcard-vpcd`, `unshare` and `ip`; says so and ends where one is missing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
+#![allow(clippy::print_stdout)] // figures, and what is missing
+
+#[path = "support/plugged.rs"]
+mod plugged;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cns_apdu::command::{ManageSecurityEnvironment, PerformSecurityOperation};
+use cns_protocol::card::KeyUse;
+use cns_protocol::key::Mechanism;
+use cns_protocol::reader::{Reader, ReaderState};
+use cns_virtual_card::sample;
+use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use cnsd::card::{CardError, LastTry, sign};
+use cnsd::reader::{ReaderSpec, Readers, pcsc};
+use plugged::{WAIT, sample_card, secret};
+
+/// Set in the process that runs inside the namespaces.
+const INSIDE: &str = "CNSD_TEST_PRIVATE_PCSCD";
+
+/// Set by `cargo xtask test`, which installs the parts: their absence is then a failure.
+const REAL_PARTS: &str = "CNS_REAL_PARTS";
+
+#[test]
+fn a_real_pcscd_is_survived_used_and_waited_for() {
+    if std::env::var_os(INSIDE).is_some() {
+        tokio::runtime::Runtime::new().unwrap().block_on(inside());
+        return;
+    }
+    let tools = ["/usr/sbin/pcscd", "/usr/bin/unshare", "/etc/reader.conf.d/vpcd"];
+    if !tools.iter().all(|tool| Path::new(tool).exists()) {
+        assert!(std::env::var_os(REAL_PARTS).is_none(), "pcscd, vsmartcard-vpcd or unshare is missing");
+        println!("skipped: needs pcscd, vsmartcard-vpcd and unshare");
+        return;
+    }
+    let as_root: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
+    let script = "mount -t tmpfs tmpfs /run && mkdir /run/pcscd && ip link set lo up && exec \"$@\"";
+    let status = Command::new("unshare")
+        .args(as_root)
+        .args(["-m", "-n", "-p", "-f", "--mount-proc", "sh", "-c", script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "a_real_pcscd_is_survived_used_and_waited_for", "--nocapture"])
+        .env(INSIDE, "1")
+        .stdin(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+struct Pcscd(Child);
+
+impl Pcscd {
+    fn start(options: &[&str]) -> Self {
+        let mut command = Command::new("/usr/sbin/pcscd");
+        command.arg("--foreground").args(options).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Pcscd {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+        std::fs::remove_file("/run/pcscd/pcscd.comm").ok();
+        std::fs::remove_file("/run/pcscd/pcscd.pid").ok();
+    }
+}
+
+async fn until(readers: &Readers, what: &str, holds: impl Fn(&[Reader]) -> bool) {
+    let ends = Instant::now() + WAIT;
+    let mut list = readers.list();
+    while !holds(&list.readers) {
+        assert!(Instant::now() < ends, "never: {what}; now {list:?}");
+        list = readers.wait(list.change, Duration::from_millis(500)).await;
+    }
+}
+
+fn card_in(readers: &[Reader]) -> Option<&Reader> {
+    readers.iter().find(|reader| matches!(reader.state, ReaderState::Card(_)))
+}
+
+async fn plug_in(readers: &Readers) -> (Plugged, String) {
+    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 35963 };
+    let plugged = plug(sample_card(|_| {}), endpoint).unwrap();
+    until(readers, "a card", |readers| card_in(readers).is_some()).await;
+    let name = card_in(&readers.list().readers).unwrap().name.clone();
+    (plugged, name)
+}
+
+async fn sign_once(readers: &Readers, reader: &str) -> Result<Vec<u8>, CardError> {
+    let job = |session: &mut cnsd::card::CardSession<'_>| {
+        let (pin, mechanism) = (secret(sample::PIN), Mechanism::RsaPkcs1);
+        sign::sign(session, KeyUse::Authentication, &pin, LastTry::Ask, &mechanism, &[1; 20])
+    };
+    readers.run(reader, None, job).await
+}
+
+async fn inside() {
+    let readers = Readers::start(&[ReaderSpec::Pcsc]).unwrap();
+    assert!(readers.list().readers.is_empty() && !pcsc::logs_apdus());
+    let daemon = Pcscd::start(&[]);
+    until(&readers, "vpcd's two readers", |readers| readers.len() == 2).await;
+    let (plugged, name) = plug_in(&readers).await;
+    assert!(!readers.card(&name).unwrap().card.is_virtual);
+    println!("first listing through pcscd: {:?}", readers.traffic(&name));
+    sign_once(&readers, &name).await.unwrap();
+    let began = Instant::now();
+    sign_once(&readers, &name).await.unwrap();
+    println!("one signature through pcscd: {:?}", began.elapsed());
+    neighbours(&readers, &name).await;
+
+    let insertion = readers.card(&name).unwrap().card.insertion;
+    plugged.pull_out();
+    until(&readers, "an empty reader", |readers| card_in(readers).is_none()).await;
+    let gone = readers.run(&name, Some(insertion), |_| Ok(())).await;
+    assert!(matches!(gone, Err(CardError::Removed)), "{gone:?}");
+    plugged.put_in();
+    until(&readers, "the card again", |readers| card_in(readers).is_some()).await;
+
+    drop(daemon);
+    until(&readers, "no reader", <[Reader]>::is_empty).await;
+    let daemon = Pcscd::start(&["--apdu"]);
+    until(&readers, "the card in a new pcscd", |readers| card_in(readers).is_some()).await;
+    assert!(readers.card(&name).unwrap().card.insertion > insertion);
+    assert!(pcsc::logs_apdus());
+    sign_once(&readers, &name).await.unwrap();
+    drop(daemon);
+}
+
+/// Another program on the same card: it cannot use what the daemon opened, and its reset is repaired.
+async fn neighbours(readers: &Readers, name: &str) {
+    let context = ::pcsc::Context::establish(::pcsc::Scope::System).unwrap();
+    let reader = std::ffi::CString::new(name).unwrap();
+    let mut other = context.connect(&reader, ::pcsc::ShareMode::Shared, ::pcsc::Protocols::ANY).unwrap();
+    sign_once(readers, name).await.unwrap();
+    let open = readers.run(name, None, |session| {
+        session.run(&ManageSecurityEnvironment::Restore { se: 3 })?;
+        session.run(&PerformSecurityOperation::Decipher { block: secret(&[1; 256]) })
+    });
+    let refused = open.await.unwrap_err();
+    assert_eq!(refused.status(), Some(cns_apdu::StatusWord::SECURITY_NOT_SATISFIED), "{refused}");
+    let (shared, any) = (::pcsc::ShareMode::Shared, ::pcsc::Protocols::ANY);
+    other.reconnect(shared, any, ::pcsc::Disposition::ResetCard).unwrap();
+    sign_once(readers, name).await.unwrap();
+    other.disconnect(::pcsc::Disposition::ResetCard).map_err(|(_, error)| error).unwrap();
+    sign_once(readers, name).await.unwrap();
+    // Alone on the reader, the other program keeps the daemon waiting, not failing.
+    let mut other = context.connect(&reader, shared, any).unwrap();
+    let held = other.transaction().unwrap();
+    let waiting = {
+        let (readers, name) = (readers.clone(), name.to_owned());
+        tokio::spawn(async move { sign_once(&readers, &name).await })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    held.end(::pcsc::Disposition::LeaveCard).map_err(|(_, error)| error).unwrap();
+    waiting.await.unwrap().unwrap();
+    other.disconnect(::pcsc::Disposition::LeaveCard).map_err(|(_, error)| error).unwrap();
+}

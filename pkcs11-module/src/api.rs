@@ -1,0 +1,11 @@
+//! The functions, by chapter of the standard. No pointer is in sight here.
+
+pub(crate) mod digest;
+pub(crate) mod general;
+pub(crate) mod login;
+pub(crate) mod object;
+pub(crate) mod random;
+pub(crate) mod refused;
+pub(crate) mod session;
+pub(crate) mod sign;
+pub(crate) mod slot;

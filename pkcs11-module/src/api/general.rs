@@ -1,0 +1,54 @@
+//! General-purpose functions (PKCS#11 v2.40 §5.4).
+
+use cryptoki_sys as ck;
+use cryptoki_sys::{CK_FLAGS, CK_INFO, CK_VERSION};
+
+use crate::error::Error;
+use crate::ffi::buffer::Put;
+use crate::state::Module;
+use crate::token::padded;
+
+/// The version of the standard that the function list has.
+pub(crate) const CRYPTOKI: CK_VERSION = CK_VERSION { major: 2, minor: 40 };
+
+/// This module's own version, which is the package's.
+pub(crate) const LIBRARY: CK_VERSION = CK_VERSION {
+    major: number(env!("CARGO_PKG_VERSION_MAJOR")),
+    minor: number(env!("CARGO_PKG_VERSION_MINOR")),
+};
+
+/// Which of the four mutex functions the application passed to `C_Initialize`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MutexFunctions {
+    None,
+    Some,
+    All,
+}
+
+/// `C_Initialize`: whether the application's wishes about threads can be met. Locks are always the system's own.
+pub(crate) fn judge_locking(mutexes: MutexFunctions, flags: CK_FLAGS) -> Result<(), Error> {
+    match mutexes {
+        MutexFunctions::Some => Err(Error::ArgumentsBad),
+        MutexFunctions::All if flags & ck::CKF_OS_LOCKING_OK == 0 => Err(Error::CantLock),
+        MutexFunctions::All | MutexFunctions::None => Ok(()),
+    }
+}
+
+/// `C_GetInfo`.
+pub(crate) fn get_info(_: &Module, mut info: Put<'_, CK_INFO>) -> Result<(), Error> {
+    info.put(CK_INFO {
+        cryptokiVersion: CRYPTOKI,
+        manufacturerID: padded("CNS middleware"),
+        flags: 0,
+        libraryDescription: padded("CNS smart cards through cnsd"),
+        libraryVersion: LIBRARY,
+    });
+    Ok(())
+}
+
+const fn number(digits: &str) -> u8 {
+    match u8::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => u8::MAX,
+    }
+}

@@ -1,0 +1,77 @@
+//! What the attributes need of an X.509 certificate (RFC 5280 §4.1), byte for byte as it stands there: a name that
+//! was decoded and encoded again might differ from the one that an application compares with.
+
+use der::asn1::{BitStringRef, GeneralizedTime, UintRef, UtcTime};
+use der::{DateTime, Decode, Header, Reader, SliceReader, Tag};
+
+/// The parts of a certificate with an RSA key. All but the numbers are whole DER encodings.
+pub(crate) struct Parts<'a> {
+    pub(crate) serial_number: &'a [u8],
+    pub(crate) issuer: &'a [u8],
+    pub(crate) subject: &'a [u8],
+    pub(crate) public_key_info: &'a [u8],
+    pub(crate) not_before: DateTime,
+    pub(crate) not_after: DateTime,
+    /// The contents of the subjectPublicKey bit string.
+    pub(crate) public_key: &'a [u8],
+    /// Big-endian, without leading zeros.
+    pub(crate) modulus: &'a [u8],
+    /// Big-endian, without leading zeros.
+    pub(crate) public_exponent: &'a [u8],
+}
+
+/// Takes a certificate apart.
+pub(crate) fn read(certificate: &[u8]) -> der::Result<Parts<'_>> {
+    let mut reader = SliceReader::new(certificate)?;
+    let mut inside = enter(&mut reader)?;
+    let tbs = inside.tlv_bytes()?;
+    let mut tbs = SliceReader::new(tbs)?;
+    let mut tbs = enter(&mut tbs)?;
+    if tbs.peek_tag()?.is_context_specific() {
+        tbs.tlv_bytes()?; // version
+    }
+    let serial_number = tbs.tlv_bytes()?;
+    tbs.tlv_bytes()?; // signature algorithm
+    let issuer = tbs.tlv_bytes()?;
+    let mut validity = enter(&mut tbs)?;
+    let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
+    let subject = tbs.tlv_bytes()?;
+    let public_key_info = tbs.tlv_bytes()?;
+
+    let mut info = SliceReader::new(public_key_info)?;
+    let mut info = enter(&mut info)?;
+    info.tlv_bytes()?; // algorithm
+    let bits = BitStringRef::decode(&mut info)?;
+    let public_key = bits.as_bytes().ok_or_else(|| Tag::BitString.value_error())?;
+    let mut key = SliceReader::new(public_key)?;
+    let mut key = enter(&mut key)?;
+    let modulus = UintRef::decode(&mut key)?.as_bytes();
+    let public_exponent = UintRef::decode(&mut key)?.as_bytes();
+
+    Ok(Parts {
+        serial_number,
+        issuer,
+        subject,
+        public_key_info,
+        not_before,
+        not_after,
+        public_key,
+        modulus,
+        public_exponent,
+    })
+}
+
+/// The inside of the SEQUENCE that comes next.
+fn enter<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
+    let header = Header::decode(reader)?;
+    header.tag.assert_eq(Tag::Sequence)?;
+    SliceReader::new(reader.read_slice(header.length)?)
+}
+
+fn time(reader: &mut SliceReader<'_>) -> der::Result<DateTime> {
+    if reader.peek_tag()? == Tag::UtcTime {
+        Ok(UtcTime::decode(reader)?.to_date_time())
+    } else {
+        Ok(GeneralizedTime::decode(reader)?.to_date_time())
+    }
+}

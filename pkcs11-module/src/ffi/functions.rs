@@ -1,0 +1,365 @@
+//! The functions of the standard, each paired with its plain counterpart.
+#![allow(unsafe_code, reason = "the border to C")]
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+use cryptoki_sys::*;
+
+use crate::api::general::{self, MutexFunctions};
+use crate::api::slot::Reserved;
+use crate::api::{digest, login, object, random, refused, session, sign, slot};
+use crate::error::Error;
+use crate::ffi::buffer::Put;
+use crate::ffi::function_list::FUNCTION_LIST;
+use crate::ffi::{entry, guard, process};
+
+/// `C_Initialize`.
+///
+/// # Safety
+/// `arguments` is null or points to a `CK_C_INITIALIZE_ARGS`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
+    guard(|| {
+        let arguments = NonNull::new(arguments.cast::<CK_C_INITIALIZE_ARGS>());
+        if let Some(arguments) = arguments {
+            if !arguments.is_aligned() {
+                return Err(Error::ArgumentsBad);
+            }
+            // SAFETY: not null and aligned; the caller promised that it can be read.
+            let arguments = unsafe { arguments.read() };
+            if !arguments.pReserved.is_null() {
+                return Err(Error::ArgumentsBad);
+            }
+            general::judge_locking(mutex_functions(&arguments), arguments.flags)?;
+        }
+        // A panic must not print anything into the application's output; `guard` reports it.
+        #[cfg(not(test))]
+        std::panic::set_hook(Box::new(|_| {}));
+        process::initialize()
+    })
+}
+
+/// `C_Finalize`.
+///
+/// # Safety
+/// None: the pointer is not followed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
+    guard(|| if reserved.is_null() { process::finalize() } else { Err(Error::ArgumentsBad) })
+}
+
+/// `C_GetFunctionList`. May be called before `C_Initialize`.
+///
+/// # Safety
+/// `list` is null or can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> CK_RV {
+    guard(|| {
+        // SAFETY: as promised by the caller.
+        let mut list = unsafe { Put::new(list) }?;
+        list.put((&raw const FUNCTION_LIST).cast_mut());
+        Ok(())
+    })
+}
+
+/// `C_WaitForSlotEvent`.
+///
+/// # Safety
+/// `slot` is null or can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_WaitForSlotEvent(
+    flags: CK_FLAGS,
+    slot: *mut CK_SLOT_ID,
+    reserved: *mut c_void,
+) -> CK_RV {
+    guard(|| {
+        let module = process::module()?;
+        // SAFETY: as promised by the caller.
+        let slot = unsafe { Put::new(slot) }?;
+        let reserved = if reserved.is_null() { Reserved::Unused } else { Reserved::Used };
+        slot::wait_for_slot_event(&module, flags, slot, reserved)
+    })
+}
+
+fn mutex_functions(arguments: &CK_C_INITIALIZE_ARGS) -> MutexFunctions {
+    let given = [
+        arguments.CreateMutex.is_some(),
+        arguments.DestroyMutex.is_some(),
+        arguments.LockMutex.is_some(),
+        arguments.UnlockMutex.is_some(),
+    ];
+    match given {
+        [true, true, true, true] => MutexFunctions::All,
+        [false, false, false, false] => MutexFunctions::None,
+        _ => MutexFunctions::Some,
+    }
+}
+
+entry! {
+    /// `C_GetInfo`.
+    C_GetInfo = general::get_info { Put(info: CK_INFO) }
+
+    /// `C_GetSlotList`.
+    C_GetSlotList = slot::get_slot_list { token_present: CK_BBOOL, Out(list, count: CK_SLOT_ID) }
+
+    /// `C_GetSlotInfo`.
+    C_GetSlotInfo = slot::get_slot_info { slot: CK_SLOT_ID, Put(info: CK_SLOT_INFO) }
+
+    /// `C_GetTokenInfo`.
+    C_GetTokenInfo = slot::get_token_info { slot: CK_SLOT_ID, Put(info: CK_TOKEN_INFO) }
+
+    /// `C_GetMechanismList`.
+    C_GetMechanismList = slot::get_mechanism_list { slot: CK_SLOT_ID, Out(list, count: CK_MECHANISM_TYPE) }
+
+    /// `C_GetMechanismInfo`.
+    C_GetMechanismInfo = slot::get_mechanism_info {
+        slot: CK_SLOT_ID, kind: CK_MECHANISM_TYPE, Put(info: CK_MECHANISM_INFO)
+    }
+
+    /// `C_InitToken`.
+    C_InitToken = refused::in_slot { slot: CK_SLOT_ID, _: *mut CK_UTF8CHAR, _: CK_ULONG, _: *mut CK_UTF8CHAR }
+
+    /// `C_InitPIN`.
+    C_InitPIN = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_UTF8CHAR, _: CK_ULONG }
+
+    /// `C_SetPIN`.
+    C_SetPIN = login::set_pin {
+        session: CK_SESSION_HANDLE, In(old, old_length: CK_BYTE), In(new, new_length: CK_BYTE)
+    }
+
+    /// `C_OpenSession`.
+    C_OpenSession = session::open_session {
+        slot: CK_SLOT_ID, flags: CK_FLAGS, _: *mut c_void, _: CK_NOTIFY, Put(session: CK_SESSION_HANDLE)
+    }
+
+    /// `C_CloseSession`.
+    C_CloseSession = session::close_session { session: CK_SESSION_HANDLE }
+
+    /// `C_CloseAllSessions`.
+    C_CloseAllSessions = session::close_all_sessions { slot: CK_SLOT_ID }
+
+    /// `C_GetSessionInfo`.
+    C_GetSessionInfo = session::get_session_info { session: CK_SESSION_HANDLE, Put(info: CK_SESSION_INFO) }
+
+    /// `C_GetOperationState`.
+    C_GetOperationState = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_SetOperationState`.
+    C_SetOperationState = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: CK_OBJECT_HANDLE, _: CK_OBJECT_HANDLE
+    }
+
+    /// `C_Login`.
+    C_Login = login::login { session: CK_SESSION_HANDLE, user: CK_USER_TYPE, In(pin, length: CK_BYTE) }
+
+    /// `C_Logout`.
+    C_Logout = login::logout { session: CK_SESSION_HANDLE }
+
+    /// `C_CreateObject`.
+    C_CreateObject = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE
+    }
+
+    /// `C_CopyObject`.
+    C_CopyObject = refused::in_session {
+        session: CK_SESSION_HANDLE, _: CK_OBJECT_HANDLE, _: *mut CK_ATTRIBUTE, _: CK_ULONG,
+        _: *mut CK_OBJECT_HANDLE
+    }
+
+    /// `C_DestroyObject`.
+    C_DestroyObject = refused::in_session { session: CK_SESSION_HANDLE, _: CK_OBJECT_HANDLE }
+
+    /// `C_GetObjectSize`.
+    C_GetObjectSize = object::get_object_size {
+        session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, Put(size: CK_ULONG)
+    }
+
+    /// `C_GetAttributeValue`.
+    C_GetAttributeValue = object::get_attribute_value {
+        session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, Blanks(template, count)
+    }
+
+    /// `C_SetAttributeValue`.
+    C_SetAttributeValue = refused::in_session {
+        session: CK_SESSION_HANDLE, _: CK_OBJECT_HANDLE, _: *mut CK_ATTRIBUTE, _: CK_ULONG
+    }
+
+    /// `C_FindObjectsInit`.
+    C_FindObjectsInit = object::find_objects_init { session: CK_SESSION_HANDLE, Template(template, count) }
+
+    /// `C_FindObjects`.
+    C_FindObjects = object::find_objects {
+        session: CK_SESSION_HANDLE, Fill(objects, room: CK_OBJECT_HANDLE), Put(count: CK_ULONG)
+    }
+
+    /// `C_FindObjectsFinal`.
+    C_FindObjectsFinal = object::find_objects_final { session: CK_SESSION_HANDLE }
+
+    /// `C_EncryptInit`.
+    C_EncryptInit = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    }
+
+    /// `C_Encrypt`.
+    C_Encrypt = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_EncryptUpdate`.
+    C_EncryptUpdate = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_EncryptFinal`.
+    C_EncryptFinal = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: *mut CK_ULONG }
+
+    /// `C_DecryptInit`.
+    C_DecryptInit = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    }
+
+    /// `C_Decrypt`.
+    C_Decrypt = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_DecryptUpdate`.
+    C_DecryptUpdate = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_DecryptFinal`.
+    C_DecryptFinal = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: *mut CK_ULONG }
+
+    /// `C_DigestInit`.
+    C_DigestInit = digest::digest_init { session: CK_SESSION_HANDLE, Mechanism(mechanism) }
+
+    /// `C_Digest`.
+    C_Digest = digest::digest {
+        session: CK_SESSION_HANDLE, In(data, data_length: CK_BYTE), Out(digest, length: CK_BYTE)
+    }
+
+    /// `C_DigestUpdate`.
+    C_DigestUpdate = digest::digest_update { session: CK_SESSION_HANDLE, In(part, length: CK_BYTE) }
+
+    /// `C_DigestKey`.
+    C_DigestKey = digest::digest_key { session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE }
+
+    /// `C_DigestFinal`.
+    C_DigestFinal = digest::digest_final { session: CK_SESSION_HANDLE, Out(digest, length: CK_BYTE) }
+
+    /// `C_SignInit`.
+    C_SignInit = sign::sign_init { session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE }
+
+    /// `C_Sign`.
+    C_Sign = sign::sign {
+        session: CK_SESSION_HANDLE, In(data, data_length: CK_BYTE), Out(signature, length: CK_BYTE)
+    }
+
+    /// `C_SignUpdate`.
+    C_SignUpdate = sign::sign_update { session: CK_SESSION_HANDLE, In(part, length: CK_BYTE) }
+
+    /// `C_SignFinal`.
+    C_SignFinal = sign::sign_final { session: CK_SESSION_HANDLE, Out(signature, length: CK_BYTE) }
+
+    /// `C_SignRecoverInit`.
+    C_SignRecoverInit = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    }
+
+    /// `C_SignRecover`.
+    C_SignRecover = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_VerifyInit`.
+    C_VerifyInit = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    }
+
+    /// `C_Verify`.
+    C_Verify = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG
+    }
+
+    /// `C_VerifyUpdate`.
+    C_VerifyUpdate = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG }
+
+    /// `C_VerifyFinal`.
+    C_VerifyFinal = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG }
+
+    /// `C_VerifyRecoverInit`.
+    C_VerifyRecoverInit = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    }
+
+    /// `C_VerifyRecover`.
+    C_VerifyRecover = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_DigestEncryptUpdate`.
+    C_DigestEncryptUpdate = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_DecryptDigestUpdate`.
+    C_DecryptDigestUpdate = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_SignEncryptUpdate`.
+    C_SignEncryptUpdate = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_DecryptVerifyUpdate`.
+    C_DecryptVerifyUpdate = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_GenerateKey`.
+    C_GenerateKey = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: *mut CK_ATTRIBUTE, _: CK_ULONG,
+        _: *mut CK_OBJECT_HANDLE
+    }
+
+    /// `C_GenerateKeyPair`.
+    C_GenerateKeyPair = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: *mut CK_ATTRIBUTE, _: CK_ULONG,
+        _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE, _: *mut CK_OBJECT_HANDLE
+    }
+
+    /// `C_WrapKey`.
+    C_WrapKey = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: CK_OBJECT_HANDLE,
+        _: *mut CK_BYTE, _: *mut CK_ULONG
+    }
+
+    /// `C_UnwrapKey`.
+    C_UnwrapKey = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: *mut CK_BYTE, _: CK_ULONG,
+        _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE
+    }
+
+    /// `C_DeriveKey`.
+    C_DeriveKey = refused::in_session {
+        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: *mut CK_ATTRIBUTE,
+        _: CK_ULONG, _: *mut CK_OBJECT_HANDLE
+    }
+
+    /// `C_SeedRandom`.
+    C_SeedRandom = random::seed_random { session: CK_SESSION_HANDLE, In(seed, length: CK_BYTE) }
+
+    /// `C_GenerateRandom`.
+    C_GenerateRandom = random::generate_random { session: CK_SESSION_HANDLE, Fill(random, length: CK_BYTE) }
+
+    /// `C_GetFunctionStatus`.
+    C_GetFunctionStatus = refused::parallel { session: CK_SESSION_HANDLE }
+
+    /// `C_CancelFunction`.
+    C_CancelFunction = refused::parallel { session: CK_SESSION_HANDLE }
+}

@@ -1,0 +1,244 @@
+//! The objects that stand for a certificate on the card: the certificate, its public key and its private key
+//! (PKCS#11 v2.40 §4), each a table of attributes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cns_protocol::card::{Card, Certificate, KeyUse};
+use cryptoki_sys as ck;
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_OBJECT_CLASS, CK_ULONG};
+use der::DateTime;
+use sha1::{Digest, Sha1};
+
+use crate::certificate::{self, Parts};
+use crate::error::Error;
+use crate::ffi::template::UNAVAILABLE;
+use crate::mechanism;
+
+/// An object of a token.
+pub(crate) struct Object {
+    attributes: BTreeMap<CK_ATTRIBUTE_TYPE, Attribute>,
+    private_key: Option<Arc<PrivateKey>>,
+}
+
+/// What signing needs to know of a private key.
+pub(crate) struct PrivateKey {
+    pub(crate) key_use: KeyUse,
+    /// The modulus' length in bytes.
+    pub(crate) length: usize,
+    /// Whether each use wants the PIN anew.
+    pub(crate) pin_for_each_use: bool,
+}
+
+enum Attribute {
+    Value(Vec<u8>),
+    /// There, but never told.
+    Sensitive,
+}
+
+impl Object {
+    /// The objects of one certificate; none when it cannot be read or its key is not RSA.
+    pub(crate) fn of(card: &Card, certificate: &Certificate) -> Vec<Object> {
+        let Ok(parts) = certificate::read(&certificate.der) else {
+            return Vec::new();
+        };
+        let common =
+            Common { label: label(card, certificate.key_use), id: Sha1::digest(parts.modulus).to_vec() };
+        vec![
+            Self::certificate(&common, certificate, &parts),
+            Self::public_key(&common, certificate, &parts),
+            Self::private_key(&common, certificate, &parts),
+        ]
+    }
+
+    /// The value of an attribute.
+    pub(crate) fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Result<&[u8], Error> {
+        match self.attributes.get(&kind) {
+            Some(Attribute::Value(value)) => Ok(value),
+            Some(Attribute::Sensitive) => Err(Error::AttributeSensitive),
+            None => Err(Error::AttributeTypeInvalid),
+        }
+    }
+
+    /// Whether the object has all of these attributes with these values.
+    pub(crate) fn matches<'t>(
+        &self,
+        mut template: impl Iterator<Item = (CK_ATTRIBUTE_TYPE, &'t [u8])>,
+    ) -> bool {
+        template.all(|(kind, wanted)| self.value(kind) == Ok(wanted))
+    }
+
+    /// What signing needs, when this is a private key.
+    pub(crate) fn as_private_key(&self) -> Option<&Arc<PrivateKey>> {
+        self.private_key.as_ref()
+    }
+
+    /// Whether the two are the same object of the same card.
+    pub(crate) fn is_same(&self, other: &Object) -> bool {
+        self.value(ck::CKA_UNIQUE_ID) == other.value(ck::CKA_UNIQUE_ID)
+    }
+
+    /// The bytes of all values.
+    pub(crate) fn size(&self) -> usize {
+        let length = |attribute: &Attribute| match attribute {
+            Attribute::Value(value) => value.len(),
+            Attribute::Sensitive => 0,
+        };
+        self.attributes.values().map(length).sum()
+    }
+
+    fn certificate(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
+        let mut table = Table::new(common, ck::CKO_CERTIFICATE, certificate);
+        table.validity(parts);
+        table.number(ck::CKA_CERTIFICATE_TYPE, ck::CKC_X_509);
+        table.flag(ck::CKA_TRUSTED, false);
+        table.number(ck::CKA_CERTIFICATE_CATEGORY, ck::CK_CERTIFICATE_CATEGORY_TOKEN_USER);
+        table.number(ck::CKA_JAVA_MIDP_SECURITY_DOMAIN, 0);
+        let check_value = Sha1::digest(&certificate.der);
+        table.bytes(ck::CKA_CHECK_VALUE, check_value.get(..3).unwrap_or_default());
+        table.bytes(ck::CKA_SUBJECT, parts.subject);
+        table.bytes(ck::CKA_ISSUER, parts.issuer);
+        table.bytes(ck::CKA_SERIAL_NUMBER, parts.serial_number);
+        table.bytes(ck::CKA_VALUE, &certificate.der);
+        table.bytes(ck::CKA_URL, b"");
+        table.bytes(ck::CKA_HASH_OF_SUBJECT_PUBLIC_KEY, &Sha1::digest(parts.public_key));
+        table.bytes(ck::CKA_HASH_OF_ISSUER_PUBLIC_KEY, b"");
+        table.number(ck::CKA_NAME_HASH_ALGORITHM, ck::CKM_SHA_1);
+        table.bytes(ck::CKA_PUBLIC_KEY_INFO, parts.public_key_info);
+        table.finish(None)
+    }
+
+    fn public_key(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
+        let mut table = Table::new(common, ck::CKO_PUBLIC_KEY, certificate);
+        table.key(certificate, parts);
+        table.number(ck::CKA_MODULUS_BITS, CK_ULONG::from(bit_length(parts.modulus)));
+        table.flag(ck::CKA_TRUSTED, false);
+        // Public operations are left to the application, which has the key's value.
+        for use_ in [ck::CKA_ENCRYPT, ck::CKA_VERIFY, ck::CKA_VERIFY_RECOVER, ck::CKA_WRAP] {
+            table.flag(use_, false);
+        }
+        table.finish(None)
+    }
+
+    fn private_key(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
+        let mut table = Table::new(common, ck::CKO_PRIVATE_KEY, certificate);
+        table.key(certificate, parts);
+        table.flag(ck::CKA_PRIVATE, true);
+        table.flag(ck::CKA_SENSITIVE, true);
+        table.flag(ck::CKA_EXTRACTABLE, false);
+        // The issuer may have brought the authentication key into the chip; the signature key is made there.
+        let made_in_chip = certificate.key_use == KeyUse::Signature;
+        table.flag(ck::CKA_ALWAYS_SENSITIVE, made_in_chip);
+        table.flag(ck::CKA_NEVER_EXTRACTABLE, made_in_chip);
+        table.flag(ck::CKA_SIGN, true);
+        for use_ in [ck::CKA_DECRYPT, ck::CKA_SIGN_RECOVER, ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED] {
+            table.flag(use_, false);
+        }
+        table.flag(ck::CKA_ALWAYS_AUTHENTICATE, certificate.pin_for_each_use);
+        let allowed = mechanism::signing(certificate.key_use);
+        let allowed: Vec<u8> = allowed.iter().flat_map(|kind| kind.to_ne_bytes()).collect();
+        table.bytes(ck::CKA_ALLOWED_MECHANISMS, &allowed);
+        for secret in [
+            ck::CKA_PRIVATE_EXPONENT,
+            ck::CKA_PRIME_1,
+            ck::CKA_PRIME_2,
+            ck::CKA_EXPONENT_1,
+            ck::CKA_EXPONENT_2,
+            ck::CKA_COEFFICIENT,
+        ] {
+            table.0.insert(secret, Attribute::Sensitive);
+        }
+        let key = PrivateKey {
+            key_use: certificate.key_use,
+            length: parts.modulus.len(),
+            pin_for_each_use: certificate.pin_for_each_use,
+        };
+        table.finish(Some(Arc::new(key)))
+    }
+}
+
+/// What the three objects of one certificate share, so that applications find one from another.
+struct Common {
+    label: String,
+    /// SHA-1 of the modulus: what NSS itself would compute, and what stays when the certificate is renewed.
+    id: Vec<u8>,
+}
+
+struct Table(BTreeMap<CK_ATTRIBUTE_TYPE, Attribute>);
+
+impl Table {
+    /// The attributes that every object has (§4.4, §4.5).
+    fn new(common: &Common, class: CK_OBJECT_CLASS, certificate: &Certificate) -> Self {
+        let mut table = Self(BTreeMap::new());
+        table.number(ck::CKA_CLASS, class);
+        table.flag(ck::CKA_TOKEN, true);
+        table.flag(ck::CKA_PRIVATE, false);
+        table.flag(ck::CKA_MODIFIABLE, false);
+        table.flag(ck::CKA_COPYABLE, false);
+        table.flag(ck::CKA_DESTROYABLE, false);
+        table.bytes(ck::CKA_LABEL, common.label.as_bytes());
+        table.bytes(ck::CKA_ID, &common.id);
+        let unique = format!("{class}-{}", certificate.sha256);
+        table.bytes(ck::CKA_UNIQUE_ID, unique.as_bytes());
+        table
+    }
+
+    /// The attributes of both halves of a key pair (§4.7, §4.8, §4.9).
+    fn key(&mut self, certificate: &Certificate, parts: &Parts<'_>) {
+        let made_in_chip = certificate.key_use == KeyUse::Signature;
+        let made_with = if made_in_chip { ck::CKM_RSA_PKCS_KEY_PAIR_GEN } else { UNAVAILABLE };
+        self.number(ck::CKA_KEY_TYPE, ck::CKK_RSA);
+        self.flag(ck::CKA_DERIVE, false);
+        self.flag(ck::CKA_LOCAL, made_in_chip);
+        self.number(ck::CKA_KEY_GEN_MECHANISM, made_with);
+        self.validity(parts);
+        self.bytes(ck::CKA_SUBJECT, parts.subject);
+        self.bytes(ck::CKA_MODULUS, parts.modulus);
+        self.bytes(ck::CKA_PUBLIC_EXPONENT, parts.public_exponent);
+        self.bytes(ck::CKA_PUBLIC_KEY_INFO, parts.public_key_info);
+    }
+
+    fn validity(&mut self, parts: &Parts<'_>) {
+        self.bytes(ck::CKA_START_DATE, date(parts.not_before).as_bytes());
+        self.bytes(ck::CKA_END_DATE, date(parts.not_after).as_bytes());
+    }
+
+    fn flag(&mut self, kind: CK_ATTRIBUTE_TYPE, value: bool) {
+        self.bytes(kind, &[u8::from(value)]);
+    }
+
+    fn number(&mut self, kind: CK_ATTRIBUTE_TYPE, value: CK_ULONG) {
+        self.bytes(kind, &value.to_ne_bytes());
+    }
+
+    fn bytes(&mut self, kind: CK_ATTRIBUTE_TYPE, value: &[u8]) {
+        self.0.insert(kind, Attribute::Value(value.to_vec()));
+    }
+
+    fn finish(self, private_key: Option<Arc<PrivateKey>>) -> Object {
+        Object { attributes: self.0, private_key }
+    }
+}
+
+/// Says first what the certificate is for: on these cards a signature made with the login key has no legal value,
+/// and the names inside the two certificates do not tell them apart.
+fn label(card: &Card, key_use: KeyUse) -> String {
+    let use_ = match key_use {
+        KeyUse::Authentication => "CNS authentication",
+        KeyUse::Signature => "Qualified signature",
+    };
+    format!("{use_} {} {}", card.holder.name, card.holder.surname).trim_end().to_owned()
+}
+
+/// A `CK_DATE` as it lies in memory: `YYYYMMDD`.
+fn date(time: DateTime) -> String {
+    format!("{:04}{:02}{:02}", time.year(), time.month(), time.day())
+}
+
+fn bit_length(number: &[u8]) -> u32 {
+    let bytes = u32::try_from(number.len()).unwrap_or(u32::MAX);
+    bytes.saturating_mul(8).saturating_sub(number.first().map_or(0, |first| first.leading_zeros()))
+}
+
+#[cfg(test)]
+mod tests;

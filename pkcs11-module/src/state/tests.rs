@@ -1,0 +1,118 @@
+use std::path::PathBuf;
+
+use cns_protocol::card::KeyUse;
+use cns_protocol::reader::{Reader, ReaderState, Readers};
+use cryptoki_sys::{CK_SESSION_HANDLE, CK_SLOT_ID};
+
+use super::Module;
+use crate::daemon::CallError;
+use crate::error::Error;
+use crate::session::Session;
+use crate::test_cards::{card, reader};
+
+fn module(readers: &[&str]) -> Module {
+    let readers: Vec<String> = readers.iter().map(|name| (*name).to_owned()).collect();
+    Module::new(PathBuf::from("/nowhere/cnsd.sock"), &readers)
+}
+
+fn with_card(name: &str, insertion: u64) -> Reader {
+    let card = card("6200000000012302", insertion, &[KeyUse::Authentication]);
+    reader(name, insertion, ReaderState::Card(Box::new(card)))
+}
+
+fn empty(name: &str, insertion: u64) -> Reader {
+    reader(name, insertion, ReaderState::Empty)
+}
+
+fn tell(module: &Module, epoch: u64, change: u64, readers: Vec<Reader>) {
+    module.learn(epoch, Ok(Readers { change, readers })).unwrap();
+}
+
+fn open(module: &Module, slot: CK_SLOT_ID) -> CK_SESSION_HANDLE {
+    module.tables().open(Session::new(slot, false))
+}
+
+fn occupied(module: &Module) -> Vec<(String, bool)> {
+    module.tables().slots().map(|(_, slot)| (slot.reader.clone(), slot.is_occupied())).collect()
+}
+
+#[test]
+fn a_slot_keeps_its_number_when_its_reader_goes() {
+    let module = module(&[]);
+    tell(&module, 1, 1, vec![empty("A", 0), with_card("B", 1)]);
+    tell(&module, 1, 2, vec![with_card("B", 1), empty("C", 0)]);
+    let expected = [("A", false), ("B", true), ("C", false)].map(|(name, full)| (name.to_owned(), full));
+    assert_eq!(occupied(&module), expected);
+    // After C_Finalize and C_Initialize the numbers are the same, although A is gone.
+    let again = Module::new(PathBuf::new(), &module.reader_names());
+    tell(&again, 1, 3, vec![with_card("C", 1), with_card("B", 1)]);
+    let expected = [("A", false), ("B", true), ("C", true)].map(|(name, full)| (name.to_owned(), full));
+    assert_eq!(occupied(&again), expected);
+}
+
+#[test]
+fn sessions_end_with_their_card_and_no_other() {
+    let module = module(&[]);
+    tell(&module, 1, 1, vec![with_card("A", 1), with_card("B", 1)]);
+    let (a, b) = (open(&module, 0), open(&module, 1));
+    tell(&module, 1, 2, vec![with_card("A", 1), empty("B", 2)]);
+    assert!(module.tables().session(a).is_ok());
+    assert_eq!(module.tables().session(b).err(), Some(Error::SessionHandleInvalid));
+}
+
+#[test]
+fn without_a_daemon_all_slots_are_empty() {
+    let module = module(&[]);
+    tell(&module, 1, 1, vec![with_card("A", 1)]);
+    let session = open(&module, 0);
+    module.learn(1, Err(CallError::Absent)).unwrap();
+    assert_eq!(occupied(&module), [("A".to_owned(), false)]);
+    assert_eq!(module.tables().session(session).err(), Some(Error::SessionHandleInvalid));
+    // A connection that breaks says nothing about the cards.
+    tell(&module, 2, 1, vec![with_card("A", 1)]);
+    assert_eq!(module.learn(2, Err(CallError::Broken)), Err(Error::DeviceError));
+    assert_eq!(occupied(&module), [("A".to_owned(), true)]);
+}
+
+#[test]
+fn a_restarted_daemon_ends_logins_but_not_sessions() {
+    let module = module(&[]);
+    tell(&module, 1, 9, vec![with_card("A", 5)]);
+    let session = open(&module, 0);
+    module.tables().slot_mut(0).unwrap().token_mut().unwrap().logged_in = true;
+    // Its change counter starts again, and must not be taken for an older answer.
+    tell(&module, 2, 1, vec![with_card("A", 1)]);
+    assert!(!module.tables().token_of(session).unwrap().logged_in);
+    assert_eq!(module.tables().place_of(session).unwrap().insertion, 1);
+}
+
+#[test]
+fn an_answer_that_was_overtaken_is_ignored() {
+    let module = module(&[]);
+    tell(&module, 1, 5, vec![with_card("A", 1)]);
+    tell(&module, 1, 4, vec![empty("A", 0)]);
+    assert_eq!(occupied(&module), [("A".to_owned(), true)]);
+}
+
+#[test]
+fn the_first_answer_is_no_event() {
+    let module = module(&[]);
+    let events = |module: &Module| module.tables().slots().filter(|(_, slot)| slot.event).count();
+    tell(&module, 1, 1, vec![with_card("A", 1), empty("B", 0)]);
+    assert_eq!(events(&module), 0);
+    tell(&module, 1, 2, vec![with_card("A", 1), with_card("B", 1)]);
+    assert_eq!(events(&module), 1);
+}
+
+#[test]
+fn ending_a_login_ends_what_needs_it() {
+    let module = module(&[]);
+    tell(&module, 1, 1, vec![with_card("A", 1)]);
+    let session = open(&module, 0);
+    assert!(module.tables().end_login(0).is_none());
+    module.tables().slot_mut(0).unwrap().token_mut().unwrap().logged_in = true;
+    module.tables().session_mut(session).unwrap().found = Some(vec![1]);
+    assert!(module.tables().end_login(0).is_some());
+    assert!(module.tables().session(session).unwrap().found.is_none());
+    assert!(module.tables().end_login(7).is_none());
+}

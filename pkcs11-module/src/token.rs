@@ -1,0 +1,258 @@
+//! A slot, which is a reader, and the token in it, which is a card with both of its keys.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use cns_protocol::ErrorKind;
+use cns_protocol::RpcError;
+use cns_protocol::card::Card;
+use cns_protocol::pin::PinName;
+use cns_protocol::reader::{Reader, ReaderKind, ReaderState};
+use cryptoki_sys as ck;
+use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE};
+
+use crate::daemon::Link;
+use crate::error::Error;
+use crate::object::Object;
+
+/// Gives out the handles of objects; none is used twice.
+#[derive(Default)]
+pub(crate) struct Handles(CK_OBJECT_HANDLE);
+
+impl Handles {
+    pub(crate) fn next(&mut self) -> CK_OBJECT_HANDLE {
+        self.0 = self.0.wrapping_add(1);
+        self.0
+    }
+}
+
+/// A slot. It stays when its reader goes, because applications know it by its number.
+pub(crate) struct Slot {
+    /// The reader's name.
+    pub(crate) reader: String,
+    /// How the reader is reached; unknown until it is seen in this `C_Initialize`.
+    pub(crate) kind: Option<ReaderKind>,
+    /// The reader's insertion counter.
+    pub(crate) insertion: u64,
+    /// The connection for work with this slot's card. A login is this connection's.
+    pub(crate) link: Arc<Mutex<Link>>,
+    /// Whether a card came or went since `C_WaitForSlotEvent` last told.
+    pub(crate) event: bool,
+    content: Content,
+}
+
+enum Content {
+    Empty,
+    /// A card that is no CNS.
+    Unusable,
+    Token(Box<Token>),
+}
+
+/// A card.
+pub(crate) struct Token {
+    pub(crate) card: Card,
+    objects: Vec<(CK_OBJECT_HANDLE, Object)>,
+    pub(crate) logged_in: bool,
+    pin: Tries,
+    signature_pin: Tries,
+}
+
+/// What is known of the tries left on a PIN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tries {
+    pub(crate) left: Option<u8>,
+    /// Whether the application was told that one is left: by `CKF_USER_PIN_FINAL_TRY`, or by a refusal.
+    pub(crate) last_told: bool,
+}
+
+/// What became of a slot's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The same card is there, or still none.
+    None,
+    /// The card is another one, or came, or went: nothing that was begun with the former can go on.
+    Replaced,
+}
+
+impl Slot {
+    /// A slot whose reader was not seen yet.
+    pub(crate) fn new(reader: &str, socket: &Path) -> Self {
+        let link = Arc::new(Mutex::new(Link::new(socket)));
+        let content = Content::Empty;
+        Self { reader: reader.to_owned(), kind: None, insertion: 0, link, event: false, content }
+    }
+
+    /// Leaves the connection to a daemon that is no more, and with it its login. Who waits for an answer there keeps
+    /// it, and gets an error.
+    pub(crate) fn reconnect(&mut self, socket: &Path) {
+        self.link = Arc::new(Mutex::new(Link::new(socket)));
+    }
+
+    /// Takes over what the daemon tells. `restarted` says that it is not the daemon that told before.
+    pub(crate) fn update(&mut self, reader: Reader, restarted: bool, handles: &mut Handles) -> Change {
+        let same_insertion = !restarted && reader.insertion == self.insertion;
+        self.kind = Some(reader.kind);
+        self.insertion = reader.insertion;
+        match (&mut self.content, reader.state) {
+            // The card's contents are read again, for instance after the signature area was made.
+            (Content::Token(_), ReaderState::Reading) if same_insertion => Change::None,
+            (Content::Token(token), ReaderState::Card(card))
+                if same_insertion || (restarted && token.card.serial == card.serial) =>
+            {
+                token.logged_in &= same_insertion;
+                token.renew(*card, handles);
+                Change::None
+            }
+            (Content::Empty, ReaderState::Empty | ReaderState::Reading) => Change::None,
+            (Content::Unusable, ReaderState::Unusable(_)) if same_insertion => Change::None,
+            (_, state) => self.replace(state, handles),
+        }
+    }
+
+    /// The daemon no longer knows the reader, or is gone itself.
+    pub(crate) fn vacate(&mut self, handles: &mut Handles) -> Change {
+        match self.content {
+            Content::Empty => Change::None,
+            Content::Unusable | Content::Token(_) => self.replace(ReaderState::Empty, handles),
+        }
+    }
+
+    fn replace(&mut self, state: ReaderState, handles: &mut Handles) -> Change {
+        self.event = true;
+        self.content = match state {
+            ReaderState::Empty | ReaderState::Reading => Content::Empty,
+            ReaderState::Unusable(_) => Content::Unusable,
+            ReaderState::Card(card) => Content::Token(Box::new(Token::new(*card, handles))),
+        };
+        Change::Replaced
+    }
+
+    /// The token.
+    pub(crate) fn token(&self) -> Result<&Token, Error> {
+        match &self.content {
+            Content::Token(token) => Ok(token),
+            Content::Unusable => Err(Error::TokenNotRecognized),
+            Content::Empty => Err(Error::TokenNotPresent),
+        }
+    }
+
+    /// The token, to be changed.
+    pub(crate) fn token_mut(&mut self) -> Result<&mut Token, Error> {
+        match &mut self.content {
+            Content::Token(token) => Ok(token),
+            Content::Unusable => Err(Error::TokenNotRecognized),
+            Content::Empty => Err(Error::TokenNotPresent),
+        }
+    }
+
+    /// Whether something is in the reader.
+    pub(crate) fn is_occupied(&self) -> bool {
+        !matches!(self.content, Content::Empty)
+    }
+}
+
+impl Token {
+    fn new(card: Card, handles: &mut Handles) -> Self {
+        let pin = Tries { left: card.pin_tries_left, last_told: false };
+        let objects = objects(&card).map(|object| (handles.next(), object)).collect();
+        Self { card, objects, logged_in: false, pin, signature_pin: Tries::default() }
+    }
+
+    /// Takes over changed contents of the same card: objects that stay keep their handles.
+    fn renew(&mut self, card: Card, handles: &mut Handles) {
+        self.pin.left = card.pin_tries_left;
+        self.pin.last_told &= self.pin.left == Some(1);
+        if self.card.certificates == card.certificates && self.card.holder == card.holder {
+            self.card = card;
+            return;
+        }
+        let former = std::mem::take(&mut self.objects);
+        let handle_of =
+            |object: &Object| former.iter().find(|(_, known)| known.is_same(object)).map(|known| known.0);
+        let objects =
+            objects(&card).map(|object| (handle_of(&object).unwrap_or_else(|| handles.next()), object));
+        self.objects = objects.collect();
+        self.card = card;
+    }
+
+    /// Ends the login. The handles of private objects become invalid for good (PKCS#11 v2.40 §5.6 `C_Logout`).
+    pub(crate) fn log_out(&mut self, handles: &mut Handles) {
+        self.logged_in = false;
+        for (handle, object) in &mut self.objects {
+            if object.as_private_key().is_some() {
+                *handle = handles.next();
+            }
+        }
+    }
+
+    /// The objects that may be seen now: private ones only after the login.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = (CK_OBJECT_HANDLE, &Object)> {
+        let logged_in = self.logged_in;
+        let seen = move |object: &Object| logged_in || object.as_private_key().is_none();
+        self.objects.iter().filter(move |(_, object)| seen(object)).map(|(handle, object)| (*handle, object))
+    }
+
+    /// The object with this handle, seen or not.
+    pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
+        self.objects.iter().find(|(known, _)| *known == handle).map(|(_, object)| object)
+    }
+
+    /// What is known of the tries left on a PIN.
+    pub(crate) fn tries(&mut self, which: PinName) -> &mut Tries {
+        match which {
+            PinName::Cns => &mut self.pin,
+            PinName::Signature => &mut self.signature_pin,
+        }
+    }
+
+    /// The flags of the token's information that tell about the PIN.
+    pub(crate) fn pin_flags(&self) -> CK_FLAGS {
+        match self.pin.left {
+            Some(0) => ck::CKF_USER_PIN_LOCKED,
+            Some(1) => ck::CKF_USER_PIN_COUNT_LOW | ck::CKF_USER_PIN_FINAL_TRY,
+            Some(2) => ck::CKF_USER_PIN_COUNT_LOW,
+            Some(3..) | None => 0,
+        }
+    }
+
+    /// The label: the holder's name, because it is what a PIN prompt shows; without one, the card's number.
+    pub(crate) fn label(&self) -> String {
+        let holder = &self.card.holder;
+        let name = format!("{} {}", holder.name.trim(), holder.surname.trim());
+        let name = name.trim();
+        if name.is_empty() { format!("CNS {}", self.card.serial) } else { name.to_owned() }
+    }
+}
+
+impl Tries {
+    /// Takes over what a refusal tells.
+    pub(crate) fn note(&mut self, refusal: &RpcError) {
+        let kind = refusal.kind;
+        if kind == ErrorKind::PinBlocked {
+            self.left = Some(0);
+        } else if kind == ErrorKind::LastTry {
+            *self = Self { left: Some(1), last_told: true };
+        } else if kind == ErrorKind::PinIncorrect {
+            *self = Self { left: refusal.tries_left, last_told: false };
+        }
+    }
+}
+
+fn objects(card: &Card) -> impl Iterator<Item = Object> {
+    card.certificates.iter().flat_map(|certificate| Object::of(card, certificate))
+}
+
+/// Text in a field of the standard: cut at a character's border and padded with blanks, without a final zero.
+pub(crate) fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut field = [b' '; N];
+    let mut rest = field.as_mut_slice();
+    for character in text.chars() {
+        let Some((place, after)) = rest.split_at_mut_checked(character.len_utf8()) else { break };
+        character.encode_utf8(place);
+        rest = after;
+    }
+    field
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! The module, `cnsd` and the virtual card, used through the `cryptoki` crate as any application would.
+#![allow(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may fail in any way"
+)]
+
+mod desk;
+mod login;
+mod removal;
+mod signature_key;
+mod signing;

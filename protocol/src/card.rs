@@ -1,0 +1,123 @@
+//! `card.*`: the public contents of cards.
+
+use serde::{Deserialize, Serialize};
+
+use crate::encoding::base64_bytes;
+use crate::{Method, Role};
+
+/// What a key and its certificate are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyUse {
+    /// The CNS login (TLS client authentication). A signature made with it has no legal value as a signature.
+    Authentication,
+    /// The qualified signature.
+    Signature,
+}
+
+/// A certificate on the card, with the key that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Certificate {
+    /// What it is for.
+    pub key_use: KeyUse,
+    /// The certificate, DER.
+    #[serde(with = "base64_bytes")]
+    #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
+    pub der: Vec<u8>,
+    /// The subject, RFC 4514.
+    pub subject: String,
+    /// The issuer, RFC 4514.
+    pub issuer: String,
+    /// The serial number, hexadecimal.
+    pub serial_number: String,
+    /// Start of validity, RFC 3339 in UTC.
+    pub not_before: String,
+    /// End of validity, RFC 3339 in UTC.
+    pub not_after: String,
+    /// SHA-256 of the DER, hexadecimal.
+    pub sha256: String,
+    /// The RSA modulus' size in bits.
+    pub key_bits: u32,
+    /// Whether each use of the key wants the PIN anew (`CKA_ALWAYS_AUTHENTICATE`).
+    pub pin_for_each_use: bool,
+}
+
+/// The holder as the card's public files say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Holder {
+    /// Surname.
+    pub surname: String,
+    /// Given name.
+    pub name: String,
+    /// Codice fiscale.
+    pub codice_fiscale: String,
+    /// Date of birth, `YYYY-MM-DD`; empty when the card's field is.
+    pub birth_date: String,
+    /// `M`, `F` or empty.
+    pub sex: String,
+    /// Cadastral code of the place of birth.
+    pub birth_place: String,
+}
+
+/// A CNS and its public contents, read once per insertion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Card {
+    /// The reader that it is in.
+    pub reader: String,
+    /// The reader's insertion counter.
+    pub insertion: u64,
+    /// EF_ID_Carta: the card's serial number, opaque.
+    pub serial: String,
+    /// The generation's name in the daemon's table.
+    pub generation: String,
+    /// The answer to reset, hexadecimal.
+    pub atr: String,
+    /// Whether the card is a simulated one.
+    pub is_virtual: bool,
+    /// The holder.
+    pub holder: Holder,
+    /// Issue date, `YYYY-MM-DD`, or empty.
+    pub issued: String,
+    /// Expiry date, `YYYY-MM-DD`, or empty.
+    pub expires: String,
+    /// The certificates.
+    pub certificates: Vec<Certificate>,
+    /// Whether codice fiscale and serial agree between the card's files and its certificate (§4.2.1).
+    pub data_agree: bool,
+    /// Tries left on the CNS PIN as far as an earlier answer told, without asking the chip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_tries_left: Option<u8>,
+}
+
+/// `card.list`: the cards in all readers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct List {}
+
+impl Method for List {
+    const NAME: &'static str = "card.list";
+    const SUMMARY: &'static str = "Lists the cards and their public contents, read once per insertion.";
+    const ROLE: Role = Role::User;
+    type Answer = Vec<Card>;
+}
+
+/// `card.show`: one card.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Show {
+    /// The reader.
+    pub reader: String,
+}
+
+impl Method for Show {
+    const NAME: &'static str = "card.show";
+    const SUMMARY: &'static str = "Shows the card in a reader.";
+    const ROLE: Role = Role::User;
+    type Answer = Card;
+}

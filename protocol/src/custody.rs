@@ -1,0 +1,105 @@
+//! `custody.*`: sealed PUKs and blind envelopes. Nothing here gives a secret back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::encoding::base64_bytes;
+use crate::pin::Done;
+use crate::{Method, Role};
+
+/// `custody.import_certificate`: the certificate to which import files are encrypted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ImportCertificate {}
+
+/// A certificate as PEM text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct PemCertificate {
+    /// PEM.
+    pub pem: String,
+}
+
+impl Method for ImportCertificate {
+    const NAME: &'static str = "custody.import_certificate";
+    const SUMMARY: &'static str = "Gives the certificate to which import files must be encrypted.";
+    const ROLE: Role = Role::Custodian;
+    type Answer = PemCertificate;
+}
+
+/// `custody.import`: takes a sealed file of cards or envelopes into custody, all of it or nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// RFC 5652 EnvelopedData, DER; at most 1 MiB.
+    #[serde(with = "base64_bytes")]
+    #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
+    pub file: Vec<u8>,
+}
+
+/// What an import brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Imported {
+    /// Cards taken in.
+    pub cards: u64,
+    /// Envelopes taken in.
+    pub envelopes: u64,
+}
+
+impl Method for Import {
+    const NAME: &'static str = "custody.import";
+    const SUMMARY: &'static str = "Takes a sealed file of cards' PUKs or of blind envelopes into custody.";
+    const ROLE: Role = Role::Custodian;
+    type Answer = Imported;
+}
+
+/// `custody.assign`: gives available envelopes to an operator (§9.3.2-6).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Assign {
+    /// The operator's identifier in the registry.
+    pub operator: String,
+    /// The outside codes; at most 1,000 at a time.
+    pub codes: Vec<String>,
+}
+
+impl Method for Assign {
+    const NAME: &'static str = "custody.assign";
+    const SUMMARY: &'static str = "Assigns blind envelopes to an operator, all or none.";
+    const ROLE: Role = Role::Custodian;
+    type Answer = Done;
+}
+
+/// `custody.stock`: how many there are of what.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Stock {}
+
+/// Counts of what is in custody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct StockReport {
+    /// Cards with a PUK.
+    pub cards: u64,
+    /// Envelopes that nobody holds.
+    pub available: u64,
+    /// Envelopes assigned to an operator.
+    pub assigned: u64,
+    /// Envelopes in use by a procedure.
+    pub reserved: u64,
+    /// Envelopes whose PIN was set on a card.
+    pub used: u64,
+    /// Envelopes that must not be used.
+    pub void: u64,
+}
+
+impl Method for Stock {
+    const NAME: &'static str = "custody.stock";
+    const SUMMARY: &'static str = "Counts cards and envelopes by state.";
+    const ROLE: Role = Role::Custodian;
+    type Answer = StockReport;
+}

@@ -1,0 +1,269 @@
+//! What can go wrong, as clients see it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A stable cause. The numeric code and the name never change their meaning; new causes get new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The frame is not JSON.
+    ParseError,
+    /// The JSON is not a JSON-RPC 2.0 request.
+    InvalidRequest,
+    /// No such method.
+    MethodNotFound,
+    /// The parameters do not fit the method.
+    InvalidParams,
+    /// The daemon failed; its log knows why.
+    Internal,
+    /// The peer's role does not allow this method.
+    Forbidden,
+    /// The daemon is stopping or at its limit of connections or work.
+    Busy,
+    /// The request took longer than it may.
+    TimedOut,
+    /// No reader of this name.
+    NoReader,
+    /// No card in the reader.
+    NoCard,
+    /// The card was taken out, or replaced, during or before the request.
+    CardRemoved,
+    /// Another program reset the card.
+    CardReset,
+    /// The card in the reader is not a CNS that the daemon knows.
+    UnknownCard,
+    /// The reader or PC/SC failed.
+    ReaderFailed,
+    /// The chip refused a command: `status_word` says how.
+    CardRefused,
+    /// The chip's answer makes no sense.
+    CardAnswerInvalid,
+    /// No such object (key, certificate, file) on the card.
+    NoSuchObject,
+    /// Wrong PIN: `tries_left` says how many tries remain, when the chip tells.
+    PinIncorrect,
+    /// The PIN is blocked; a PUK or a counter (§9.4) can help.
+    PinBlocked,
+    /// The PIN is not 5 to 8 digits.
+    PinInvalid,
+    /// One try is left and the request did not say `confirm_last_try`.
+    LastTry,
+    /// The client has not logged in to this card.
+    NotLoggedIn,
+    /// Wrong PUK: `tries_left` says how many tries remain.
+    PukIncorrect,
+    /// The PUK is blocked: the card can only be replaced.
+    PukBlocked,
+    /// The mechanism or the data's length does not fit the key.
+    MechanismInvalid,
+    /// No operator session (§9.3.2-2).
+    NoOperator,
+    /// The operator's card was refused: chain, status or allow list.
+    OperatorRefused,
+    /// No such procedure, or it is over.
+    NoSuchProcedure,
+    /// The procedure is at another step.
+    WrongStep,
+    /// A rule of the operating manual forbids it: `paragraph` names the rule.
+    RuleRefuses,
+    /// Custody knows no PUK for this card.
+    NoPuk,
+    /// No such envelope code, or its check digit is wrong.
+    EnvelopeUnknown,
+    /// The envelope is not available to this operator.
+    EnvelopeUnavailable,
+    /// The import file was refused.
+    ImportRefused,
+    /// Custody's records or keys are damaged or do not belong together.
+    CustodyDamaged,
+    /// The certification authority refused or could not be reached.
+    AuthorityFailed,
+    /// The certificate that the authority issued was refused before loading.
+    CertificateRefused,
+    /// The card's signature area cannot be made: it exists already, or the card forbids it.
+    SignatureAreaRefused,
+    /// The audit log's chain is broken.
+    AuditBroken,
+    /// A code of a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ErrorKind {
+    /// Every cause.
+    pub const ALL: [ErrorKind; 40] = [
+        ErrorKind::ParseError,
+        ErrorKind::InvalidRequest,
+        ErrorKind::MethodNotFound,
+        ErrorKind::InvalidParams,
+        ErrorKind::Internal,
+        ErrorKind::Forbidden,
+        ErrorKind::Busy,
+        ErrorKind::TimedOut,
+        ErrorKind::NoReader,
+        ErrorKind::NoCard,
+        ErrorKind::CardRemoved,
+        ErrorKind::CardReset,
+        ErrorKind::UnknownCard,
+        ErrorKind::ReaderFailed,
+        ErrorKind::CardRefused,
+        ErrorKind::CardAnswerInvalid,
+        ErrorKind::NoSuchObject,
+        ErrorKind::PinIncorrect,
+        ErrorKind::PinBlocked,
+        ErrorKind::PinInvalid,
+        ErrorKind::LastTry,
+        ErrorKind::NotLoggedIn,
+        ErrorKind::PukIncorrect,
+        ErrorKind::PukBlocked,
+        ErrorKind::MechanismInvalid,
+        ErrorKind::NoOperator,
+        ErrorKind::OperatorRefused,
+        ErrorKind::NoSuchProcedure,
+        ErrorKind::WrongStep,
+        ErrorKind::RuleRefuses,
+        ErrorKind::NoPuk,
+        ErrorKind::EnvelopeUnknown,
+        ErrorKind::EnvelopeUnavailable,
+        ErrorKind::ImportRefused,
+        ErrorKind::CustodyDamaged,
+        ErrorKind::AuthorityFailed,
+        ErrorKind::CertificateRefused,
+        ErrorKind::SignatureAreaRefused,
+        ErrorKind::AuditBroken,
+        ErrorKind::Unknown,
+    ];
+
+    /// The JSON-RPC error code: the standard's own for protocol faults, -32000 downwards and 1000 upwards for ours.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            ErrorKind::ParseError => -32700,
+            ErrorKind::InvalidRequest => -32600,
+            ErrorKind::MethodNotFound => -32601,
+            ErrorKind::InvalidParams => -32602,
+            ErrorKind::Internal => -32603,
+            ErrorKind::Forbidden => 1001,
+            ErrorKind::Busy => 1002,
+            ErrorKind::TimedOut => 1003,
+            ErrorKind::NoReader => 1100,
+            ErrorKind::NoCard => 1101,
+            ErrorKind::CardRemoved => 1102,
+            ErrorKind::CardReset => 1103,
+            ErrorKind::UnknownCard => 1104,
+            ErrorKind::ReaderFailed => 1105,
+            ErrorKind::CardRefused => 1106,
+            ErrorKind::CardAnswerInvalid => 1107,
+            ErrorKind::NoSuchObject => 1108,
+            ErrorKind::PinIncorrect => 1200,
+            ErrorKind::PinBlocked => 1201,
+            ErrorKind::PinInvalid => 1202,
+            ErrorKind::LastTry => 1203,
+            ErrorKind::NotLoggedIn => 1204,
+            ErrorKind::PukIncorrect => 1205,
+            ErrorKind::PukBlocked => 1206,
+            ErrorKind::MechanismInvalid => 1207,
+            ErrorKind::NoOperator => 1300,
+            ErrorKind::OperatorRefused => 1301,
+            ErrorKind::NoSuchProcedure => 1302,
+            ErrorKind::WrongStep => 1303,
+            ErrorKind::RuleRefuses => 1304,
+            ErrorKind::NoPuk => 1400,
+            ErrorKind::EnvelopeUnknown => 1401,
+            ErrorKind::EnvelopeUnavailable => 1402,
+            ErrorKind::ImportRefused => 1403,
+            ErrorKind::CustodyDamaged => 1404,
+            ErrorKind::AuthorityFailed => 1500,
+            ErrorKind::CertificateRefused => 1501,
+            ErrorKind::SignatureAreaRefused => 1502,
+            ErrorKind::AuditBroken => 1600,
+            ErrorKind::Unknown => 1999,
+        }
+    }
+}
+
+/// An error as it travels: the cause, an English sentence that says what to do, and the facts that belong to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct RpcError {
+    /// The stable cause.
+    pub kind: ErrorKind,
+    /// What happened, in English.
+    pub message: String,
+    /// What to do next, in English.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The chip's status word as four hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_word: Option<String>,
+    /// Tries left on the PIN or PUK that was refused, when the chip tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries_left: Option<u8>,
+    /// The operating manual's rule that refuses, for instance `§9.3.2-6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paragraph: Option<String>,
+}
+
+impl RpcError {
+    /// An error with its cause and sentence.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            status_word: None,
+            tries_left: None,
+            paragraph: None,
+        }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the chip's status word.
+    #[must_use]
+    pub fn status_word(mut self, status_word: u16) -> Self {
+        self.status_word = Some(format!("{status_word:04X}"));
+        self
+    }
+
+    /// Adds the tries left.
+    #[must_use]
+    pub fn tries_left(mut self, tries_left: Option<u8>) -> Self {
+        self.tries_left = tries_left;
+        self
+    }
+
+    /// Adds the rule of the operating manual.
+    #[must_use]
+    pub fn paragraph(mut self, paragraph: impl Into<String>) -> Self {
+        self.paragraph = Some(paragraph.into());
+        self
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        if let Some(paragraph) = &self.paragraph {
+            write!(formatter, " [{paragraph}]")?;
+        }
+        if let Some(status_word) = &self.status_word {
+            write!(formatter, " (status word {status_word})")?;
+        }
+        if let Some(tries_left) = self.tries_left {
+            write!(formatter, " ({tries_left} tries left)")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(formatter, ". {hint}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! What a method is, and who may call it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A request type: the parameters of one method, tied to its name, its answer and the role that it needs.
+pub trait Method: Serialize + DeserializeOwned {
+    /// The JSON-RPC method name, `noun.verb`.
+    const NAME: &'static str;
+    /// One sentence for the OpenRPC document.
+    const SUMMARY: &'static str;
+    /// The role that the peer must have.
+    const ROLE: Role;
+    /// Whether the parameters can hold a [`SecretText`](crate::SecretText): such a request is built and read in
+    /// locked memory only, and is refused in a frame that is too large for it.
+    const CARRIES_SECRET: bool = false;
+    /// What the daemon answers.
+    type Answer: Serialize + DeserializeOwned;
+}
+
+/// What a peer may do, given by its Unix user and groups in the daemon's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Uses cards with their PIN: browsers and signing software through PKCS#11.
+    User,
+    /// Runs the counter's procedures; needs an operator session as well (§9.3.2-2).
+    Counter,
+    /// Brings cards and envelopes into custody and assigns envelopes.
+    Custodian,
+    /// Reads the audit log.
+    Auditor,
+    /// Sees the daemon's state and configuration.
+    Admin,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 5] = [Role::User, Role::Counter, Role::Custodian, Role::Auditor, Role::Admin];
+
+    /// The name used in the configuration and in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::User => "user",
+            Role::Counter => "counter",
+            Role::Custodian => "custodian",
+            Role::Auditor => "auditor",
+            Role::Admin => "admin",
+        }
+    }
+}

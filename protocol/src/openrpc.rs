@@ -1,0 +1,102 @@
+//! The OpenRPC 1.3 document of the protocol, made from the message types themselves.
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use crate::{ErrorKind, Method, Role, audit, card, counter, custody, daemon, key, operator, pin, reader};
+
+/// The document that `rpc.discover` answers.
+#[must_use]
+pub fn document() -> Value {
+    let mut generator = SchemaSettings::draft07()
+        .with(|s| s.definitions_path = "/components/schemas".into())
+        .into_generator();
+    let methods = methods(&mut generator);
+    json!({
+        "openrpc": "1.3.2",
+        "info": {
+            "title": "cnsd",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The local protocol of the CNS middleware: JSON-RPC 2.0 in Content-Length frames.",
+            "license": { "name": "EUPL-1.2" }
+        },
+        "methods": methods,
+        "components": { "schemas": generator.take_definitions(true), "errors": errors() }
+    })
+}
+
+fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
+    vec![
+        method::<daemon::Discover, Value>(generator),
+        method::<daemon::Status, _>(generator),
+        method::<reader::List, _>(generator),
+        method::<reader::Wait, _>(generator),
+        method::<card::List, _>(generator),
+        method::<card::Show, _>(generator),
+        method::<pin::Verify, _>(generator),
+        method::<pin::Logout, _>(generator),
+        method::<pin::Change, _>(generator),
+        method::<pin::Unblock, _>(generator),
+        method::<pin::Status, _>(generator),
+        method::<key::Sign, _>(generator),
+        method::<key::Random, _>(generator),
+        method::<operator::Login, _>(generator),
+        method::<operator::Logout, _>(generator),
+        method::<operator::Status, _>(generator),
+        method::<counter::Start, _>(generator),
+        method::<counter::AnswerStep, _>(generator),
+        method::<counter::Show, _>(generator),
+        method::<counter::List, _>(generator),
+        method::<counter::Cancel, _>(generator),
+        method::<custody::ImportCertificate, _>(generator),
+        method::<custody::Import, _>(generator),
+        method::<custody::Assign, _>(generator),
+        method::<custody::Stock, _>(generator),
+        method::<audit::List, _>(generator),
+        method::<audit::Verify, _>(generator),
+    ]
+}
+
+fn method<M, A>(generator: &mut SchemaGenerator) -> Value
+where
+    M: Method<Answer = A> + JsonSchema,
+    A: JsonSchema,
+{
+    let schema = M::json_schema(generator);
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let params: Vec<Value> = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| json!({ "name": name, "required": required.contains(&name.as_str()), "schema": schema }))
+        .collect();
+    json!({
+        "name": M::NAME,
+        "summary": M::SUMMARY,
+        "description": format!("Needs the role `{}`.{}", M::ROLE.name(), if M::ROLE == Role::Counter {
+            " Beyond `operator.*`, needs an operator session too."
+        } else { "" }),
+        "paramStructure": "by-name",
+        "params": params,
+        "result": { "name": "result", "schema": generator.subschema_for::<A>() },
+        "x-role": M::ROLE.name(),
+        "x-carries-secret": M::CARRIES_SECRET,
+    })
+}
+
+fn errors() -> Value {
+    let mut errors = serde_json::Map::new();
+    for kind in ErrorKind::ALL {
+        let name =
+            serde_json::to_value(kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        errors.insert(name.clone(), json!({ "code": kind.code(), "message": name }));
+    }
+    Value::Object(errors)
+}

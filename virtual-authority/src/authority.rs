@@ -1,0 +1,281 @@
+//! The certifier itself: its folder, its key, its record.
+
+mod ca;
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use der::pem::LineEnding;
+use der::{Decode, Encode, EncodePem};
+use serde::{Deserialize, Serialize};
+use x509_cert::Certificate;
+use x509_cert::request::CertReq;
+use zeroize::Zeroizing;
+
+pub(crate) use ca::Ca;
+
+use crate::cmp::Secret;
+use crate::error::AuthorityError;
+use crate::file::{self, Readers};
+use crate::issue::{self, Application};
+use crate::profile::Profile;
+use crate::state::{Event, Journal, Record, StateError};
+use crate::status::{self, Reason, Status, StatusError, crl};
+
+const KEY_FILE: &str = "ca-key.pem";
+const SECRET_FILE: &str = "cmp-secret";
+const CONFIGURATION_FILE: &str = "authority.json";
+const JOURNAL_FILE: &str = "journal.jsonl";
+const FILE_LIMIT: u64 = 64 * 1024;
+/// A CRL grows with the certificates that were ever revoked; a test certifier revokes thousands, not millions.
+const CRL_LIMIT: u64 = 64 * 1024 * 1024;
+/// How long a certificate waits for its certConf before it counts as never received.
+const CONFIRMATION_WAIT: u64 = 24 * 3600;
+
+/// What `init` needs to know.
+pub struct InitOptions {
+    /// Common name of the certifier.
+    pub name: String,
+    /// The secret that CMP clients share with the certifier.
+    pub secret: Zeroizing<Vec<u8>>,
+    /// The name that CMP clients give to that secret (senderKID).
+    pub reference: String,
+    /// Length of the certifier's RSA key.
+    pub key_bits: usize,
+}
+
+impl InitOptions {
+    /// The usual certifier, with this secret.
+    pub fn new(secret: impl Into<Vec<u8>>) -> Self {
+        Self {
+            name: "CNS Virtual Authority (test)".to_owned(),
+            secret: Zeroizing::new(secret.into()),
+            reference: "cnsd".to_owned(),
+            key_bits: 3072,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Configuration {
+    version: u32,
+    reference: String,
+}
+
+/// A certifier.
+pub struct Authority {
+    folder: PathBuf,
+    ca: Ca,
+    secret: Secret,
+    journal: Mutex<Journal>,
+    base_url: OnceLock<String>,
+}
+
+impl Authority {
+    /// Makes a new certifier in `folder`: key, self-signed certificate, empty record, first CRL.
+    ///
+    /// # Errors
+    /// When the folder holds a certifier already, cannot be written, or the secret has no fit length.
+    pub fn init(folder: &Path, options: &InitOptions) -> Result<Self, AuthorityError> {
+        let configured = folder.join(CONFIGURATION_FILE);
+        if configured.exists() {
+            return Err(AuthorityError::AlreadyInitialised(folder.to_path_buf()));
+        }
+        let secret = Secret::new(&options.reference, options.secret.clone())?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)
+            .map_err(|source| AuthorityError::File { path: folder.to_path_buf(), source })?;
+        let ca = Ca::generate(&options.name, options.key_bits)?;
+        file::write(&folder.join(KEY_FILE), ca.key_pem()?.as_bytes(), Readers::Owner)?;
+        file::write(&folder.join("ca.der"), &ca.certificate().to_der()?, Readers::All)?;
+        file::write(
+            &folder.join("ca.pem"),
+            ca.certificate().to_pem(LineEnding::LF)?.as_bytes(),
+            Readers::All,
+        )?;
+        file::write(&folder.join(SECRET_FILE), secret.value(), Readers::Owner)?;
+        // Written last: it is what makes the folder a certifier.
+        let configuration = Configuration { version: 1, reference: options.reference.clone() };
+        let configuration =
+            serde_json::to_vec(&configuration).map_err(|_| AuthorityError::Damaged(configured.clone()))?;
+        file::write(&configured, &configuration, Readers::All)?;
+        Self::open(folder)
+    }
+
+    /// Opens the certifier in `folder`, and publishes a CRL if the last one is old or lost.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn open(folder: &Path) -> Result<Self, AuthorityError> {
+        let path = folder.join(CONFIGURATION_FILE);
+        let configuration: Configuration = serde_json::from_slice(&file::read(&path, FILE_LIMIT)?)
+            .map_err(|_| AuthorityError::Damaged(path.clone()))?;
+        if configuration.version != 1 {
+            return Err(AuthorityError::Damaged(path));
+        }
+        let key = Zeroizing::new(file::read(&folder.join(KEY_FILE), FILE_LIMIT)?);
+        let certificate = file::read(&folder.join("ca.der"), FILE_LIMIT)?;
+        let secret = Zeroizing::new(file::read(&folder.join(SECRET_FILE), FILE_LIMIT)?);
+        let authority = Self {
+            ca: Ca::load(&key, &certificate)?,
+            secret: Secret::new(&configuration.reference, secret)?,
+            journal: Mutex::new(Journal::open(&folder.join(JOURNAL_FILE))?),
+            base_url: OnceLock::new(),
+            folder: folder.to_path_buf(),
+        };
+        authority.publish_if_due()?;
+        Ok(authority)
+    }
+
+    /// The certifier's own certificate.
+    pub fn ca_certificate(&self) -> &Certificate {
+        self.ca.certificate()
+    }
+
+    /// The address under which certificates will say that the CRL and the certifier's certificate are found
+    /// (`http://host:port`). Only the first call counts; without one, certificates say nothing about it.
+    pub fn set_base_url(&self, url: &str) {
+        let _first = self.base_url.get_or_init(|| url.to_owned());
+    }
+
+    /// Issues a certificate for a PKCS#10 request, as over CMP but at once in force.
+    ///
+    /// A certificate in force for the same key, subject and profile is returned again rather than issued anew.
+    ///
+    /// # Errors
+    /// When the request does not fit the profile, the key is weak, or the request's signature is wrong.
+    pub fn issue(&self, profile: Profile, request: &CertReq) -> Result<Certificate, AuthorityError> {
+        let application = Application::from_pkcs10(profile, &request.to_der()?)?;
+        let mut journal = self.journal()?;
+        let mut record = journal.lock()?;
+        if let Some(existing) = issue::in_force(record.state(), &application.identity()?, now())? {
+            return Ok(Certificate::from_der(&existing.certificate)?);
+        }
+        let issued = issue::sign(&self.ca, &application, self.base_url(), now())?;
+        record.append(&[issued.event(false)?])?;
+        Ok(issued.certificate)
+    }
+
+    /// Changes the status of a certificate (`certificateHold` suspends, `removeFromCRL` takes that back, every
+    /// other reason revokes), and publishes a CRL that says so.
+    ///
+    /// # Errors
+    /// When there is no such certificate, or its status does not allow it.
+    pub fn revoke(&self, serial: &str, reason: Reason) -> Result<Status, AuthorityError> {
+        let serial = serial.replace(':', "").to_ascii_lowercase();
+        let mut journal = self.journal()?;
+        let mut record = journal.lock()?;
+        let current =
+            record.state().record(&serial).ok_or_else(|| StatusError::UnknownSerial(serial.clone()))?.status;
+        let changed = status::change(current, reason, now())?;
+        record.append(&[Event::Changed { serial, reason, at: now() }])?;
+        drop(record);
+        self.publish(&mut journal)?;
+        Ok(changed)
+    }
+
+    /// All certificates that were issued, oldest first.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn list(&self) -> Result<Vec<Record>, AuthorityError> {
+        let mut journal = self.journal()?;
+        let record = journal.lock()?;
+        Ok(record.state().records().cloned().collect())
+    }
+
+    /// The current CRL, DER.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn crl(&self) -> Result<Vec<u8>, AuthorityError> {
+        file::read(&self.folder.join("crl.der"), CRL_LIMIT)
+    }
+
+    /// Withdraws certificates that nobody confirmed, and makes a new CRL if half the old one's term is over.
+    pub(crate) fn publish_if_due(&self) -> Result<(), AuthorityError> {
+        let mut journal = self.journal()?;
+        let withdrawn = Self::withdraw_unconfirmed(&mut journal)?;
+        let age = now().saturating_sub(journal.lock()?.state().published_at());
+        if withdrawn || age >= crl::LIFETIME / 2 || !self.folder.join("crl.der").exists() {
+            self.publish(&mut journal)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a new CRL.
+    pub(crate) fn publish_now(&self) -> Result<(), AuthorityError> {
+        self.publish(&mut *self.journal()?)
+    }
+
+    fn withdraw_unconfirmed(journal: &mut Journal) -> Result<bool, AuthorityError> {
+        let now = now();
+        let mut record = journal.lock()?;
+        let events: Vec<Event> = record
+            .state()
+            .records()
+            .filter(|record| record.status == Status::Unconfirmed)
+            .filter(|record| now.saturating_sub(record.delivered_at) > CONFIRMATION_WAIT)
+            .map(|record| Event::Changed {
+                serial: record.serial.clone(),
+                reason: Reason::CessationOfOperation,
+                at: now,
+            })
+            .collect();
+        record.append(&events)?;
+        Ok(!events.is_empty())
+    }
+
+    /// Numbers, signs and publishes a CRL; the number is spent before the file appears, so none is used twice.
+    fn publish(&self, journal: &mut Journal) -> Result<(), AuthorityError> {
+        let mut record = journal.lock()?;
+        let (number, at) = (record.state().crl_number().saturating_add(1), now());
+        record.append(&[Event::Published { number, at }])?;
+        let list = crl::build(&self.ca, record.state(), number, at)?;
+        // Still under the lock, so that an older list cannot replace a newer one.
+        file::write(&self.folder.join("crl.der"), &list, Readers::All)
+    }
+
+    pub(crate) fn ca(&self) -> &Ca {
+        &self.ca
+    }
+
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    pub(crate) fn base_url(&self) -> Option<&str> {
+        self.base_url.get().map(String::as_str)
+    }
+
+    pub(crate) fn journal(&self) -> Result<MutexGuard<'_, Journal>, StateError> {
+        self.journal.lock().map_err(|_| StateError::Poisoned)
+    }
+
+    /// The folder that the certifier lives in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Reads a CMP secret from a file: its contents without the line's end.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
+    let text = Zeroizing::new(
+        fs::read(path).map_err(|source| AuthorityError::File { path: path.to_path_buf(), source })?,
+    );
+    Ok(Zeroizing::new(text.strip_suffix(b"\n").unwrap_or(&text).to_vec()))
+}

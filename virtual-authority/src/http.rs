@@ -1,0 +1,177 @@
+//! The certifier on the network: CMP over HTTP (RFC 6712), the CRL and the certifier's certificate.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use der::Encode;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{interval, sleep, timeout};
+
+use crate::authority::Authority;
+use crate::cmp;
+use crate::profile::Profile;
+
+const CMP_TYPE: &str = "application/pkixcmp";
+const BODY_LIMIT: usize = 1024 * 1024;
+const CONNECTION_LIMIT: usize = 64;
+const HEADER_WAIT: Duration = Duration::from_secs(10);
+const BODY_WAIT: Duration = Duration::from_secs(10);
+/// Nobody keeps one of the few connections for longer.
+const CONNECTION_WAIT: Duration = Duration::from_secs(60);
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves `authority` on `listener` until `shutdown` is done.
+///
+/// # Errors
+/// When the listener has no address.
+pub async fn serve(
+    listener: TcpListener,
+    authority: Arc<Authority>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    authority.set_base_url(&format!("http://{}", listener.local_addr()?));
+    let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+    let mut housekeeping = interval(HOUSEKEEPING);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            _ = housekeeping.tick() => keep_house(&authority).await,
+            place = Arc::clone(&places).acquire_owned(), if places.available_permits() == 0 => drop(place),
+            accepted = listener.accept(), if places.available_permits() > 0 => match accepted {
+                Ok((stream, _)) => {
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+                    let authority = Arc::clone(&authority);
+                    tokio::spawn(async move {
+                        talk(stream, authority).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting helps, spinning does not.
+                    tracing::warn!(%error, "no connection accepted");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+}
+
+async fn keep_house(authority: &Arc<Authority>) {
+    let authority = Arc::clone(authority);
+    match tokio::task::spawn_blocking(move || authority.publish_if_due()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the CRL could not be renewed"),
+        Err(error) => tracing::error!(%error, "the CRL could not be renewed"),
+    }
+}
+
+async fn talk(stream: TcpStream, authority: Arc<Authority>) {
+    let service = service_fn(move |request| {
+        let authority = Arc::clone(&authority);
+        async move { Ok::<_, Infallible>(respond(authority, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_WAIT)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_WAIT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "connection ended"),
+        Err(_) => tracing::debug!("connection took too long"),
+    }
+}
+
+async fn respond(authority: Arc<Authority>, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path().to_owned();
+    match path.as_str() {
+        "/healthz" => get(&request, || Some(("text/plain", b"ok\n".to_vec()))),
+        "/ca.der" => get(&request, || {
+            let certificate = authority.ca_certificate().to_der();
+            certificate.ok().map(|der| ("application/pkix-cert", der))
+        }),
+        "/crl.der" => get(&request, || match authority.crl() {
+            Ok(list) => Some(("application/pkix-crl", list)),
+            Err(error) => {
+                tracing::error!(%error, "the CRL cannot be read");
+                None
+            }
+        }),
+        path => match path.strip_prefix("/pkix/").map(str::parse::<Profile>) {
+            Some(Ok(profile)) => post(authority, profile, request).await,
+            Some(Err(())) | None => text(StatusCode::NOT_FOUND, "nothing is here"),
+        },
+    }
+}
+
+fn get(request: &Request<Incoming>, contents: impl FnOnce() -> Option<(&'static str, Vec<u8>)>) -> Answer {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return not_allowed("GET, HEAD");
+    }
+    match contents() {
+        Some((kind, contents)) => answer(StatusCode::OK, kind, contents),
+        None => text(StatusCode::INTERNAL_SERVER_ERROR, "the certifier failed"),
+    }
+}
+
+async fn post(authority: Arc<Authority>, profile: Profile, request: Request<Incoming>) -> Answer {
+    if request.method() != Method::POST {
+        return not_allowed("POST");
+    }
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(CMP_TYPE) {
+        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/pkixcmp");
+    }
+    let body = match timeout(BODY_WAIT, Limited::new(request.into_body(), BODY_LIMIT).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "a PKIMessage of more than a mebibyte is not read");
+        }
+        Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the body could not be read"),
+        Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
+    };
+    // Signing and flushing to the disk block.
+    match tokio::task::spawn_blocking(move || cmp::answer(&authority, profile, &body)).await {
+        Ok(Ok(Ok(reply))) => answer(StatusCode::OK, CMP_TYPE, reply),
+        Ok(Ok(Err(unreadable))) => text(StatusCode::BAD_REQUEST, &unreadable.to_string()),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the certifier failed");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the certifier failed")
+        }
+        Err(error) => {
+            tracing::error!(%error, "the certifier failed");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the certifier failed")
+        }
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "this method has no meaning here");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+fn text(status: StatusCode, words: &str) -> Answer {
+    answer(status, "text/plain", format!("{words}\n").into_bytes())
+}
+
+fn answer(status: StatusCode, kind: &'static str, contents: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(contents)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
+}

@@ -1,0 +1,202 @@
+//! What the certifier has done, kept so that a kill at any moment loses nothing that was answered.
+//!
+//! The file is a journal: one JSON object a line, only ever appended to, each append flushed to the disk before
+//! anybody is told. A line cut short by a kill was never answered and is dropped. The file is locked while it is
+//! read and appended to, so that `cns-authority revoke` may run beside the server.
+
+mod journal;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub(crate) use journal::{Journal, Locked};
+
+use crate::profile::Profile;
+use crate::status::{self, Reason, Status};
+
+/// Why the record could not be kept or read.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The journal could not be read, written or locked.
+    #[error("the certifier's journal: {0}")]
+    Io(#[from] io::Error),
+    /// A whole line of the journal does not say what a journal says.
+    #[error("the certifier's journal is damaged at byte {offset}: {fault}")]
+    Damaged {
+        /// Where the line begins.
+        offset: u64,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// An earlier operation failed half-way through memory; the process must be started again.
+    #[error("an earlier failure left the certifier's memory in doubt; start it again")]
+    Poisoned,
+}
+
+/// One thing that happened. The names are frozen: journals outlive programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum Event {
+    /// A certificate was signed.
+    Issued {
+        serial: String,
+        profile: Profile,
+        subject: String,
+        /// SHA-256 of the SubjectPublicKeyInfo and of the subject: what makes two requests the same request.
+        identity: String,
+        not_before: u64,
+        not_after: u64,
+        /// Whether a client still has to say that it received it.
+        unconfirmed: bool,
+        /// DER, in hexadecimal.
+        certificate: String,
+    },
+    /// A certificate was answered to a CMP transaction.
+    Delivered {
+        serial: String,
+        transaction: String,
+        /// SHA-256 of the request's body: the same transaction may not ask for something else.
+        request: String,
+        /// Our nonce, which certConf must return.
+        nonce: String,
+        at: u64,
+    },
+    /// The client has the certificate.
+    Confirmed { serial: String, at: u64 },
+    /// The status was changed.
+    Changed { serial: String, reason: Reason, at: u64 },
+    /// A CRL was numbered.
+    Published { number: u64, at: u64 },
+}
+
+/// A certificate that was issued, and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Serial number, in hexadecimal.
+    pub serial: String,
+    /// The profile that it was issued after.
+    pub profile: Profile,
+    /// The holder, as RFC 4514 text.
+    pub subject: String,
+    /// Valid from, in seconds since 1970.
+    pub not_before: u64,
+    /// Valid until, in seconds since 1970.
+    pub not_after: u64,
+    /// How it stands.
+    pub status: Status,
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// When it was last sent to a client that has not confirmed it.
+    pub(crate) delivered_at: u64,
+}
+
+/// A CMP transaction that was answered with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) serial: String,
+    pub(crate) request: String,
+    pub(crate) nonce: String,
+}
+
+/// Everything that the journal says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    records: BTreeMap<String, Record>,
+    order: Vec<String>,
+    by_identity: HashMap<String, String>,
+    deliveries: HashMap<String, Delivery>,
+    crl_number: u64,
+    published_at: u64,
+}
+
+impl State {
+    /// All certificates, oldest first.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.order.iter().filter_map(|serial| self.records.get(serial))
+    }
+
+    pub(crate) fn record(&self, serial: &str) -> Option<&Record> {
+        self.records.get(serial)
+    }
+
+    /// The newest certificate of this identity (profile, key and subject).
+    pub(crate) fn newest(&self, identity: &str) -> Option<&Record> {
+        self.by_identity.get(identity).and_then(|serial| self.records.get(serial))
+    }
+
+    pub(crate) fn delivery(&self, transaction: &str) -> Option<&Delivery> {
+        self.deliveries.get(transaction)
+    }
+
+    /// Number of the last CRL; 0 before the first.
+    pub(crate) fn crl_number(&self) -> u64 {
+        self.crl_number
+    }
+
+    /// When the last CRL was made.
+    pub(crate) fn published_at(&self) -> u64 {
+        self.published_at
+    }
+
+    /// Takes in one event; says what is wrong with it if it cannot follow what came before.
+    fn apply(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Issued {
+                serial,
+                profile,
+                subject,
+                identity,
+                not_before,
+                not_after,
+                unconfirmed,
+                certificate,
+            } => {
+                let certificate = hex::decode(certificate).map_err(|error| error.to_string())?;
+                let status = if unconfirmed { Status::Unconfirmed } else { Status::Valid };
+                let record = Record {
+                    serial: serial.clone(),
+                    profile,
+                    subject,
+                    not_before,
+                    not_after,
+                    status,
+                    certificate,
+                    delivered_at: not_before,
+                };
+                self.by_identity.insert(identity, serial.clone());
+                self.order.push(serial.clone());
+                self.records.insert(serial, record);
+            }
+            Event::Delivered { serial, transaction, request, nonce, at } => {
+                let record = self.known(&serial)?;
+                record.delivered_at = at;
+                self.deliveries.insert(transaction, Delivery { serial, request, nonce });
+            }
+            Event::Confirmed { serial, .. } => {
+                let record = self.known(&serial)?;
+                if record.status == Status::Unconfirmed {
+                    record.status = Status::Valid;
+                }
+            }
+            Event::Changed { serial, reason, at } => {
+                let record = self.known(&serial)?;
+                record.status =
+                    status::change(record.status, reason, at).map_err(|error| error.to_string())?;
+            }
+            Event::Published { number, at } => {
+                self.crl_number = number;
+                self.published_at = at;
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, serial: &str) -> Result<&mut Record, String> {
+        self.records
+            .get_mut(serial)
+            .ok_or_else(|| format!("no certificate {serial} was issued before this line"))
+    }
+}

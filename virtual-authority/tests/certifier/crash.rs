@@ -1,0 +1,118 @@
+//! SIGKILL at the moments that matter.
+
+use std::fs;
+use std::process::Command;
+
+use cns_virtual_authority::{Authority, Status};
+use der::Encode;
+
+use crate::fixture::{CNS_SUBJECT, Program, SECRET, certificate, openssl_cmp, post, workplace};
+
+const CMP: &str = "application/pkixcmp";
+const IR: [&str; 8] = ["-cmd", "ir", "-newkey", "first.pem", "-subject", CNS_SUBJECT, "-certout", "leaf.pem"];
+
+#[test]
+fn killed_between_the_certificate_and_its_confirmation() {
+    let folder = workplace();
+    let path = folder.path();
+    let program = Program::start(path);
+    let (done, said) = openssl_cmp(
+        path,
+        program.address,
+        "cnsd",
+        SECRET,
+        "authentication",
+        &[&IR[..], &["-disable_confirm"]].concat(),
+    );
+    assert!(done, "{said}");
+    program.kill();
+    let records = Authority::open(&path.join("ca")).unwrap().list().unwrap();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].status, Status::Unconfirmed);
+
+    let program = Program::start(path);
+    let (done, said) = openssl_cmp(path, program.address, "cnsd", SECRET, "authentication", &IR);
+    assert!(done, "{said}");
+    program.kill();
+    let again = Authority::open(&path.join("ca")).unwrap().list().unwrap();
+    assert_eq!(again.len(), 1);
+    assert_eq!((again[0].status, &again[0].certificate), (Status::Valid, &records[0].certificate));
+    assert_eq!(certificate(path.join("leaf.pem")).to_der().unwrap(), records[0].certificate);
+}
+
+#[test]
+fn the_confirmation_of_before_the_kill_counts_after_it() {
+    let folder = workplace();
+    let path = folder.path();
+    let program = Program::start(path);
+    let arguments = [&IR[..], &["-reqout", "ir.der,conf.der"]].concat();
+    let (done, said) = openssl_cmp(path, program.address, "cnsd", SECRET, "authentication", &arguments);
+    assert!(done, "{said}");
+    program.kill();
+    // As if the kill had come before the confirmation: its line is the journal's last.
+    let journal = path.join("ca/journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let (last, before) = lines.split_last().unwrap();
+    assert!(last.contains("\"confirmed\""), "{last}");
+    // And cut short in the middle of the line.
+    fs::write(&journal, format!("{}\n{}", before.join("\n"), &last[..last.len() / 2])).unwrap();
+
+    let program = Program::start(path);
+    let status = || Authority::open(&path.join("ca")).unwrap().list().unwrap()[0].status;
+    assert_eq!(status(), Status::Unconfirmed);
+    let confirmation = fs::read(path.join("conf.der")).unwrap();
+    let (answered, _) = post(program.address, "/pkix/authentication", CMP, &confirmation);
+    assert_eq!(answered, 200);
+    assert_eq!(status(), Status::Valid);
+}
+
+#[test]
+fn a_confirmation_of_a_transaction_that_never_was() {
+    let folder = workplace();
+    let path = folder.path();
+    let program = Program::start(path);
+    let arguments = [&IR[..], &["-reqout", "ir.der,conf.der"]].concat();
+    let (done, said) = openssl_cmp(path, program.address, "cnsd", SECRET, "authentication", &arguments);
+    assert!(done, "{said}");
+    program.kill();
+    fs::write(path.join("ca/journal.jsonl"), "").unwrap();
+    let program = Program::start(path);
+    let confirmation = fs::read(path.join("conf.der")).unwrap();
+    let (status, answer) = post(program.address, "/pkix/authentication", CMP, &confirmation);
+    assert_eq!(status, 200);
+    assert!(answer.windows(30).any(|window| window == b"there is no such transaction t"));
+}
+
+#[test]
+fn the_program_says_what_is_wrong() {
+    let folder = workplace();
+    let path = folder.path();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_cns-authority"))
+            .args(arguments)
+            .current_dir(path)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    fs::write(path.join("secret"), "short\n").unwrap();
+    let (code, said) = run(&["init", "new", "--cmp-secret-file", "secret"]);
+    assert!(code == 1 && said.contains("8 to 256 bytes"), "{said}");
+    fs::write(path.join("secret"), "long enough\n").unwrap();
+    let (code, said) = run(&["init", "ca", "--cmp-secret-file", "secret"]);
+    assert!(code == 1 && said.contains("already holds a certifier"), "{said}");
+    let (code, said) = run(&["list", "nowhere"]);
+    assert!(code == 1 && said.contains("nowhere/authority.json"), "{said}");
+    let (code, said) =
+        run(&["init", "new", "--cmp-secret-file", "secret", "--key-bits", "2048", "--name", "Prova"]);
+    assert_eq!(code, 0, "{said}");
+    use std::os::unix::fs::PermissionsExt;
+    for name in ["ca-key.pem", "cmp-secret", "journal.jsonl"] {
+        assert_eq!(
+            fs::metadata(path.join("new").join(name)).unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{name}"
+        );
+    }
+}

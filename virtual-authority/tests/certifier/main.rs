@@ -1,0 +1,16 @@
+//! The certifier from outside: its library, its program, and `openssl cmp` as a client that nobody here wrote.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that fails should say where, by panicking"
+)]
+
+mod crash;
+mod enrolment;
+mod fixture;
+mod network;
+mod profiles;
+mod revocation;

@@ -1,0 +1,353 @@
+//! The chip: what it keeps, what it forgets without power, and the path of one command through it.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use cns_apdu::StatusWord;
+use cns_apdu::access::{AccessConditions, Condition, DfOperation, EfOperation};
+use cns_apdu::chaining::Assembler;
+use cns_apdu::file_map::{Fid, FilePath, MASTER_FILE};
+use cns_apdu::object::{ObjectAddress, ObjectClass};
+use cns_apdu::transmit::Transport;
+use rsa::RsaPrivateKey;
+
+use crate::access::{self, SecurityStatus};
+use crate::filesystem::{Directory, File, FileSystem};
+use crate::generation::Generation;
+use crate::handler::{self, Answer};
+use crate::keys;
+use crate::objects::{ObjectOperation, ObjectReference, SecurityObject};
+use crate::personalise::{self, CreateError, Personalisation};
+use crate::state::{Behaviour, CardState, StateDirectory, StateError};
+
+/// A CNS chip in software.
+pub struct VirtualCard {
+    pub(crate) state: CardState,
+    storage: Option<StateDirectory>,
+    pub(crate) session: Session,
+    powered: bool,
+    /// Numbers to be given out in place of random ones.
+    planned_randomness: VecDeque<u8>,
+    /// Private keys in computable form; emptied whenever an object changes.
+    pub(crate) ready_keys: Vec<(ObjectReference, RsaPrivateKey)>,
+}
+
+/// What the chip forgets on reset and without power.
+pub(crate) struct Session {
+    pub(crate) directory: FilePath,
+    /// The current elementary file, in the current directory.
+    pub(crate) file: Option<Fid>,
+    /// The current record's place, counted from 0.
+    pub(crate) record: Option<usize>,
+    pub(crate) status: SecurityStatus,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) challenge: Option<Vec<u8>>,
+    pub(crate) host_random: Option<Vec<u8>>,
+    pub(crate) chain: Assembler,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            directory: MASTER_FILE,
+            file: None,
+            record: None,
+            status: SecurityStatus::default(),
+            environment: None,
+            challenge: None,
+            host_random: None,
+            chain: Assembler::default(),
+        }
+    }
+}
+
+/// The current security environment: which key each kind of operation uses.
+#[derive(Clone, Default)]
+pub(crate) struct Environment {
+    pub(crate) signature: Option<ObjectReference>,
+    pub(crate) confidentiality: Option<ObjectReference>,
+    pub(crate) test: Option<ObjectReference>,
+}
+
+impl VirtualCard {
+    /// Makes a card that lives in memory only.
+    ///
+    /// # Errors
+    /// The personalisation is not possible.
+    pub fn create(personalisation: Personalisation) -> Result<Self, CreateError> {
+        let state = personalise::personalise(personalisation)?;
+        Ok(Self::with(state, None))
+    }
+
+    /// Makes a card that lives in the directory `path`, which must not hold one yet.
+    ///
+    /// # Errors
+    /// The personalisation is not possible, or the directory cannot be written.
+    pub fn create_in(path: &Path, personalisation: Personalisation) -> Result<Self, CreateError> {
+        let storage = StateDirectory::create(path)?;
+        let state = personalise::personalise(personalisation)?;
+        storage.write(&state)?;
+        Ok(Self::with(state, Some(storage)))
+    }
+
+    /// Opens the card in the directory `path`; no other process can until this value is dropped.
+    ///
+    /// # Errors
+    /// The directory holds no card, a damaged one, or one that is in use.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let (storage, state) = StateDirectory::open(path)?;
+        Ok(Self::with(state, Some(storage)))
+    }
+
+    /// A copy in memory of a card that lives elsewhere.
+    pub(crate) fn without_storage(state: CardState) -> Self {
+        Self::with(state, None)
+    }
+
+    fn with(state: CardState, storage: Option<StateDirectory>) -> Self {
+        Self {
+            state,
+            storage,
+            session: Session::default(),
+            powered: true,
+            planned_randomness: VecDeque::new(),
+            ready_keys: Vec::new(),
+        }
+    }
+
+    /// Supplies power; gives the answer to reset.
+    pub fn power_on(&mut self) -> Vec<u8> {
+        self.reset();
+        self.powered = true;
+        self.answer_to_reset()
+    }
+
+    /// Takes the power away: everything volatile is lost.
+    pub fn power_off(&mut self) {
+        self.reset();
+        self.powered = false;
+    }
+
+    /// Resets the chip: everything volatile is lost.
+    pub fn reset(&mut self) {
+        self.session = Session::default();
+    }
+
+    /// The answer to reset, without resetting.
+    #[must_use]
+    pub fn answer_to_reset(&self) -> Vec<u8> {
+        self.state.generation.answer_to_reset().to_vec()
+    }
+
+    /// The generation of chip that this is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.state.generation
+    }
+
+    /// The switches that it was made with.
+    #[must_use]
+    pub fn behaviour(&self) -> Behaviour {
+        self.state.behaviour
+    }
+
+    /// Gives out `bytes` before any random ones: for reproducible exchanges.
+    pub fn plan_randomness(&mut self, bytes: &[u8]) {
+        self.planned_randomness.extend(bytes);
+    }
+
+    /// Executes one command APDU and gives the response APDU: any bytes at all are answered.
+    pub fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
+        if !self.powered {
+            return StatusWord::INTERNAL_ERROR.to_bytes().to_vec();
+        }
+        let Answer { mut data, status } = handler::receive(self, command).unwrap_or_else(Answer::from);
+        data.extend_from_slice(&status.to_bytes());
+        data
+    }
+
+    /// Random bytes; the planned ones first.
+    pub(crate) fn random(&mut self, length: usize) -> Result<Vec<u8>, StatusWord> {
+        let mut bytes = vec![0; length];
+        keys::random(&mut bytes).map_err(|_| StatusWord::EXECUTION_ERROR)?;
+        let planned = length.min(self.planned_randomness.len());
+        bytes
+            .iter_mut()
+            .zip(self.planned_randomness.drain(..planned))
+            .for_each(|(byte, given)| *byte = given);
+        Ok(bytes)
+    }
+
+    pub(crate) fn files(&self) -> &FileSystem {
+        &self.state.files
+    }
+
+    pub(crate) fn current_directory(&self) -> Result<&Directory, StatusWord> {
+        self.files().directory(&self.session.directory).ok_or(StatusWord::FILE_NOT_FOUND)
+    }
+
+    /// The path of the current file: the elementary file if one is selected, else the directory.
+    pub(crate) fn current_path(&self) -> FilePath {
+        match self.session.file {
+            Some(identifier) => self.session.directory.child(identifier),
+            None => self.session.directory.clone(),
+        }
+    }
+
+    /// The current file, elementary or directory.
+    pub(crate) fn current_file(&self) -> Result<&File, StatusWord> {
+        self.files().file(&self.current_path()).ok_or(StatusWord::FILE_NOT_FOUND)
+    }
+
+    /// The current elementary file: 6986 if there is none.
+    pub(crate) fn current_ef(&self) -> Result<&File, StatusWord> {
+        self.session.file.ok_or(StatusWord::NO_CURRENT_FILE)?;
+        self.current_file()
+    }
+
+    /// Checks the access condition of `operation` on the current elementary file.
+    pub(crate) fn authorise_current_ef(&mut self, operation: EfOperation) -> Result<(), StatusWord> {
+        let file = self.current_file()?;
+        if !self.files().is_active(&self.current_path()) {
+            return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
+        }
+        if file.ef_demands_secure_messaging(operation) {
+            return Err(StatusWord::CLASS_NOT_SUPPORTED);
+        }
+        let condition = AccessConditions(file.access).ef(operation);
+        self.authorise(condition, &self.session.directory.clone())
+    }
+
+    /// Checks the access condition of `operation` on the directory `path` or what it holds.
+    pub(crate) fn authorise_directory(
+        &mut self,
+        path: &FilePath,
+        operation: DfOperation,
+    ) -> Result<(), StatusWord> {
+        let file = self.files().file(path).ok_or(StatusWord::FILE_NOT_FOUND)?;
+        if !self.files().is_active(path) {
+            return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
+        }
+        if file.df_demands_secure_messaging(operation) {
+            return Err(StatusWord::CLASS_NOT_SUPPORTED);
+        }
+        let condition = AccessConditions(file.access).df(operation);
+        self.authorise(condition, path)
+    }
+
+    /// Makes `directory`, and in it `file`, current.
+    pub(crate) fn enter(&mut self, directory: FilePath, file: Option<Fid>) {
+        self.session.status.enter(&directory);
+        self.session.directory = directory;
+        self.session.file = file;
+        self.session.record = None;
+    }
+
+    /// Refuses with 6982 unless `condition`, which guards something in `directory`, is satisfied.
+    pub(crate) fn authorise(&mut self, condition: Condition, directory: &FilePath) -> Result<(), StatusWord> {
+        let granted = access::authorise(&self.state.files, &mut self.session.status, condition, directory);
+        if granted { Ok(()) } else { Err(StatusWord::SECURITY_NOT_SATISFIED) }
+    }
+
+    /// Checks the access condition of `operation` on an object; plain commands on an object that demands
+    /// secure messaging get 6E00, as real cards answer.
+    pub(crate) fn authorise_object(
+        &mut self,
+        reference: &ObjectReference,
+        operation: ObjectOperation,
+    ) -> Result<(), StatusWord> {
+        let object = self.object(reference)?;
+        if object.demands_secure_messaging(operation) {
+            return Err(StatusWord::CLASS_NOT_SUPPORTED);
+        }
+        let condition = object.condition(operation);
+        self.authorise(condition, &reference.directory)
+    }
+
+    pub(crate) fn object(&self, reference: &ObjectReference) -> Result<&SecurityObject, StatusWord> {
+        self.files().object(reference).ok_or(StatusWord::OBJECT_NOT_FOUND)
+    }
+
+    pub(crate) fn object_mut(
+        &mut self,
+        reference: &ObjectReference,
+    ) -> Result<&mut SecurityObject, StatusWord> {
+        self.ready_keys.clear();
+        self.state.files.object_mut(reference).ok_or(StatusWord::OBJECT_NOT_FOUND)
+    }
+
+    /// Sets the tries left of an object, and makes that last before anything else happens.
+    pub(crate) fn set_tries(&mut self, reference: &ObjectReference, tries: u8) -> Result<(), StatusWord> {
+        let object = self.state.files.object_mut(reference).ok_or(StatusWord::OBJECT_NOT_FOUND)?;
+        if object.tries_left == tries {
+            return Ok(());
+        }
+        object.tries_left = tries;
+        self.commit()
+    }
+
+    /// Takes one try of an object, and makes that last, before anything is compared: cutting the power never
+    /// gives a try back. Gives the tries that are left if the comparison fails.
+    pub(crate) fn take_try(&mut self, reference: &ObjectReference) -> Result<u8, StatusWord> {
+        let object = self.object(reference)?;
+        let left = if object.is_limited() { object.tries_left.saturating_sub(1) } else { object.tries_left };
+        self.set_tries(reference, left)?;
+        Ok(left)
+    }
+
+    /// The key of a security environment; it may have been deleted since.
+    pub(crate) fn key_object(&self, reference: &ObjectReference) -> Result<&SecurityObject, StatusWord> {
+        self.files().object(reference).ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
+    }
+
+    /// The private key whose modulus `reference` is, in computable form.
+    pub(crate) fn ready_key(&mut self, reference: &ObjectReference) -> Result<&RsaPrivateKey, StatusWord> {
+        let place = match self.ready_keys.iter().position(|(owner, _)| owner == reference) {
+            Some(place) => place,
+            None => {
+                let exponent = self.object(&reference.of_class(ObjectClass::KeyExponent))?;
+                let key = keys::private_key(&self.object(reference)?.body, &exponent.body)?;
+                self.ready_keys.push((reference.clone(), key));
+                self.ready_keys.len() - 1
+            }
+        };
+        self.ready_keys.get(place).map(|(_, key)| key).ok_or(StatusWord::INTERNAL_ERROR)
+    }
+
+    /// The answer to a wrong PIN, PUK or authentication.
+    pub(crate) fn wrong_value(&self, tries_left: u8) -> StatusWord {
+        if self.state.behaviour.strict_incard {
+            StatusWord::VERIFICATION_FAILED
+        } else {
+            StatusWord::retries_left(tries_left)
+        }
+    }
+
+    /// Resolves a reference with its backtracking bit: from the current directory upward, or in the MF only.
+    pub(crate) fn find_object(
+        &self,
+        address: ObjectAddress,
+        backtracking: bool,
+    ) -> Result<ObjectReference, StatusWord> {
+        let from = if backtracking { self.session.directory.clone() } else { MASTER_FILE };
+        self.files().find_object(&from, address).ok_or(StatusWord::OBJECT_NOT_FOUND)
+    }
+
+    /// Brings every change so far to where power loss cannot reach it.
+    pub(crate) fn commit(&mut self) -> Result<(), StatusWord> {
+        self.store().map_err(|_| StatusWord::MEMORY_FAILURE)
+    }
+
+    /// Writes the state to its directory, if it has one.
+    pub(crate) fn store(&self) -> Result<(), StateError> {
+        self.storage.as_ref().map_or(Ok(()), |storage| storage.write(&self.state))
+    }
+}
+
+impl Transport for VirtualCard {
+    type Error = std::convert::Infallible;
+
+    fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>, Self::Error> {
+        Ok(self.transmit(command))
+    }
+}

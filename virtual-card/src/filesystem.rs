@@ -1,0 +1,378 @@
+//! The file tree of ISO 7816-4: directories (DF) with their security objects, transparent and record files.
+//!
+//! Files are reached by path from the MF.
+
+use cns_apdu::access::{AccessConditions, DfOperation, EfOperation};
+use cns_apdu::file_map::{Fid, FilePath, MASTER_FILE};
+use cns_apdu::object::ObjectAddress;
+use serde::{Deserialize, Serialize};
+
+use crate::hexadecimal;
+use crate::objects::{ObjectReference, SecurityEnvironment, SecurityObject};
+
+/// How deep directories may nest; the CNS tree needs two levels.
+pub(crate) const MAXIMUM_DEPTH: usize = 8;
+/// The chip's memory for file contents and security objects, in bytes.
+pub(crate) const MEMORY: usize = 64 * 1024;
+/// What a file or an object costs beside its content.
+const HEADER: usize = 32;
+/// ISO 7816-4 leaves 254 record numbers.
+pub(crate) const MAXIMUM_RECORDS: usize = 254;
+
+/// How the paths of [`cns_apdu`] relate to one another in the tree.
+pub(crate) trait Place: Sized {
+    /// Whether this directory holds `other`, however deep, or is it.
+    fn is_ancestor_or_self_of(&self, other: &Self) -> bool;
+
+    /// This directory, then its parent, and so on up to the MF: the order of backtracking.
+    fn upwards(&self) -> impl Iterator<Item = Self>;
+}
+
+impl Place for FilePath {
+    fn is_ancestor_or_self_of(&self, other: &Self) -> bool {
+        other.files().starts_with(self.files())
+    }
+
+    fn upwards(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self.clone()), Self::parent)
+    }
+}
+
+/// A file of any kind, with its file control information.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct File {
+    #[serde(with = "identifier")]
+    pub(crate) identifier: Fid,
+    #[serde(with = "hexadecimal")]
+    pub(crate) access: [u8; 9],
+    #[serde(with = "hexadecimal")]
+    pub(crate) secure_messaging: [u8; 24],
+    pub(crate) activated: bool,
+    pub(crate) body: FileBody,
+}
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FileBody {
+    Directory(Directory),
+    Transparent(Transparent),
+    Records(Records),
+}
+
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Directory {
+    /// The size announced in tag 81.
+    pub(crate) reserved: u16,
+    #[serde(with = "hexadecimal")]
+    pub(crate) name: Vec<u8>,
+    pub(crate) objects: Vec<SecurityObject>,
+    pub(crate) environments: Vec<SecurityEnvironment>,
+    pub(crate) files: Vec<File>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Transparent {
+    /// Tag 82 as the file was created with.
+    #[serde(with = "hexadecimal")]
+    pub(crate) descriptor: [u8; 3],
+    #[serde(with = "hexadecimal")]
+    pub(crate) content: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Records {
+    #[serde(with = "hexadecimal")]
+    pub(crate) descriptor: [u8; 3],
+    pub(crate) kind: RecordKind,
+    pub(crate) allocated: u16,
+    pub(crate) records: Vec<Record>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Record(#[serde(with = "hexadecimal")] pub(crate) Vec<u8>);
+
+/// The record structures of the CNS (first byte of tag 82).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RecordKind {
+    LinearFixed,
+    LinearTlv,
+    Cyclic,
+}
+
+impl Records {
+    pub(crate) fn used(&self) -> usize {
+        self.records.iter().map(|record| record.0.len()).sum()
+    }
+
+    /// The length that each record of a fixed structure has.
+    pub(crate) fn record_length(&self) -> usize {
+        let [_, _, length] = self.descriptor;
+        usize::from(length)
+    }
+}
+
+impl Directory {
+    pub(crate) fn file(&self, identifier: Fid) -> Option<&File> {
+        self.files.iter().find(|file| file.identifier == identifier)
+    }
+
+    fn file_mut(&mut self, identifier: Fid) -> Option<&mut File> {
+        self.files.iter_mut().find(|file| file.identifier == identifier)
+    }
+
+    pub(crate) fn object(&self, address: ObjectAddress) -> Option<&SecurityObject> {
+        self.objects.iter().find(|object| object.address == address)
+    }
+
+    fn object_mut(&mut self, address: ObjectAddress) -> Option<&mut SecurityObject> {
+        self.objects.iter_mut().find(|object| object.address == address)
+    }
+
+    pub(crate) fn environment(&self, identifier: u8) -> Option<&SecurityEnvironment> {
+        self.environments.iter().find(|environment| environment.identifier == identifier)
+    }
+
+    fn memory(&self) -> usize {
+        let objects: usize = self.objects.iter().map(|object| HEADER + object.body.len()).sum();
+        let environments = self.environments.len() * HEADER;
+        let files: usize = self.files.iter().map(File::memory).sum();
+        objects + environments + files
+    }
+}
+
+impl File {
+    pub(crate) fn directory(&self) -> Option<&Directory> {
+        match &self.body {
+            FileBody::Directory(directory) => Some(directory),
+            FileBody::Transparent(_) | FileBody::Records(_) => None,
+        }
+    }
+
+    fn directory_mut(&mut self) -> Option<&mut Directory> {
+        match &mut self.body {
+            FileBody::Directory(directory) => Some(directory),
+            FileBody::Transparent(_) | FileBody::Records(_) => None,
+        }
+    }
+
+    /// Whether `operation` on this elementary file must come in secure messaging (tag CB).
+    pub(crate) fn ef_demands_secure_messaging(&self, operation: EfOperation) -> bool {
+        match operation {
+            EfOperation::Read => self.names_keys(&[0, 1, 22, 23]),
+            EfOperation::Update => self.names_keys(&[2, 3]),
+            EfOperation::Append => self.names_keys(&[4, 5]),
+            EfOperation::Admin => self.names_keys(&[12, 13]),
+            EfOperation::Deactivate | EfOperation::Activate | EfOperation::Delete => false,
+        }
+    }
+
+    /// Whether `operation` on this directory must come in secure messaging (tag CB).
+    pub(crate) fn df_demands_secure_messaging(&self, operation: DfOperation) -> bool {
+        match operation {
+            DfOperation::UpdateObjects | DfOperation::AppendObjects => self.names_keys(&[2, 3]),
+            DfOperation::Admin => self.names_keys(&[12, 13]),
+            DfOperation::Create => self.names_keys(&[14, 15]),
+            DfOperation::Deactivate | DfOperation::Activate | DfOperation::Delete => false,
+        }
+    }
+
+    fn names_keys(&self, places: &[usize]) -> bool {
+        places.iter().any(|place| self.secure_messaging.get(*place).is_some_and(|key| *key != 0xFF))
+    }
+
+    fn memory(&self) -> usize {
+        let content = match &self.body {
+            FileBody::Directory(directory) => directory.memory(),
+            FileBody::Transparent(file) => file.content.len(),
+            FileBody::Records(file) => usize::from(file.allocated),
+        };
+        HEADER + content
+    }
+}
+
+/// The whole tree, from the MF.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct FileSystem {
+    master: File,
+}
+
+impl FileSystem {
+    pub(crate) fn new(access: AccessConditions) -> Self {
+        let master = File {
+            identifier: Fid::MASTER_FILE,
+            access: access.0,
+            secure_messaging: [0xFF; 24],
+            activated: true,
+            body: FileBody::Directory(Directory { reserved: u16::MAX, ..Directory::default() }),
+        };
+        Self { master }
+    }
+
+    pub(crate) fn file(&self, path: &FilePath) -> Option<&File> {
+        path.files().iter().try_fold(&self.master, |file, identifier| file.directory()?.file(*identifier))
+    }
+
+    pub(crate) fn file_mut(&mut self, path: &FilePath) -> Option<&mut File> {
+        path.files()
+            .iter()
+            .try_fold(&mut self.master, |file, identifier| file.directory_mut()?.file_mut(*identifier))
+    }
+
+    pub(crate) fn directory(&self, path: &FilePath) -> Option<&Directory> {
+        self.file(path)?.directory()
+    }
+
+    pub(crate) fn directory_mut(&mut self, path: &FilePath) -> Option<&mut Directory> {
+        self.file_mut(path)?.directory_mut()
+    }
+
+    /// Whether neither the file nor a directory above it is deactivated.
+    pub(crate) fn is_active(&self, path: &FilePath) -> bool {
+        path.upwards().all(|above| self.file(&above).is_some_and(|file| file.activated))
+    }
+
+    /// The directory, unless it or one above it is deactivated: then nothing in it can be reached.
+    fn active_directory(&self, path: &FilePath) -> Option<&Directory> {
+        if self.is_active(path) { self.directory(path) } else { None }
+    }
+
+    pub(crate) fn object(&self, reference: &ObjectReference) -> Option<&SecurityObject> {
+        self.active_directory(&reference.directory)?.object(reference.address)
+    }
+
+    pub(crate) fn object_mut(&mut self, reference: &ObjectReference) -> Option<&mut SecurityObject> {
+        self.active_directory(&reference.directory)?;
+        self.directory_mut(&reference.directory)?.object_mut(reference.address)
+    }
+
+    /// Searches from `directory` upward to the MF.
+    pub(crate) fn find_object(
+        &self,
+        directory: &FilePath,
+        address: ObjectAddress,
+    ) -> Option<ObjectReference> {
+        directory
+            .upwards()
+            .map(|directory| ObjectReference { directory, address })
+            .find(|reference| self.object(reference).is_some())
+    }
+
+    /// Searches from `directory` upward to the MF; gives the directory that holds the environment as well.
+    pub(crate) fn find_environment(
+        &self,
+        directory: &FilePath,
+        identifier: u8,
+    ) -> Option<(FilePath, &SecurityEnvironment)> {
+        directory.upwards().find_map(|above| {
+            let environment = self.active_directory(&above)?.environment(identifier)?;
+            Some((above, environment))
+        })
+    }
+
+    /// The directory whose name (application identifier) is `name`.
+    pub(crate) fn find_name(&self, name: &[u8]) -> Option<FilePath> {
+        fn search(file: &File, path: FilePath, name: &[u8]) -> Option<FilePath> {
+            let directory = file.directory()?;
+            if !directory.name.is_empty() && directory.name == name {
+                return Some(path);
+            }
+            directory.files.iter().find_map(|child| search(child, path.child(child.identifier), name))
+        }
+        search(&self.master, MASTER_FILE, name)
+    }
+
+    pub(crate) fn memory_left(&self) -> usize {
+        MEMORY.saturating_sub(self.master.memory())
+    }
+
+    /// Whether another file or object with this much content fits.
+    pub(crate) fn has_room_for(&self, content: usize) -> bool {
+        content.saturating_add(HEADER) <= self.memory_left()
+    }
+
+    /// Takes the file, and all that is below it, off the tree.
+    pub(crate) fn remove(&mut self, path: &FilePath) -> Option<File> {
+        let (identifier, _) = path.files().split_last()?;
+        let files = &mut self.directory_mut(&path.parent()?)?.files;
+        let place = files.iter().position(|file| file.identifier == *identifier)?;
+        Some(files.remove(place))
+    }
+}
+
+/// A file identifier as four hexadecimal digits.
+mod identifier {
+    use cns_apdu::file_map::Fid;
+    use serde::{Deserializer, Serializer};
+
+    use crate::hexadecimal;
+
+    pub(super) fn serialize<S: Serializer>(identifier: &Fid, serializer: S) -> Result<S::Ok, S::Error> {
+        hexadecimal::serialize(identifier.to_bytes(), serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fid, D::Error> {
+        let bytes: [u8; 2] = hexadecimal::deserialize(deserializer)?;
+        Ok(Fid(u16::from_be_bytes(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cns_apdu::file_map::{SIGNATURE_DF, SIGNATURE_KEY_DF};
+
+    use super::*;
+    use crate::objects::SecurityEnvironment;
+
+    fn tree() -> FileSystem {
+        let mut tree = FileSystem::new(AccessConditions([0; 9]));
+        for (path, identifier) in [(MASTER_FILE, Fid(0x1400)), (SIGNATURE_DF, Fid(0x8110))] {
+            tree.directory_mut(&path).unwrap().files.push(File {
+                identifier,
+                access: [0; 9],
+                secure_messaging: [0xFF; 24],
+                activated: true,
+                body: FileBody::Directory(Directory::default()),
+            });
+        }
+        tree
+    }
+
+    #[test]
+    fn paths_walk_upwards_to_the_master_file() {
+        let path = SIGNATURE_KEY_DF;
+        let steps: Vec<FilePath> = path.upwards().collect();
+        assert_eq!(steps, [path.clone(), SIGNATURE_DF, MASTER_FILE]);
+        assert!(MASTER_FILE.is_ancestor_or_self_of(&path));
+        assert!(!path.is_ancestor_or_self_of(&SIGNATURE_DF));
+        assert_eq!(MASTER_FILE.parent(), None);
+    }
+
+    #[test]
+    fn backtracking_finds_the_nearest_and_skips_deactivated_directories() {
+        let mut tree = tree();
+        let deep = SIGNATURE_KEY_DF;
+        for (path, first) in [(MASTER_FILE, 1), (SIGNATURE_DF, 2)] {
+            tree.directory_mut(&path).unwrap().environments.push(SecurityEnvironment {
+                identifier: 3,
+                access: [0, 0xFF],
+                components: [0, first, 0, 0, 0, 0],
+            });
+        }
+        assert_eq!(tree.find_environment(&deep, 3).unwrap().0, SIGNATURE_DF);
+        tree.file_mut(&SIGNATURE_DF).unwrap().activated = false;
+        assert_eq!(tree.find_environment(&deep, 3).unwrap().0, MASTER_FILE);
+        assert!(tree.find_environment(&deep, 4).is_none());
+    }
+
+    #[test]
+    fn removing_a_directory_removes_what_is_in_it() {
+        let mut tree = tree();
+        assert!(tree.remove(&SIGNATURE_DF).is_some());
+        assert!(tree.file(&SIGNATURE_KEY_DF).is_none());
+        assert!(tree.remove(&MASTER_FILE).is_none());
+    }
+}

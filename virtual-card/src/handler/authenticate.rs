@@ -1,0 +1,129 @@
+//! GET CHALLENGE, GIVE RANDOM, EXTERNAL and INTERNAL AUTHENTICATE (ISO/IEC 7816-4 §11.6)
+
+use cns_apdu::StatusWord;
+use cns_apdu::command::{
+    AuthenticationKey, ExternalAuthenticate, GetChallenge, GiveRandom, InternalAuthenticate, SearchFrom,
+};
+use cns_apdu::object::{Algorithm, ObjectAddress, ObjectClass, rsa_component_value};
+use rsa::{BigUint, RsaPublicKey};
+use subtle::ConstantTimeEq;
+
+use super::Reply;
+use crate::card::VirtualCard;
+use crate::keys;
+use crate::objects::{ObjectOperation, ObjectReference};
+
+/// What one GET CHALLENGE gives at most.
+const LONGEST_CHALLENGE: u32 = 256;
+/// Challenges that are authenticated consist of DES blocks.
+const BLOCK: usize = 8;
+
+pub(super) fn get_challenge(card: &mut VirtualCard, command: GetChallenge) -> Reply {
+    let length =
+        usize::try_from(command.length.min(LONGEST_CHALLENGE)).map_err(|_| StatusWord::WRONG_LENGTH)?;
+    let challenge = card.random(length)?;
+    card.session.challenge = Some(challenge.clone());
+    Ok(challenge.into())
+}
+
+pub(super) fn give_random(card: &mut VirtualCard, command: GiveRandom) -> Reply {
+    card.session.host_random = Some(command.value);
+    Ok(().into())
+}
+
+pub(super) fn external(card: &mut VirtualCard, command: &ExternalAuthenticate) -> Reply {
+    let key = match command.key {
+        AuthenticationKey::FromEnvironment => test_component(card)?,
+        AuthenticationKey::Object(reference) => {
+            let address = ObjectAddress::new(ObjectClass::Test, reference.id);
+            card.find_object(address, reference.search == SearchFrom::CurrentDf)?
+        }
+    };
+    refuse_other_algorithms(card, &key)?;
+    // One challenge serves one attempt, whatever comes of it.
+    let challenge = card.session.challenge.take().ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)?;
+    if !challenge.len().is_multiple_of(BLOCK) {
+        return Err(StatusWord::INVALID_OBJECT);
+    }
+    if card.object(&key)?.is_blocked() {
+        return Err(StatusWord::BLOCKED);
+    }
+    card.authorise_object(&key, ObjectOperation::Use)?;
+    let left = card.take_try(&key)?;
+    if is_proof(card, &key, &challenge, &command.response)? {
+        let (maximum, validity) = {
+            let object = card.object(&key)?;
+            (object.maximum_tries(), object.validity())
+        };
+        card.set_tries(&key, maximum)?;
+        card.session.status.grant(key, validity);
+        return Ok(().into());
+    }
+    card.session.status.withdraw(&key);
+    Err(card.wrong_value(left))
+}
+
+pub(super) fn internal(card: &mut VirtualCard, command: &InternalAuthenticate) -> Reply {
+    let key = test_component(card)?;
+    let algorithm = refuse_other_algorithms(card, &key)?;
+    card.authorise_object(&key, ObjectOperation::Use)?;
+    let data = match algorithm {
+        TestAlgorithm::RetailMac if command.challenge.len().is_multiple_of(BLOCK) => {
+            keys::mac3(&card.object(&key)?.body, &command.challenge)?.to_vec()
+        }
+        TestAlgorithm::RetailMac => return Err(StatusWord::WRONG_LENGTH),
+        TestAlgorithm::Rsa => {
+            let exponent = card.object(&key.of_class(ObjectClass::TestExponent))?;
+            let private = keys::private_key(&card.object(&key)?.body, &exponent.body)?;
+            keys::sign(&private, &command.challenge)?.to_vec()
+        }
+    };
+    Ok(data.into())
+}
+
+/// The key that the current security environment names for authentication.
+fn test_component(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
+    let environment = card.session.environment.as_ref();
+    environment.and_then(|environment| environment.test.clone()).ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
+}
+
+#[derive(Clone, Copy)]
+enum TestAlgorithm {
+    RetailMac,
+    Rsa,
+}
+
+/// 6985 for what is no authentication key, a PIN above all.
+fn refuse_other_algorithms(card: &VirtualCard, key: &ObjectReference) -> Result<TestAlgorithm, StatusWord> {
+    match card.object(key)?.algorithm() {
+        Algorithm::RetailMac => Ok(TestAlgorithm::RetailMac),
+        Algorithm::RsaSignature => Ok(TestAlgorithm::Rsa),
+        Algorithm::Pin
+        | Algorithm::RsaRaw
+        | Algorithm::TripleDes
+        | Algorithm::Logical
+        | Algorithm::Other(_) => Err(StatusWord::CONDITIONS_NOT_SATISFIED),
+    }
+}
+
+/// Whether `response` proves that the host has the key that goes with `key`.
+fn is_proof(
+    card: &VirtualCard,
+    key: &ObjectReference,
+    challenge: &[u8],
+    response: &[u8],
+) -> Result<bool, StatusWord> {
+    let body = &card.object(key)?.body;
+    match refuse_other_algorithms(card, key)? {
+        TestAlgorithm::RetailMac => Ok(keys::mac3(body, challenge)?.ct_eq(response).into()),
+        TestAlgorithm::Rsa => {
+            let exponent = &card.object(&key.of_class(ObjectClass::TestExponent))?.body;
+            let number = |body: &[u8]| rsa_component_value(body).map(BigUint::from_bytes_be);
+            let modulus = number(body.expose()).ok_or(StatusWord::INVALID_OBJECT)?;
+            let exponent = number(exponent.expose()).ok_or(StatusWord::INVALID_OBJECT)?;
+            let public = RsaPublicKey::new(modulus, exponent).map_err(|_| StatusWord::INVALID_OBJECT)?;
+            let opened = keys::public_operation(&public, response).ok();
+            Ok(opened.as_deref().and_then(keys::strip_signature_block) == Some(challenge))
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! GET DATA (ISO/IEC 7816-4 §11.5.3)
+
+use cns_apdu::command::{DataObject, GetData};
+use cns_apdu::file_map::ID_CARD;
+
+use super::Reply;
+use crate::card::VirtualCard;
+
+const PRODUCT_NAME: &[u8] = b"CNS-VIRT";
+/// In the hands of its holder.
+const USER_LIFE_CYCLE: u8 = 0x10;
+
+pub(super) fn get_data(card: &VirtualCard, command: GetData) -> Reply {
+    let data = match command.object {
+        DataObject::ProductName => PRODUCT_NAME.to_vec(),
+        DataObject::CardNumber => card.transparent(&ID_CARD).to_vec(),
+        DataObject::LifeCycle => vec![USER_LIFE_CYCLE],
+    };
+    Ok(data.into())
+}

@@ -1,0 +1,292 @@
+//! `cns-card`: makes CNS cards in software and plugs them in.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use cns_secret::{Secret, SecretError};
+use cns_virtual_card::envelopes::{self, EnvelopeError, random_digits};
+use cns_virtual_card::fault::FaultyCard;
+use cns_virtual_card::holder::{Holder, HolderError};
+use cns_virtual_card::sealed::{Content, Kind, Recipient, SealError};
+use cns_virtual_card::vpcd::{self, Endpoint, Event, Switch};
+use cns_virtual_card::{
+    Behaviour, CreateError, Generation, Personalisation, SignatureArea, StateError, VirtualCard,
+};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// A CNS chip in software.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make a card for a holder.
+    Create(Create),
+    /// Load the authentication certificate.
+    Load {
+        /// The card's directory.
+        card: PathBuf,
+        /// The certificate, in DER.
+        certificate: PathBuf,
+    },
+    /// Plug the card in to a reader that speaks vpcd's protocol, until SIGTERM.
+    Vpcd {
+        /// The card's directory.
+        card: PathBuf,
+        /// Host of the reader.
+        #[arg(long, default_value = "127.0.0.1")]
+        host: String,
+        /// TCP port of the reader.
+        #[arg(long, default_value_t = 35963)]
+        port: u16,
+        /// Unix socket of the reader, in place of host and port.
+        #[arg(long)]
+        path: Option<PathBuf>,
+    },
+    /// Tell what can be told about a card without a secret.
+    Show {
+        /// The card's directory.
+        card: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print blind envelopes: letters, and the batch that is imported.
+    Envelopes {
+        /// How many.
+        #[arg(long)]
+        count: usize,
+        /// The certificate that the batch is sealed to (PEM or DER).
+        #[arg(long)]
+        seal_to: PathBuf,
+        /// The sealed batch to be written.
+        #[arg(long)]
+        out: PathBuf,
+        /// The folder for the letters.
+        #[arg(long)]
+        letters: PathBuf,
+        /// Length of the PINs.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(5..=8))]
+        pin_digits: u8,
+    },
+}
+
+#[derive(clap::Args)]
+struct Create {
+    /// The card's directory, to be made.
+    card: PathBuf,
+    /// The holder's data (TOML).
+    #[arg(long)]
+    holder: PathBuf,
+    /// Where the PKCS#10 request for the authentication certificate goes (DER).
+    #[arg(long)]
+    request: PathBuf,
+    /// The generation of chip: st2021 or incard10.
+    #[arg(long, default_value = "st2021", value_parser = generation)]
+    generation: Generation,
+    /// The certificate that the PUK is sealed to (PEM or DER).
+    #[arg(long, requires = "sealed_puk")]
+    seal_to: Option<PathBuf>,
+    /// Where the sealed PUK goes.
+    #[arg(long, requires = "seal_to")]
+    sealed_puk: Option<PathBuf>,
+    /// Read the PIN, 5 to 8 digits and a newline, from standard input; it is random otherwise.
+    #[arg(long)]
+    pin_from_stdin: bool,
+    /// Behave as some real chips do; may be repeated.
+    #[arg(long = "option", value_enum)]
+    options: Vec<ChipOption>,
+    /// How long generating a key takes at least, in seconds.
+    #[arg(long, default_value_t = 0)]
+    keygen_delay: u16,
+    /// Leave out the directory for the digital signature.
+    #[arg(long)]
+    without_signature_area: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ChipOption {
+    /// Refuse command chaining with 6E00.
+    StrictSt,
+    /// Answer 6300 to a wrong PIN.
+    StrictIncard,
+    /// Refuse SELECT with P2 = 0C.
+    #[value(name = "select-p2-0c=6a86")]
+    SelectP2,
+    /// Decipher with signature keys too.
+    LenientDec,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{action} {path}: {source}")]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("standard input: {0}")]
+    Input(#[from] rustix::io::Errno),
+    #[error("the PIN on standard input must be 5 to 8 digits and a newline")]
+    Pin,
+    #[error("{0}")]
+    System(#[from] io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Holder(#[from] HolderError),
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Memory(#[from] SecretError),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().action {
+        Action::Create(order) => create(&order),
+        Action::Load { card, certificate } => load(&card, &certificate),
+        Action::Vpcd { card, host, port, path } => {
+            plug(&card, &path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix))
+        }
+        Action::Show { card, json } => show(&card, json),
+        Action::Envelopes { count, seal_to, out, letters, pin_digits } => {
+            print(count, pin_digits.into(), &seal_to, &out, &letters)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(&format!("{failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generation(name: &str) -> Result<Generation, String> {
+    Generation::from_name(name).ok_or_else(|| "known generations: st2021, incard10".to_owned())
+}
+
+fn create(order: &Create) -> Result<(), Failure> {
+    let mut holder = Holder::parse(&read_text(&order.holder)?)?;
+    let serial = holder.serial_number()?;
+    holder.id_card = Some(serial.to_string());
+    let administration = holder.administration();
+    let pin = if order.pin_from_stdin { pin_from_stdin()? } else { random_digits(5)? };
+    let puk = random_digits(8)?;
+    // Before there is a card: one whose PUK could not be sealed would be lost at once.
+    if let (Some(certificate), Some(out)) = (&order.seal_to, &order.sealed_puk) {
+        let mut content = Content::with_capacity(Kind::Cards, 128)?;
+        content.push_object(&[
+            ("id_card", serial.as_bytes()),
+            ("codice_fiscale", holder.codice_fiscale.as_bytes()),
+            ("puk", puk.expose()),
+        ])?;
+        write_file(out, &Recipient::read(certificate)?.seal(&content)?)?;
+    }
+    let personalisation = Personalisation {
+        generation: order.generation,
+        behaviour: behaviour(order),
+        signature_area: if order.without_signature_area {
+            SignatureArea::Absent
+        } else {
+            SignatureArea::Empty
+        },
+        ..Personalisation::new(holder, pin, puk)
+    };
+    let card = VirtualCard::create_in(&order.card, personalisation)?;
+    write_file(&order.request, &card.certificate_request(&administration)?)
+}
+
+fn behaviour(order: &Create) -> Behaviour {
+    let chosen = |option| order.options.contains(&option);
+    Behaviour {
+        strict_incard: chosen(ChipOption::StrictIncard),
+        strict_st: chosen(ChipOption::StrictSt),
+        select_p2_0c_refused: chosen(ChipOption::SelectP2),
+        lenient_decipher: chosen(ChipOption::LenientDec),
+        key_generation_seconds: order.keygen_delay,
+    }
+}
+
+/// Reads straight into locked memory, past the buffer of the standard library.
+fn pin_from_stdin() -> Result<Secret, Failure> {
+    let mut line = Secret::zeroed(16)?;
+    let mut length = 0;
+    loop {
+        let room = line.expose_mut().get_mut(length..).ok_or(Failure::Pin)?;
+        let count = rustix::io::read(io::stdin(), room)?;
+        length += count;
+        let end = line.expose().iter().take(length).position(|byte| *byte == b'\n');
+        match end {
+            Some(end) => return Ok(line.truncated(end)),
+            None if count == 0 => return Err(Failure::Pin),
+            None => {}
+        }
+    }
+}
+
+fn load(card: &Path, certificate: &Path) -> Result<(), Failure> {
+    let der = std::fs::read(certificate).map_err(|source| failed("read", certificate, source))?;
+    Ok(VirtualCard::open(card)?.load_certificate(&der)?)
+}
+
+fn plug(card: &Path, endpoint: &Endpoint) -> Result<(), Failure> {
+    let card = Mutex::new(FaultyCard::from(VirtualCard::open(card)?));
+    let switch = Switch::default();
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, switch.stop_flag())?;
+    }
+    let mut told_unreachable = false;
+    vpcd::run(&card, endpoint, &switch, &mut |event| match event {
+        Event::Connected => {
+            told_unreachable = false;
+            say("plugged in");
+        }
+        Event::Lost(error) => say(&format!("connection lost: {error}")),
+        Event::PulledOut => say("pulled out"),
+        Event::Unreachable(error) if !told_unreachable => {
+            told_unreachable = true;
+            say(&format!("no reader yet ({error}); still trying"));
+        }
+        Event::Unreachable(_) => {}
+    });
+    Ok(())
+}
+
+fn show(card: &Path, json: bool) -> Result<(), Failure> {
+    let summary = VirtualCard::look(card)?;
+    let text = if json { serde_json::to_string_pretty(&summary)? + "\n" } else { summary.to_string() };
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+fn print(count: usize, pin_digits: usize, seal_to: &Path, out: &Path, letters: &Path) -> Result<(), Failure> {
+    let recipient = Recipient::read(seal_to)?;
+    let batch = envelopes::print(count, pin_digits, &recipient, letters)?;
+    write_file(out, &batch)
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|source| failed("read", path, source))
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(|source| failed("write", path, source))
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> Failure {
+    Failure::File { action, path: path.to_owned(), source }
+}
+
+/// To standard error; a closed one is no reason to stop.
+fn say(line: &str) {
+    let _closed = writeln!(io::stderr(), "cns-card: {line}").is_err();
+}

@@ -1,0 +1,114 @@
+//! The card's directory: what it holds, who may open it, what a torn write does to it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use cns_virtual_card::{Behaviour, Personalisation, StateError, VirtualCard, sample};
+
+use crate::{SELECT_SIGNATURE_DF, VERIFY_PIN, expect, run, send};
+
+/// Format version 1 as the first release writes it. Never to be changed: a new format gets a new sample, and
+/// this one must still open.
+const FORMAT_1: &[u8] = include_bytes!("card-format-1.json");
+
+fn order() -> Personalisation {
+    sample::personalisation().unwrap()
+}
+
+#[test]
+fn everything_that_is_not_volatile_survives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card");
+    let behaviour = Behaviour { strict_incard: true, key_generation_seconds: 7, ..Behaviour::default() };
+    let mut card = VirtualCard::create_in(&path, Personalisation { behaviour, ..order() }).unwrap();
+    card.load_certificate(&[0x30, 0x03, 1, 2, 3]).unwrap();
+    expect(&mut card, VERIFY_PIN, "9000");
+    send(&mut card, SELECT_SIGNATURE_DF);
+    run(
+        &mut card,
+        &[
+            ("00DA016E21 8302001A 850802038703FF000005 8607001A1BFFFFFFFF 8F08 3534333231FFFFFF", "9000"),
+            ("00E000001D 621B 81020800 8203380000 83028110 850101 8609FF1010FFFF101010FF", "9000"),
+            ("00DA016F07 8405A000000099", "9000"),
+            ("00E000001D 621B 80020010 820305FFFF 83028010 850101 8609000000FFFF1010FFFF", "9000"),
+            ("00E2000004 1002AABB", "9000"),
+        ],
+    );
+    let before = serde_json::to_value(card.summary()).unwrap();
+    drop(card);
+    let mut card = VirtualCard::open(&path).unwrap();
+    assert_eq!(serde_json::to_value(card.summary()).unwrap(), before);
+    assert_eq!(card.behaviour(), behaviour);
+    run(
+        &mut card,
+        &[
+            ("00A4040C05A000000099", "9000"),
+            ("0020009A", "63C3"),
+            ("00A4020C028010", "9000"),
+            ("00B2010400", "1002AABB 9000"),
+            ("00A4080C0411001101", "9000"),
+            ("00B0000006", "300301020300 9000"),
+        ],
+    );
+}
+
+#[test]
+fn only_the_owner_may_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card");
+    drop(VirtualCard::create_in(&path, order()).unwrap());
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    assert_eq!(mode(&path.join("card.json")), 0o600);
+}
+
+#[test]
+fn one_process_and_one_card_per_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card");
+    let first = VirtualCard::create_in(&path, order()).unwrap();
+    assert!(matches!(VirtualCard::open(&path), Err(StateError::InUse(_))));
+    drop(first);
+    assert!(VirtualCard::create_in(&path, order()).is_err());
+    VirtualCard::open(&path).unwrap();
+}
+
+#[test]
+fn a_torn_write_leaves_the_state_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card");
+    drop(VirtualCard::create_in(&path, order()).unwrap());
+    let whole = fs::read(path.join("card.json")).unwrap();
+    fs::write(path.join("card.json.new"), &whole[..whole.len() / 2]).unwrap();
+    let mut card = VirtualCard::open(&path).unwrap();
+    expect(&mut card, "0024009010 3132333435FFFFFF 3233343536FFFFFF", "9000");
+    drop(card);
+    expect(&mut VirtualCard::open(&path).unwrap(), "0020009008 3233343536FFFFFF", "9000");
+}
+
+#[test]
+fn damage_and_other_versions_are_told_without_quoting_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let text = String::from_utf8(FORMAT_1.to_vec()).unwrap();
+    fs::write(path.join("card.json"), text.replacen("\"format\":1", "\"format\":2", 1)).unwrap();
+    assert!(matches!(VirtualCard::open(path), Err(StateError::Format { version: 2, .. })));
+    for cut in [0, 1, text.len() / 2, text.len() - 1] {
+        fs::write(path.join("card.json"), &text[..cut]).unwrap();
+        let error = VirtualCard::open(path).err().unwrap();
+        assert!(matches!(error, StateError::Damaged { .. }), "{cut}");
+        let pin = "3132333435ffffff";
+        assert!(text.contains(pin) && !error.to_string().contains(pin));
+    }
+    assert!(matches!(VirtualCard::open(&path.join("none")), Err(StateError::Io { .. })));
+}
+
+#[test]
+fn the_frozen_sample_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("card.json"), FORMAT_1).unwrap();
+    let mut card = VirtualCard::open(folder.path()).unwrap();
+    assert_eq!(card.summary().id_card, sample::ID_CARD);
+    run(&mut card, &[("00200090", "63C2"), (VERIFY_PIN, "9000"), ("00A4080C0414008110", "9000")]);
+    expect(&mut card, "0020009A08 3534333231FFFFFF", "9000");
+}

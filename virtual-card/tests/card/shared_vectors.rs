@@ -1,0 +1,51 @@
+//! The project's common vectors: what the reference says that the sample card answers.
+
+use cns_test_vectors::{Exchange, exchanges, folders};
+use cns_virtual_card::Behaviour;
+
+use crate::behaving;
+
+/// Vectors logged from other cards tell other data; those of the reference are of the sample card.
+const REFERENCE: &str = "cns-card ";
+
+/// The card that a vector is about: its source names the options of a card that is not the usual one.
+fn behaviour(exchange: &Exchange) -> Behaviour {
+    let has = |option: &str| exchange.source.contains(&format!("option {option}"));
+    Behaviour {
+        strict_st: has("strict-st"),
+        strict_incard: has("strict-incard"),
+        select_p2_0c_refused: has("select-p2-0c"),
+        lenient_decipher: has("lenient-dec"),
+        key_generation_seconds: 0,
+    }
+}
+
+fn as_told(exchange: &Exchange, answer: &[u8]) -> bool {
+    let whole = exchange.response.as_ref().or(exchange.refused.as_ref());
+    whole.is_none_or(|response| response == answer)
+        && exchange
+            .response_length
+            .is_none_or(|length| answer.len() == length + 2 && answer[length..] == [0x90, 0x00])
+}
+
+#[test]
+fn the_sample_card_answers_as_the_reference_says() {
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for folder in folders().unwrap() {
+        for exchange in exchanges(&folder).unwrap().iter().filter(|one| one.source.starts_with(REFERENCE)) {
+            let mut card = behaving(behaviour(exchange));
+            for command in &exchange.before {
+                card.transmit(command);
+            }
+            let answer = card.transmit(&exchange.command);
+            if !as_told(exchange, &answer) {
+                let answer = hex::encode_upper(answer);
+                wrong.push(format!("{folder}: {} ({}): {answer}", exchange.name, exchange.source));
+            }
+            compared += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(compared > 100, "only {compared} vectors");
+}

@@ -1,0 +1,212 @@
+//! The program `cns-card`, as a person or a script uses it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails may panic"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const HOLDER: &str = r#"
+surname = "DESSÌ"
+name = "GRAZIA"
+birth_date = "1980-01-01"
+sex = "F"
+codice_fiscale = "DSSGRZ80A41B354X"
+birth_place = "B354"
+residence = "B354"
+issuer = "6200"
+issued = "2026-01-01"
+expires = "2032-01-01"
+"#;
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cns-card"));
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+#[track_caller]
+fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn openssl(folder: &Path, arguments: &str) -> String {
+    let output = Command::new("openssl").current_dir(folder).args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A folder with the holder's file and the import certificate.
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("holder.toml"), HOLDER).unwrap();
+    let request =
+        "req -x509 -newkey rsa:2048 -nodes -keyout import.key -out import.pem -subj /CN=import -days 1";
+    openssl(folder.path(), request);
+    folder
+}
+
+const CREATE: [&str; 10] = [
+    "create",
+    "CARD",
+    "--holder",
+    "holder.toml",
+    "--request",
+    "request.der",
+    "--seal-to",
+    "import.pem",
+    "--sealed-puk",
+    "puk.cms",
+];
+
+fn exchange(reader: &mut TcpStream, apdu: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(apdu.len()).unwrap().to_be_bytes();
+    reader.write_all(&[&length[..], apdu].concat()).unwrap();
+    let mut length = [0; 2];
+    reader.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    reader.read_exact(&mut answer).unwrap();
+    answer
+}
+
+/// Asks a process to end and insists that it does so by itself, at once and cleanly.
+fn terminate(mut child: Child) {
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "still running");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_card_is_made_loaded_shown_and_plugged_in() {
+    let folder = workplace();
+    let folder = folder.path();
+    let mut create = command(folder, &[&CREATE[..], &["--pin-from-stdin"]].concat())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    create.stdin.take().unwrap().write_all(b"2468013\n").unwrap();
+    assert!(create.wait().unwrap().success());
+
+    let request = openssl(folder, "req -inform DER -in request.der -noout -verify -subject");
+    assert!(request.contains("C = IT, OU = Regione Autonoma della Sardegna, CN = "), "{request}");
+    assert!(request.contains("DSSGRZ80A41B354X/6200"), "{request}");
+    let sealed = openssl(folder, "cms -decrypt -inform DER -in puk.cms -recip import.pem -inkey import.key");
+    let line: serde_json::Value = serde_json::from_str(sealed.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(line["codice_fiscale"], "DSSGRZ80A41B354X");
+    let puk = line["puk"].as_str().unwrap();
+    assert!(puk.len() == 8 && puk.bytes().all(|digit| digit.is_ascii_digit()));
+
+    openssl(folder, "x509 -in import.pem -outform DER -out certificate.der");
+    succeed(folder, &["load", "CARD", "certificate.der"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut plugged = command(folder, &["vpcd", "CARD", "--port", &port]).spawn().unwrap();
+    let mut reader = listener.accept().unwrap().0;
+    let mut line = String::new();
+    BufReader::new(plugged.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "cns-card: plugged in\n");
+    reader.write_all(&[0, 1, 1]).unwrap();
+    assert_eq!(exchange(&mut reader, &[4])[..2], [0x3B, 0xFF]);
+    let verify = [&[0x00, 0x20, 0x00, 0x90, 0x08][..], b"2468013\xFF"].concat();
+    assert_eq!(exchange(&mut reader, &verify), [0x90, 0x00]);
+    let unblock = [&[0x00, 0x2C, 0x00, 0x90, 0x10][..], puk.as_bytes(), b"12345\xFF\xFF\xFF"].concat();
+    assert_eq!(exchange(&mut reader, &unblock), [0x90, 0x00]);
+
+    // While it is plugged in: looked at, yes; plugged in again or written to, no.
+    let shown: serde_json::Value =
+        serde_json::from_str(&succeed(folder, &["show", "CARD", "--json"])).unwrap();
+    assert_eq!((&shown["holder"], &shown["pin_tries"]), (&"GRAZIA DESSÌ".into(), &3.into()));
+    assert_eq!(shown["authentication_certificate"], true);
+    assert!(succeed(folder, &["show", "CARD"]).contains("GRAZIA DESSÌ"));
+    assert!(!run(folder, &["load", "CARD", "certificate.der"]).status.success());
+    assert!(!run(folder, &["vpcd", "CARD", "--port", &port]).status.success());
+    terminate(plugged);
+    assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn the_plug_waits_for_its_reader_and_ends_on_request() {
+    let folder = workplace();
+    succeed(folder.path(), &CREATE[..6]);
+    let mut waiting = command(folder.path(), &["vpcd", "CARD", "--path", "reader.sock"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(waiting.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("cns-card: no reader yet"), "{line}");
+    terminate(waiting);
+}
+
+#[test]
+fn envelopes_are_sealed_and_printed() {
+    let folder = workplace();
+    let arguments =
+        "envelopes --count 3 --seal-to import.pem --out batch.cms --letters letters --pin-digits 6";
+    succeed(folder.path(), &arguments.split(' ').collect::<Vec<_>>());
+    let batch =
+        openssl(folder.path(), "cms -decrypt -inform DER -in batch.cms -recip import.pem -inkey import.key");
+    assert_eq!(batch.lines().count(), 4);
+    assert_eq!(fs::read_dir(folder.path().join("letters")).unwrap().count(), 3);
+}
+
+#[test]
+fn failures_are_told_and_leave_nothing_behind() {
+    let folder = workplace();
+    let folder = folder.path();
+    let missing = run(folder, &["vpcd", "CARD"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8(missing.stderr).unwrap().starts_with("cns-card: open CARD"));
+    // A PIN that is none; a certificate that is none; a generation that is none.
+    assert!(!run(folder, &[&CREATE[..6], &["--pin-from-stdin"]].concat()).status.success());
+    fs::write(folder.join("import.pem"), "none").unwrap();
+    assert!(!run(folder, &CREATE).status.success());
+    assert!(!run(folder, &[&CREATE[..6], &["--generation", "cie3"]].concat()).status.success());
+    assert!(!folder.join("CARD").exists());
+    // A folder with something in it is not taken.
+    fs::create_dir(folder.join("CARD")).unwrap();
+    fs::write(folder.join("CARD/mine"), "x").unwrap();
+    assert!(!run(folder, &CREATE[..6]).status.success());
+    assert_eq!(fs::read_dir(folder.join("CARD")).unwrap().count(), 1);
+}
+
+#[test]
+fn chips_can_be_made_to_differ() {
+    let folder = workplace();
+    let options = "--generation incard10 --option strict-st --option strict-incard --option select-p2-0c=6a86 \
+                   --option lenient-dec --keygen-delay 2 --without-signature-area";
+    let options: Vec<&str> = options.split(' ').filter(|word| !word.is_empty()).collect();
+    succeed(folder.path(), &[&CREATE[..6], &options].concat());
+    let text = succeed(folder.path(), &["show", "CARD", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&shown["generation"], &shown["signature_area"]), (&"incard10".into(), &"absent".into()));
+    let behaviour = &shown["behaviour"];
+    for switch in ["strict_st", "strict_incard", "select_p2_0c_refused", "lenient_decipher"] {
+        assert_eq!(behaviour[switch], true, "{switch}");
+    }
+    assert_eq!(behaviour["key_generation_seconds"], 2);
+}

@@ -1,0 +1,85 @@
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask lint`.
+//!
+//! This crate builds with nothing but Rust, because it is what installs the rest.
+#![forbid(unsafe_code)]
+
+mod arrows;
+mod cargo;
+mod demo;
+mod error;
+mod lint;
+mod office;
+mod packages;
+mod peers;
+mod report;
+mod rig;
+mod stage;
+mod terminal;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Activate and use a virtual card, end to end, on an embedded default
+    Demo {
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+        /// Leave the daemon, the certifier and the cards running, and print how to go on
+        #[arg(long)]
+        keep: bool,
+        /// Use the programs in this folder instead of building them
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+    },
+    /// Run all checks and tests, on real parts too (pcscd, OpenSC), and the demo
+    Test {
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+        /// Only the tests on real parts (pcscd, OpenSC)
+        #[arg(long)]
+        real_parts: bool,
+    },
+    /// Check formatting, lints, licences and the arrows between the members
+    Lint,
+    /// Run the tests on real parts inside the namespace that `test` made for them
+    #[command(hide = true)]
+    Rig {
+        /// The folder with the built programs
+        programs: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo { no_install, keep, programs } => demo::run(no_install, keep, programs),
+        Command::Test { no_install, real_parts } => test::run(no_install, real_parts),
+        Command::Lint => lint::run(),
+        Command::Rig { programs } => rig::run(&programs),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a command of this crate ends with.
+type Result<T> = std::result::Result<T, Error>;
