@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::error::{During, Error};
 use crate::report::{self, Section, line};
 use crate::{Result, cargo, demo, lint, packages, terminal};
+
+/// How long the members' tests may take, building included: several times what two cores need.
+const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Runs everything, to the end even when something fails.
 pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
@@ -13,7 +17,9 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
     let mut tally = Tally::default();
     if !real_parts_only {
         tally.run("The gate", lint::run);
-        tally.run("The members' tests", || cargo::run(&["test", "--release", "--workspace", "--quiet"]));
+        tally.run("The members' tests", || {
+            cargo::run_within(&["test", "--release", "--workspace", "--quiet"], TESTS_LIMIT)
+        });
     }
     line("Building the programs…");
     let programs = cargo::build_release()?;
