@@ -139,6 +139,24 @@ pub const SIGNATURE_CERTIFICATE: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0
 pub const SIGNATURE_KEY_DF: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x8110)]);
 /// The public key of the signature key.
 pub const SIGNATURE_PUBLIC_KEY: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x8110), Fid(0x8010)]);
+/// Token information of the object store: label and flags (`real-cards` §2.3).
+pub const TOKEN_INFORMATION: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x1000)]);
+/// The directory of public objects: certificates and public keys.
+pub const PUBLIC_OBJECT_DIRECTORY: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x4000)]);
+/// The directory of private objects: private keys.
+pub const PRIVATE_OBJECT_DIRECTORY: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x5000)]);
+/// The DF of the public objects.
+pub const PUBLIC_OBJECTS_DF: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x9001)]);
+/// The DF of the private objects; it must be current for their keys to be used.
+pub const PRIVATE_OBJECTS_DF: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x9002)]);
+/// The authentication certificate in the object store of IDEMIA's TS-CNS.
+pub const STORED_CERTIFICATE: FilePath = FilePath::fixed(&[Fid(0x1400), Fid(0x9001), Fid(0x2002)]);
+/// The DF that holds the authentication certificate of an ESIGN application.
+pub const ESIGN_CERTIFICATES_DF: FilePath = FilePath::fixed(&[Fid(0xDA01)]);
+/// The authentication certificate of an ESIGN application.
+pub const ESIGN_CERTIFICATE: FilePath = FilePath::fixed(&[Fid(0xDA01), Fid(0xC001)]);
+/// The card number of an ESIGN application: two bytes of header, then the number in BCD.
+pub const ESIGN_CARD_NUMBER: FilePath = FilePath::fixed(&[Fid(0xD003)]);
 
 /// What kind of file it is: first byte of its descriptor (`cns-card` §2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

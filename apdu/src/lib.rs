@@ -2,8 +2,8 @@
 //!
 //! Everything a CNS chip understands is here once, encoded and decoded, so that the host and the virtual chip
 //! cannot drift apart: one file per command under [`command`], status words in [`StatusWord`], files in
-//! [`file_map`] and [`fci`], security objects in [`object`], what differs between chips in [`generation`].
-//! There is no reader, no clock, no file and no log in this crate.
+//! [`file_map`] and [`fci`], security objects in [`object`], object stores in [`object_directory`], what differs
+//! between chips in [`generation`]. There is no reader, no clock, no file and no log in this crate.
 //!
 //! Sources: ISO/IEC 7816-4, -8 and -9, and the CNS specification; the section numbers in the command files are
 //! listed with the vectors in `docs/card-commands.md`.
@@ -33,6 +33,7 @@ pub mod file_map;
 pub mod generation;
 pub mod id_card;
 pub mod object;
+pub mod object_directory;
 pub mod personal_data;
 pub mod public_key;
 mod response_apdu;
