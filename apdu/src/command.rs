@@ -161,6 +161,7 @@ impl Command {
         match (apdu.cla, apdu.ins) {
             (0x00, ins) => Self::decode_plain(ins, apdu),
             (0x80, 0x86) => GiveRandom::decode(apdu).map(Self::GiveRandom),
+            (0x80, 0xCA) => GetData::decode(apdu).map(Self::GetData),
             (0x90, 0x24) => ChangeKeyData::decode(apdu).map(Self::ChangeKeyData),
             (cla, _) if cla & 0xEC == 0x0C => Err(StatusWord::SECURE_MESSAGING_NOT_SUPPORTED),
             (_, _) => Err(StatusWord::CLASS_NOT_SUPPORTED),

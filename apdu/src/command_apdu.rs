@@ -173,7 +173,7 @@ impl CommandApdu {
 }
 
 /// Data and Le of what follows the header; `None` when the lengths contradict.
-fn split_body(body: &[u8]) -> Option<(&[u8], Option<u32>)> {
+pub(crate) fn split_body(body: &[u8]) -> Option<(&[u8], Option<u32>)> {
     match body {
         [] => Some((&[], None)),
         [le] => Some((&[], Some(at_most(u32::from(*le), 256)))),

@@ -40,6 +40,7 @@ mod response_apdu;
 pub mod signature_area;
 mod status;
 pub mod tlv;
+pub mod trace;
 pub mod transmit;
 
 pub use crate::command::{CardCommand, Command};

@@ -85,13 +85,29 @@ struct Vectors {
     sample: Vec<Sample>,
 }
 
+/// The traces of real cards: name of the model and of its interface, and text in the format that
+/// `cns_apdu::trace::Trace::parse` reads.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn traces() -> Result<Vec<(String, String)>, VectorError> {
+    let files = entries(&Path::new(ROOT).join(TRACES))?.into_iter();
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .map(|path| match fs::read_to_string(&path) {
+            Ok(text) => Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), text)),
+            Err(source) => Err(VectorError::Read { path, source }),
+        })
+        .collect()
+}
+
 /// The folders of vectors, in alphabetical order.
 ///
 /// # Errors
 /// When they cannot be listed.
 pub fn folders() -> Result<Vec<String>, VectorError> {
-    let folders =
-        entries(Path::new(ROOT))?.into_iter().filter(|path| path.is_dir() && !path.ends_with("src"));
+    let folders = entries(Path::new(ROOT))?.into_iter();
+    let folders = folders.filter(|path| path.is_dir() && !path.ends_with("src") && !path.ends_with(TRACES));
     Ok(folders.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
 }
 
@@ -112,6 +128,7 @@ pub fn samples(folder: &str) -> Result<Vec<Sample>, VectorError> {
 }
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const TRACES: &str = "traces";
 
 fn load(folder: &str) -> Result<Vec<Vectors>, VectorError> {
     let files = entries(&Path::new(ROOT).join(folder))?;

@@ -22,6 +22,8 @@ pub enum DataObject {
     CardNumber,
     /// 0183: life cycle; 10 user, 20 administration, 34 manufacturing.
     LifeCycle,
+    /// Any tag in the class of the chip's maker (80): only some chips know any.
+    Maker(u16),
 }
 
 impl GetData {
@@ -30,11 +32,12 @@ impl GetData {
     /// # Errors
     /// 6A88 for anything that a CNS does not tell, 6700.
     pub fn decode(apdu: &CommandApdu) -> Result<Self, StatusWord> {
-        let object = match (apdu.p1, apdu.p2) {
-            (0x01, 0x80) => DataObject::ProductName,
-            (0x01, 0x81) => DataObject::CardNumber,
-            (0x01, 0x83) => DataObject::LifeCycle,
-            (_, _) => return Err(StatusWord::OBJECT_NOT_FOUND),
+        let object = match (apdu.cla, apdu.p1, apdu.p2) {
+            (0x80, high, low) => DataObject::Maker(u16::from_be_bytes([high, low])),
+            (_, 0x01, 0x80) => DataObject::ProductName,
+            (_, 0x01, 0x81) => DataObject::CardNumber,
+            (_, 0x01, 0x83) => DataObject::LifeCycle,
+            (_, _, _) => return Err(StatusWord::OBJECT_NOT_FOUND),
         };
         parameters::only_le(apdu)?;
         Ok(Self { object })
@@ -47,12 +50,13 @@ impl CardCommand for GetData {
     const NAME: &'static str = "GET DATA";
 
     fn encode(&self) -> Result<CommandApdu, ApduError> {
-        let p2 = match self.object {
-            DataObject::ProductName => 0x80,
-            DataObject::CardNumber => 0x81,
-            DataObject::LifeCycle => 0x83,
+        let (class, [p1, p2]) = match self.object {
+            DataObject::ProductName => (0x00, [0x01, 0x80]),
+            DataObject::CardNumber => (0x00, [0x01, 0x81]),
+            DataObject::LifeCycle => (0x00, [0x01, 0x83]),
+            DataObject::Maker(tag) => (0x80, tag.to_be_bytes()),
         };
-        Ok(CommandApdu::new(0xCA, 0x01, p2).expecting(256))
+        Ok(CommandApdu::new(0xCA, p1, p2).class(class).expecting(256))
     }
 
     fn decode_answer(&self, response: ResponseApdu) -> Result<Self::Answer, CommandError> {

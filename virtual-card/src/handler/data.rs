@@ -1,5 +1,6 @@
 //! GET DATA (ISO/IEC 7816-4 §11.5.3)
 
+use cns_apdu::StatusWord;
 use cns_apdu::command::{DataObject, GetData};
 use cns_apdu::file_map::ID_CARD;
 
@@ -15,6 +16,7 @@ pub(super) fn get_data(card: &VirtualCard, command: GetData) -> Reply {
         DataObject::ProductName => PRODUCT_NAME.to_vec(),
         DataObject::CardNumber => card.transparent(&ID_CARD).to_vec(),
         DataObject::LifeCycle => vec![USER_LIFE_CYCLE],
+        DataObject::Maker(_) => return Err(StatusWord::CLASS_NOT_SUPPORTED),
     };
     Ok(data.into())
 }
