@@ -62,6 +62,8 @@ enum Command {
     Rig {
         /// The folder with the built programs
         programs: PathBuf,
+        /// Only this group
+        only: Option<rig::Part>,
     },
 }
 
@@ -70,7 +72,7 @@ fn main() -> ExitCode {
         Command::Demo { no_install, keep, programs } => demo::run(no_install, keep, programs),
         Command::Test { no_install, real_parts } => test::run(no_install, real_parts),
         Command::Lint => lint::run(),
-        Command::Rig { programs } => rig::run(&programs),
+        Command::Rig { programs, only } => rig::run(&programs, only),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

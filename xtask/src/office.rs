@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::error::{During, Error};
-use crate::stage::{Stage, output_of, output_with_input};
+use crate::stage::{Stage, output_of, output_with_input, secret_output_of};
 
 /// The operator's identifier in the registry.
 pub(crate) const OPERATOR: &str = "op1";
@@ -118,6 +118,62 @@ pub(crate) fn make_citizen_card(stage: &Stage, authority: &Authority) -> Result<
     enrol_authentication(stage, authority, "citizen").map(|_| ())
 }
 
+/// A card of some generation that its holder knows PIN and PUK of.
+pub(crate) struct OwnCard {
+    pub(crate) pin: Secret,
+    pub(crate) puk: Secret,
+}
+
+/// What a login certificate of a TS-CNS holds beside name and key (`cns-card` §10.1).
+const LOGIN_EXTENSIONS: &str = "keyUsage = critical, digitalSignature, keyEncipherment\n\
+    extendedKeyUsage = clientAuth, emailProtection\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n\
+    certificatePolicies = 1.3.76.16.2.1, @notice\ncrlDistributionPoints = URI:http://ca.invalid/cns/crl.der\n\
+    authorityInfoAccess = OCSP;URI:http://ca.invalid/cns/ocsp\n[notice]\npolicyIdentifier = 1.3.76.16.2.2\n\
+    CPS.1 = http://ca.invalid/cns/cps.pdf\n";
+
+/// Makes a card of `generation` for the citizen, in the folder `WHO-card`. OpenSSL certifies it: the certifier gives
+/// no certificate to the short keys of the oldest cards.
+pub(crate) fn make_own_card(stage: &Stage, who: &str, generation: &str) -> Result<OwnCard> {
+    let pin = random_digits(6)?;
+    let path = |suffix: &str| stage.path(&format!("{who}{suffix}"));
+    let holder = stage.write(&format!("{who}.toml"), &CITIZEN.toml())?;
+    let mut own = Command::new("openssl");
+    own.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/C=IT/O=Prova/CN=CA di prova",
+    ]);
+    output_of(own.arg("-keyout").arg(path(".key")).arg("-out").arg(path("-ca.pem")))?;
+    let mut create = stage.program("cns-card");
+    create.arg("create").arg(path("-card")).arg("--holder").arg(holder).arg("--request").arg(path(".csr"));
+    create.args(["--generation", generation, "--pin-from-stdin", "--seal-to"]).arg(path("-ca.pem"));
+    create.arg("--sealed-puk").arg(path("-puk.cms"));
+    output_with_input(&mut create, lines(&[pin.expose()])?.expose())?;
+    let extensions = stage.write(&format!("{who}-extensions.cnf"), LOGIN_EXTENSIONS)?;
+    let mut certify = Command::new("openssl");
+    certify
+        .args(["x509", "-req", "-inform", "DER", "-days", "30", "-outform", "DER", "-in"])
+        .arg(path(".csr"));
+    certify.arg("-CA").arg(path("-ca.pem")).arg("-CAkey").arg(path(".key")).arg("-extfile").arg(extensions);
+    output_of(certify.arg("-out").arg(path(".der")))?;
+    output_of(stage.program("cns-card").arg("load").arg(path("-card")).arg(path(".der")))?;
+    let mut open = Command::new("openssl");
+    open.args(["cms", "-decrypt", "-inform", "DER", "-in"])
+        .arg(path("-puk.cms"))
+        .arg("-inkey")
+        .arg(path(".key"));
+    let letter = secret_output_of(&mut open)?;
+    let puk = letter.expose().split(|byte| *byte == b'"').skip_while(|part| *part != b"puk").nth(2);
+    let puk = puk.ok_or_else(|| Error::Wrong("the sealed file names no PUK".into()))?;
+    Ok(OwnCard { pin, puk: Secret::copy_from(puk)? })
+}
+
 /// Gets the authentication certificate with `openssl cmp`, and loads it into the card.
 fn enrol_authentication(stage: &Stage, authority: &Authority, who: &str) -> Result<PathBuf> {
     let pem = stage.path(&format!("{who}.pem"));
@@ -172,6 +228,13 @@ pub(crate) fn configure(
         card.certificate_sha256,
     );
     stage.write("cnsd.toml", &config).map(|_| ())
+}
+
+/// Writes the configuration of a daemon that only serves cards: pcscd's readers, everybody's roles for this user.
+pub(crate) fn configure_plain(stage: &Stage) -> Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    let config = format!("readers = [\"pcsc\"]\n\n[[access]]\nrole = \"user\"\nusers = [\"{user}\"]\n");
+    stage.write("cnsd.toml", &config).map(drop)
 }
 
 /// Starts the daemon and waits until it answers; its process id.
@@ -324,7 +387,7 @@ fn random_hex(bytes: usize) -> Result<String> {
     Ok(random(bytes)?.expose().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn random_digits(count: usize) -> Result<Secret> {
+pub(crate) fn random_digits(count: usize) -> Result<Secret> {
     let mut digits = random(count)?;
     for digit in digits.expose_mut() {
         // 256 is no multiple of 10: a slight bias in the PIN of an invented operator's card does no harm.

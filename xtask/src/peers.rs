@@ -51,7 +51,7 @@ pub(crate) fn sign(
         .arg("--output-file")
         .arg(stage.path(&format!("{name}.sig")));
     // The signature key wants its PIN once more, for the one signature.
-    terminal::run(&command, pin, 2).map(|_| ())
+    terminal::run(&command, &[pin, pin]).map(|_| ())
 }
 
 /// Reads the certificate of this ID through a module, and checks a signature with it by `openssl`.
@@ -106,7 +106,7 @@ pub(crate) fn tls_login(stage: &mut Stage, authority: &Path, pin: &Secret) -> Re
         let log = stage.log("s_server");
         Ok(log.lines().find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned)))
     })?;
-    let answer = terminal::run(&tls_client(stage, &address, &certificate)?, pin, 1)?;
+    let answer = terminal::run(&tls_client(stage, &address, &certificate)?, &[pin])?;
     stage.stop("s_server")?;
     Ok(answer)
 }

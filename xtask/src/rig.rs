@@ -2,6 +2,7 @@
 //!
 //! Runs inside the namespaces that `test` makes, so that this pcscd is the only one in sight.
 
+mod judge;
 mod leaks;
 
 use std::path::Path;
@@ -28,10 +29,31 @@ const CITIZEN_READER: &str = "Virtual PCD 00 00";
 /// vpcd's second reader: the operator's card.
 const OPERATOR_READER: &str = "Virtual PCD 00 01";
 
-/// Runs the tests, in an order in which each stands on the one before: one card goes the whole way.
-pub(crate) fn run(programs: &Path) -> Result<()> {
-    let mut rig = Rig::set_up(programs)?;
+/// The tests on real parts, in groups that stand alone.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// One card, from its delivery to its signature certificate, `cnsd` beside OpenSC.
+    Whole,
+    /// OpenSC as the judge of each generation.
+    Judge,
+}
+
+/// Runs one group of tests, or all.
+pub(crate) fn run(programs: &Path, only: Option<Part>) -> Result<()> {
     let mut tally = Tally::default();
+    let wanted = |part| only.is_none_or(|only| only == part);
+    if wanted(Part::Whole) {
+        whole(programs, &mut tally)?;
+    }
+    if wanted(Part::Judge) {
+        judge::run(programs, &mut tally)?;
+    }
+    tally.close()
+}
+
+/// One card goes the whole way; each test stands on the one before.
+fn whole(programs: &Path, tally: &mut Tally) -> Result<()> {
+    let mut rig = Rig::set_up(programs)?;
     tally.run("OpenSC recognises the card as a CNS", || rig.opensc_recognises());
     tally.run("OpenSC shows the holder's name and lists the certificate", || rig.opensc_lists(1));
     tally.run("cnsd activates the card beside OpenSC", || rig.activate());
@@ -47,9 +69,7 @@ pub(crate) fn run(programs: &Path) -> Result<()> {
     tally.run("Three wrong PINs block; the custody PUK unblocks (§9.4)", || rig.block_and_unblock());
     tally.run("No PIN or PUK is in the daemon's memory, files, log or answers", || rig.hunt_leaks());
     tally.run("A counter is refused when pcscd logs APDUs", || rig.refuses_logging_pcscd());
-    let result = tally.close();
-    rig.stage.finish()?;
-    result
+    rig.stage.finish()
 }
 
 struct Rig {

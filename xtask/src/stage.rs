@@ -1,12 +1,13 @@
 //! The stage of a demo or a test on real parts: a temporary folder, the programs that run in it, and their end.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cns_secret::Secret;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -16,6 +17,9 @@ use crate::terminal::describe;
 
 /// How long a program may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// The most that a program that prints secrets may print, in bytes.
+const SECRET_LIMIT: usize = 4096;
 
 /// A temporary folder and the programs that were started in it. Dropping it stops them all, the last one first, and
 /// removes the folder.
@@ -211,6 +215,28 @@ pub(crate) fn output_with_input(command: &mut Command, input: &[u8]) -> Result<S
         status: output.status.to_string(),
         output: tail(&String::from_utf8_lossy(&printed)),
     })
+}
+
+/// Runs a program to its end; what it printed, at most [`SECRET_LIMIT`] bytes, into locked memory.
+pub(crate) fn secret_output_of(command: &mut Command) -> Result<Secret> {
+    let what = describe(command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = command.spawn().during(format!("starting {what}"))?;
+    let mut printed = Secret::zeroed(SECRET_LIMIT)?;
+    let mut length = 0;
+    if let Some(mut stdout) = child.stdout.take() {
+        while let Some(rest) = printed.expose_mut().get_mut(length..).filter(|rest| !rest.is_empty()) {
+            match stdout.read(rest).during(format!("reading from {what}"))? {
+                0 => break,
+                read => length += read,
+            }
+        }
+    }
+    let status = child.wait().during(format!("running {what}"))?;
+    match printed.expose().get(..length).filter(|_| status.success()) {
+        Some(printed) => Ok(Secret::copy_from(printed)?),
+        None => Err(Error::Program { program: what, status: status.to_string(), output: String::new() }),
+    }
 }
 
 /// Runs a program to its end and looks at each line as it prints it.

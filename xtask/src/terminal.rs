@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,33 @@ use rustix::termios::{LocalModes, tcgetattr};
 use crate::Result;
 use crate::error::{During, Error};
 
-/// The words that a program's request for a PIN ends with.
-const PROMPT_ENDS: &[&str] = &["PIN:", "PIN: "];
-
 /// How long a dialogue may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs a program at a terminal and types `pin` whenever it asks for one, at most `times` times; what it printed.
-pub(crate) fn run(command: &Command, pin: &Secret, times: usize) -> Result<String> {
+/// Runs a program at a terminal and types the next of `answers` whenever it asks for a PIN or PUK; what it printed.
+pub(crate) fn run(command: &Command, answers: &[&Secret]) -> Result<String> {
+    match dialogue(command, answers)? {
+        (text, status) if status.success() => Ok(text),
+        (output, status) => {
+            Err(Error::Program { program: describe(command), status: status.to_string(), output })
+        }
+    }
+}
+
+/// As [`run`], of a program that must refuse.
+pub(crate) fn run_refused(command: &Command, answers: &[&Secret]) -> Result<String> {
+    match dialogue(command, answers)? {
+        (text, status) if status.success() => {
+            Err(Error::Wrong(format!("`{}` should have been refused:\n{text}", describe(command))))
+        }
+        (text, _) => Ok(text),
+    }
+}
+
+fn dialogue(command: &Command, answers: &[&Secret]) -> Result<(String, ExitStatus)> {
+    let mut answers = answers.iter();
     let mut dialogue = Dialogue::start(command)?;
     let began = Instant::now();
-    let mut typed = 0;
     let mut answered_up_to = 0;
     loop {
         match dialogue.output.recv_timeout(Duration::from_millis(100)) {
@@ -34,10 +50,12 @@ pub(crate) fn run(command: &Command, pin: &Secret, times: usize) -> Result<Strin
         let unanswered =
             String::from_utf8_lossy(dialogue.seen.get(answered_up_to..).unwrap_or_default()).into_owned();
         // The echo goes off after the prompt, and whatever was typed before that is thrown away.
-        if typed < times && asks_for_pin(&unanswered) && dialogue.is_silent()? {
+        if asks_for_pin(&unanswered)
+            && dialogue.is_silent()?
+            && let Some(pin) = answers.next()
+        {
             dialogue.master.write_all(pin.expose()).during("typing the PIN")?;
             dialogue.master.write_all(b"\n").during("typing the PIN")?;
-            typed += 1;
             answered_up_to = dialogue.seen.len();
         }
         if began.elapsed() > LIMIT {
@@ -50,17 +68,14 @@ pub(crate) fn run(command: &Command, pin: &Secret, times: usize) -> Result<Strin
         }
     }
     let status = dialogue.child.wait().during("waiting for a program")?;
-    if status.success() {
-        return Ok(dialogue.text());
-    }
-    Err(Error::Program { program: describe(command), status: status.to_string(), output: dialogue.text() })
+    Ok((dialogue.text(), status))
 }
 
 fn asks_for_pin(text: &str) -> bool {
-    // "Enter PKCS#11 token PIN for LABEL:" ends with the label, so the last line is looked at as a whole.
+    // "Enter PKCS#11 token PIN for LABEL:" and "Enter new PIN [LABEL]:" end with the label, so the last line is looked
+    // at as a whole.
     let last = text.lines().last().unwrap_or_default();
-    PROMPT_ENDS.iter().any(|end| last.ends_with(end))
-        || (last.contains("PIN for ") && last.trim_end().ends_with(':'))
+    (last.contains("PIN") || last.contains("PUK")) && last.trim_end().ends_with(':')
 }
 
 struct Dialogue {
