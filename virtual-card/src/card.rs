@@ -16,20 +16,24 @@ use crate::filesystem::{Directory, File, FileSystem};
 use crate::generation::Generation;
 use crate::handler::{self, Answer};
 use crate::keys;
+use crate::memory::{Memory, Snapshot, Tear};
 use crate::objects::{ObjectOperation, ObjectReference, SecurityObject};
 use crate::personalise::{self, CreateError, Personalisation};
 use crate::state::{Behaviour, CardState, StateDirectory, StateError};
+use crate::timing::Work;
 
 /// A CNS chip in software.
 pub struct VirtualCard {
     pub(crate) state: CardState,
-    storage: Option<StateDirectory>,
+    memory: Memory,
     pub(crate) session: Session,
     powered: bool,
     /// Numbers to be given out in place of random ones.
     planned_randomness: VecDeque<u8>,
     /// Private keys in computable form; emptied whenever an object changes.
     pub(crate) ready_keys: Vec<(ObjectReference, RsaPrivateKey)>,
+    /// What was done since somebody asked, as far as it would take a real chip's time.
+    pub(crate) work: Work,
 }
 
 /// What the chip forgets on reset and without power.
@@ -107,11 +111,12 @@ impl VirtualCard {
     fn with(state: CardState, storage: Option<StateDirectory>) -> Self {
         Self {
             state,
-            storage,
+            memory: Memory::new(storage),
             session: Session::default(),
             powered: true,
             planned_randomness: VecDeque::new(),
             ready_keys: Vec::new(),
+            work: Work::default(),
         }
     }
 
@@ -154,6 +159,63 @@ impl VirtualCard {
     /// Gives out `bytes` before any random ones: for reproducible exchanges.
     pub fn plan_randomness(&mut self, bytes: &[u8]) {
         self.planned_randomness.extend(bytes);
+    }
+
+    /// Executes one command whose writes are cut off: gives the answer when the command does not write that often.
+    /// Otherwise the power is lost in that write; the chip gets power again with [`VirtualCard::power_on`] and finds
+    /// what its memory holds.
+    pub fn transmit_torn(&mut self, command: &[u8], tear: Tear) -> Option<Vec<u8>> {
+        self.memory.tear(tear, &self.state);
+        let answer = self.transmit(command);
+        if !self.memory.mend() {
+            return Some(answer);
+        }
+        self.go_back();
+        self.power_off();
+        None
+    }
+
+    /// Wears the memory out: `writes` more are done, every other one is refused with 6581.
+    pub fn wear_out_after(&mut self, writes: u32) {
+        self.memory.wear_out_after(writes, &self.state);
+    }
+
+    /// Fills the memory, so that `bytes` are left for files and objects, their headers included; what needs more is
+    /// refused with 6A84. Lasts until the card is opened anew.
+    pub fn leave_memory(&mut self, bytes: usize) {
+        self.state.files.leave_memory(bytes);
+    }
+
+    /// What the chip keeps without power.
+    ///
+    /// # Errors
+    /// The state cannot be written down.
+    pub fn snapshot(&self) -> Result<Snapshot, StateError> {
+        Snapshot::of(&self.state)
+    }
+
+    /// Makes the chip what it was; the session is lost.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read, or the card's directory not be written.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), StateError> {
+        let state = snapshot.state()?;
+        // Keys that are the same stay ready: making them so takes longer than all the rest.
+        self.ready_keys.retain(|(reference, _)| {
+            [reference.clone(), reference.of_class(ObjectClass::KeyExponent)].iter().all(|part| {
+                let body =
+                    |files: &FileSystem| files.object(part).map(|object| object.body.expose().to_vec());
+                body(&self.state.files) == body(&state.files)
+            })
+        });
+        self.state = state;
+        self.reset();
+        self.store()
+    }
+
+    /// What the chip did since the last call, as far as it would take a real chip's time.
+    pub fn take_work(&mut self) -> Work {
+        std::mem::take(&mut self.work)
     }
 
     /// Executes one command APDU and gives the response APDU: any bytes at all are answered.
@@ -335,12 +397,26 @@ impl VirtualCard {
 
     /// Brings every change so far to where power loss cannot reach it.
     pub(crate) fn commit(&mut self) -> Result<(), StatusWord> {
-        self.store().map_err(|_| StatusWord::MEMORY_FAILURE)
+        self.work.writes = self.work.writes.saturating_add(1);
+        self.memory.write(&self.state).map_err(|_| {
+            self.go_back();
+            StatusWord::MEMORY_FAILURE
+        })
     }
 
-    /// Writes the state to its directory, if it has one.
-    pub(crate) fn store(&self) -> Result<(), StateError> {
-        self.storage.as_ref().map_or(Ok(()), |storage| storage.write(&self.state))
+    /// Takes up what the memory holds, after a write that was not done. Where even that cannot be read, the chip goes
+    /// on with what it has until it is opened anew.
+    fn go_back(&mut self) {
+        if let Some(mut state) = self.memory.held() {
+            state.files.keep_limit_of(&self.state.files);
+            self.state = state;
+            self.ready_keys.clear();
+        }
+    }
+
+    /// Writes the state to its directory, if it has one, as a bureau does.
+    pub(crate) fn store(&mut self) -> Result<(), StateError> {
+        self.memory.store_as_bureau(&self.state)
     }
 }
 

@@ -198,6 +198,9 @@ impl File {
 #[serde(transparent)]
 pub(crate) struct FileSystem {
     master: File,
+    /// A smaller memory than [`MEMORY`]: filled up on purpose, while the card is open.
+    #[serde(skip)]
+    limit: Option<usize>,
 }
 
 impl FileSystem {
@@ -209,7 +212,7 @@ impl FileSystem {
             activated: true,
             body: FileBody::Directory(Directory { reserved: u16::MAX, ..Directory::default() }),
         };
-        Self { master }
+        Self { master, limit: None }
     }
 
     pub(crate) fn file(&self, path: &FilePath) -> Option<&File> {
@@ -286,7 +289,17 @@ impl FileSystem {
     }
 
     pub(crate) fn memory_left(&self) -> usize {
-        MEMORY.saturating_sub(self.master.memory())
+        self.limit.unwrap_or(MEMORY).saturating_sub(self.master.memory())
+    }
+
+    /// Makes the memory so small that `bytes` are left.
+    pub(crate) fn leave_memory(&mut self, bytes: usize) {
+        self.limit = Some(self.master.memory().saturating_add(bytes));
+    }
+
+    /// Takes over what [`FileSystem::leave_memory`] did to `other`.
+    pub(crate) fn keep_limit_of(&mut self, other: &Self) {
+        self.limit = other.limit;
     }
 
     /// Whether another file or object with this much content fits.

@@ -1,7 +1,7 @@
 //! A CNS chip in software: file system, security objects, every command, retry counters, persistence, faults.
 //!
 //! [`VirtualCard`] takes command APDUs and answers them as the chip does; [`vpcd`] plugs one in to a reader.
-//! [`fault`] makes it misbehave on demand. Around it is what a bureau and a printer do: [`holder`] and
+//! [`fault`] makes it misbehave on demand, [`timing`] tells what a real card's time would be. Around it is what a bureau and a printer do: [`holder`] and
 //! [`Personalisation`] make the contents, [`envelopes`] the blind envelopes, [`sealed`] the files in which PUKs
 //! and envelopes travel.
 //!
@@ -18,6 +18,7 @@ mod handler;
 mod hexadecimal;
 pub mod holder;
 mod keys;
+mod memory;
 mod objects;
 mod personalise;
 mod request;
@@ -25,11 +26,13 @@ pub mod sample;
 pub mod sealed;
 mod state;
 mod summary;
+pub mod timing;
 pub mod vpcd;
 
 pub use crate::card::VirtualCard;
 pub use crate::generation::Generation;
 pub use crate::keys::KeyError;
+pub use crate::memory::{Snapshot, Tear};
 pub use crate::personalise::{CreateError, Personalisation, SignatureArea};
 pub use crate::request::RequestError;
 pub use crate::state::{Behaviour, StateError};

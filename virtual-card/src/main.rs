@@ -8,9 +8,10 @@ use std::sync::Mutex;
 use clap::{Parser, Subcommand, ValueEnum};
 use cns_secret::{Secret, SecretError};
 use cns_virtual_card::envelopes::{self, EnvelopeError, random_digits};
-use cns_virtual_card::fault::FaultyCard;
+use cns_virtual_card::fault::{FaultyCard, Order};
 use cns_virtual_card::holder::{Holder, HolderError};
 use cns_virtual_card::sealed::{Content, Kind, Recipient, SealError};
+use cns_virtual_card::timing::Timing;
 use cns_virtual_card::vpcd::{self, Endpoint, Event, Switch};
 use cns_virtual_card::{
     Behaviour, CreateError, Generation, Personalisation, SignatureArea, StateError, VirtualCard,
@@ -49,6 +50,13 @@ enum Action {
         /// Unix socket of the reader, in place of host and port.
         #[arg(long)]
         path: Option<PathBuf>,
+        /// What goes wrong, and when: `pull-after@12`, `tear-lost@ins:20`, `status=6F00@3`, `wear=10` and others
+        /// (docs/cns-card.md); may be repeated.
+        #[arg(long = "fault", value_name = "SPEC")]
+        faults: Vec<Order>,
+        /// How long the card takes: `none`, `real`, or `real*0.1` for a tenth of a real card's time.
+        #[arg(long, default_value = "none")]
+        timing: Timing,
     },
     /// Tell what can be told about a card without a secret.
     Show {
@@ -154,8 +162,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().action {
         Action::Create(order) => create(&order),
         Action::Load { card, certificate } => load(&card, &certificate),
-        Action::Vpcd { card, host, port, path } => {
-            plug(&card, &path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix))
+        Action::Vpcd { card, host, port, path, faults, timing } => {
+            plug(&card, &path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix), &faults, timing)
         }
         Action::Show { card, json } => show(&card, json),
         Action::Envelopes { count, seal_to, out, letters, pin_digits } => {
@@ -239,8 +247,11 @@ fn load(card: &Path, certificate: &Path) -> Result<(), Failure> {
     Ok(VirtualCard::open(card)?.load_certificate(&der)?)
 }
 
-fn plug(card: &Path, endpoint: &Endpoint) -> Result<(), Failure> {
-    let card = Mutex::new(FaultyCard::from(VirtualCard::open(card)?));
+fn plug(card: &Path, endpoint: &Endpoint, faults: &[Order], timing: Timing) -> Result<(), Failure> {
+    let mut card = FaultyCard::from(VirtualCard::open(card)?);
+    faults.iter().for_each(|order| card.apply(*order));
+    card.set_timing(timing);
+    let card = Mutex::new(card);
     let switch = Switch::default();
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, switch.stop_flag())?;

@@ -61,6 +61,20 @@ pub enum StateError {
         /// Where in the line.
         column: usize,
     },
+    /// A snapshot cannot be made or read.
+    #[error("the snapshot is damaged (line {line}, column {column})")]
+    Snapshot {
+        /// Where reading stopped.
+        line: usize,
+        /// Where in the line.
+        column: usize,
+    },
+}
+
+impl From<serde_json::Error> for StateError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Snapshot { line: error.line(), column: error.column() }
+    }
 }
 
 /// Switches of the chip's behaviour, set when it is made.
@@ -152,21 +166,53 @@ impl StateDirectory {
         }
     }
 
+    /// What is on disk now.
+    pub(crate) fn read_again(&self) -> Result<CardState, StateError> {
+        Self::read(&self.path)
+    }
+
     /// Replaces the state on disk; when this returns, it is there to stay.
     pub(crate) fn write(&self, state: &CardState) -> Result<(), StateError> {
         let image = serialise(state).map_err(|error| damaged(&self.path.join(STATE_FILE), &error))?;
-        let new = self.path.join(NEW_STATE_FILE);
-        write_flushed(&new, &image).map_err(|source| failed("write", &new, source))?;
-        let current = self.path.join(STATE_FILE);
-        std::fs::rename(&new, &current).map_err(|source| failed("replace", &current, source))?;
-        File::open(&self.path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|source| failed("flush", &self.path, source))
+        Step::ALL.into_iter().try_for_each(|step| step.perform(&self.path, &image))
+    }
+}
+
+/// What a change of the state consists of. The process may be killed, or the power lost, between any two steps or inside
+/// one of them: `card.json` is then the old state or the new one, because it only ever names a file that is whole and
+/// on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The new state goes into a file beside the old one; what a run before left there is replaced.
+    Write,
+    /// That file's bytes reach the disk.
+    Flush,
+    /// It takes the old one's name.
+    Replace,
+    /// The new name reaches the disk.
+    FlushName,
+}
+
+impl Step {
+    /// In this order, or a lost power could leave the name on bytes that never reached the disk.
+    const ALL: [Self; 4] = [Self::Write, Self::Flush, Self::Replace, Self::FlushName];
+
+    fn perform(self, folder: &Path, image: &[u8]) -> Result<(), StateError> {
+        let new = folder.join(NEW_STATE_FILE);
+        let current = folder.join(STATE_FILE);
+        match self {
+            Self::Write => write(&new, image).map_err(|source| failed("write", &new, source)),
+            Self::Flush => flush(&new).map_err(|source| failed("flush", &new, source)),
+            Self::Replace => {
+                std::fs::rename(&new, &current).map_err(|source| failed("replace", &current, source))
+            }
+            Self::FlushName => flush(folder).map_err(|source| failed("flush", folder, source)),
+        }
     }
 }
 
 /// The whole image in one buffer of the right size: a growing one would leave copies of secrets behind.
-fn serialise(state: &CardState) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+pub(crate) fn serialise(state: &CardState) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     let mut length = ByteCount(0);
     serde_json::to_writer(&mut length, state)?;
     let mut image = Zeroizing::new(Vec::with_capacity(length.0));
@@ -187,10 +233,13 @@ impl Write for ByteCount {
     }
 }
 
-fn write_flushed(path: &Path, image: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-    file.write_all(image)?;
-    file.sync_all()
+fn write(path: &Path, image: &[u8]) -> io::Result<()> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?.write_all(image)
+}
+
+/// Brings what was written to a file or directory to the disk, through whichever descriptor it was written.
+fn flush(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn read_state(path: &Path) -> Result<CardState, StateError> {
@@ -211,4 +260,79 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> StateError {
 
 fn damaged(path: &Path, error: &serde_json::Error) -> StateError {
     StateError::Damaged { path: path.to_owned(), line: error.line(), column: error.column() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{VirtualCard, sample};
+
+    /// Loses the power after some of the steps: what was not flushed is lost from its middle on, and a name that was
+    /// not flushed may be the old one or the new one. Gives the folders that may be found then.
+    fn lose_power(template: &Path, image: &[u8], steps: &[Step], cut: usize) -> Vec<tempfile::TempDir> {
+        let renamed = steps.contains(&Step::Replace);
+        let names_flushed = steps.contains(&Step::FlushName);
+        // The old name may still be there when its change was not flushed.
+        [true, false]
+            .into_iter()
+            .filter(|with_rename| *with_rename || (renamed && !names_flushed))
+            .map(|with_rename| {
+                let folder = tempfile::tempdir().unwrap();
+                std::fs::copy(template.join(STATE_FILE), folder.path().join(STATE_FILE)).unwrap();
+                for step in steps.iter().filter(|step| with_rename || **step != Step::Replace) {
+                    step.perform(folder.path(), image).unwrap();
+                }
+                if steps.contains(&Step::Write) && !steps.contains(&Step::Flush) {
+                    let lost = if renamed && with_rename { STATE_FILE } else { NEW_STATE_FILE };
+                    OpenOptions::new()
+                        .write(true)
+                        .open(folder.path().join(lost))
+                        .unwrap()
+                        .set_len(u64::try_from(cut).unwrap())
+                        .unwrap();
+                }
+                folder
+            })
+            .collect()
+    }
+
+    #[test]
+    fn power_lost_at_any_step_leaves_the_old_state_or_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut card = VirtualCard::create_in(folder.path(), sample::personalisation().unwrap()).unwrap();
+        let old = card.snapshot().unwrap();
+        assert_eq!(card.transmit(&hex::decode("00200090083939393939FFFFFF").unwrap()), [0x63, 0xC2]);
+        let new = card.snapshot().unwrap();
+        let image = serialise(&card.state).unwrap();
+        card.restore(&old).unwrap();
+        drop(card);
+        let mut seen = [0, 0];
+        for count in 0..=Step::ALL.len() {
+            for cut in [0, 1, image.len() / 2, image.len() - 1] {
+                for found in lose_power(folder.path(), &image, &Step::ALL[..count], cut) {
+                    let mut card = VirtualCard::open(found.path()).unwrap();
+                    let is_new = card.snapshot().unwrap() == new;
+                    assert!(is_new || card.snapshot().unwrap() == old, "after {:?}", &Step::ALL[..count]);
+                    seen[usize::from(is_new)] += 1;
+                    // What was left behind does not stop the next write.
+                    let before = if is_new { [0x63, 0xC1] } else { [0x63, 0xC2] };
+                    assert_eq!(card.transmit(&hex::decode("00200090083939393939FFFFFF").unwrap()), before);
+                    drop(card);
+                    let entries = std::fs::read_dir(found.path()).unwrap().count();
+                    assert_eq!(entries, 2, "the state and the lock, nothing left behind");
+                }
+            }
+        }
+        assert_eq!(seen, [16, 8]);
+    }
+
+    /// The order is what makes it so: with the flush after the rename the same simulation finds a damaged card.
+    #[test]
+    fn the_simulation_finds_a_wrong_order() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(VirtualCard::create_in(folder.path(), sample::personalisation().unwrap()).unwrap());
+        let image = std::fs::read(folder.path().join(STATE_FILE)).unwrap();
+        let found = lose_power(folder.path(), &image, &[Step::Write, Step::Replace], image.len() / 2);
+        assert!(found.iter().any(|folder| VirtualCard::open(folder.path()).is_err()));
+    }
 }

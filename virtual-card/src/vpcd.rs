@@ -191,11 +191,20 @@ enum End {
 
 fn serve(card: &Mutex<FaultyCard>, mut connection: Connection, switch: &Switch) -> io::Result<End> {
     while let Some(frame) = connection.read_frame(switch)? {
-        let outcome = match frame.as_slice() {
-            [] => Outcome::Silence,
-            [control] => serve_control(&mut lock(card), *control),
-            command => lock(card).execute(command),
+        // The card is not held while somebody waits for it.
+        let (outcome, delay) = {
+            let mut card = lock(card);
+            let outcome = match frame.as_slice() {
+                [] => Outcome::Silence,
+                [control] => serve_control(&mut card, *control),
+                command => card.execute(command),
+            };
+            (outcome, card.take_delay())
         };
+        wait(delay, switch);
+        if switch.must_leave() {
+            return Ok(End::Asked);
+        }
         match outcome {
             Outcome::Answer(answer) => connection.write_frame(&Zeroizing::new(answer))?,
             Outcome::Silence => {}

@@ -50,6 +50,9 @@ pub(super) fn external(card: &mut VirtualCard, command: &ExternalAuthenticate) -
     }
     card.authorise_object(&key, ObjectOperation::Use)?;
     let left = card.take_try(&key)?;
+    if card.object(&key)?.algorithm() == Algorithm::RsaSignature {
+        card.work.public_operation(command.response.len());
+    }
     if is_proof(card, &key, &challenge, &command.response)? {
         let (maximum, validity) = {
             let object = card.object(&key)?;
@@ -75,7 +78,9 @@ pub(super) fn internal(card: &mut VirtualCard, command: &InternalAuthenticate) -
         TestAlgorithm::Rsa => {
             let exponent = card.object(&key.of_class(ObjectClass::TestExponent))?;
             let private = keys::private_key(&card.object(&key)?.body, &exponent.body)?;
-            keys::sign(&private, &command.challenge)?.to_vec()
+            let signature = keys::sign(&private, &command.challenge)?;
+            card.work.private_operation(signature.len());
+            signature.to_vec()
         }
     };
     Ok(data.into())

@@ -35,6 +35,7 @@ pub(super) fn generate(card: &mut VirtualCard, command: GenerateKeyPair) -> Repl
     authorise_target(card, &directory, &target)?;
     let exponent_bits = if command.exponent_bits == 0 { CHIPS_CHOICE } else { command.exponent_bits };
     let key = keys::generate(bits, exponent_bits)?;
+    card.work.generated_key(key.size());
     let (modulus_body, exponent_body) = keys::private_bodies(&key)?;
     write_public_key(card, &target, &key)?;
     card.object_mut(&modulus)?.body = modulus_body;

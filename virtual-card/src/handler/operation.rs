@@ -36,6 +36,7 @@ fn sign(card: &mut VirtualCard, input: &[u8]) -> Reply {
     } else {
         return Err(StatusWord::WRONG_LENGTH);
     };
+    card.work.private_operation(output.len());
     Ok(output.to_vec().into())
 }
 
@@ -48,7 +49,9 @@ fn decipher(card: &mut VirtualCard, block: &Secret) -> Reply {
             if block.len() != private.size() {
                 return Err(StatusWord::WRONG_LENGTH);
             }
-            keys::private_operation(private, block.expose())?
+            let output = keys::private_operation(private, block.expose())?;
+            card.work.private_operation(output.len());
+            output
         }
         Confidentiality::TripleDes => {
             card.authorise_object(&key, ObjectOperation::Use)?;
@@ -67,6 +70,7 @@ fn encipher(card: &mut VirtualCard, data: &Secret) -> Reply {
             if data.len() != public.size() {
                 return Err(StatusWord::WRONG_LENGTH);
             }
+            card.work.public_operation(public.size());
             keys::public_operation(&public, data.expose())?
         }
         Confidentiality::TripleDes => {
