@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use cns_secret::{Secret, SecretError};
@@ -57,6 +57,9 @@ enum Action {
         /// How long the card takes: `none`, `real`, or `real*0.1` for a tenth of a real card's time.
         #[arg(long, default_value = "none")]
         timing: Timing,
+        /// File to keep the account in, as JSON: commands, bytes, and the milliseconds that a real card would have taken
+        #[arg(long)]
+        account: Option<PathBuf>,
     },
     /// Tell what can be told about a card without a secret.
     Show {
@@ -162,8 +165,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().action {
         Action::Create(order) => create(&order),
         Action::Load { card, certificate } => load(&card, &certificate),
-        Action::Vpcd { card, host, port, path, faults, timing } => {
-            plug(&card, &path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix), &faults, timing)
+        Action::Vpcd { card, host, port, path, faults, timing, account } => {
+            let endpoint = path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix);
+            plug(&card, &endpoint, &faults, timing, account.as_deref())
         }
         Action::Show { card, json } => show(&card, json),
         Action::Envelopes { count, seal_to, out, letters, pin_digits } => {
@@ -247,10 +251,16 @@ fn load(card: &Path, certificate: &Path) -> Result<(), Failure> {
     Ok(VirtualCard::open(card)?.load_certificate(&der)?)
 }
 
-fn plug(card: &Path, endpoint: &Endpoint, faults: &[Order], timing: Timing) -> Result<(), Failure> {
+fn plug(
+    card: &Path,
+    endpoint: &Endpoint,
+    faults: &[Order],
+    timing: Timing,
+    account: Option<&Path>,
+) -> Result<(), Failure> {
     let mut card = FaultyCard::from(VirtualCard::open(card)?);
     faults.iter().for_each(|order| card.apply(*order));
-    card.set_timing(timing);
+    card.set_timing(if account.is_some() && timing == Timing::None { Timing::Account } else { timing });
     let card = Mutex::new(card);
     let switch = Switch::default();
     for signal in [SIGTERM, SIGINT] {
@@ -269,8 +279,29 @@ fn plug(card: &Path, endpoint: &Endpoint, faults: &[Order], timing: Timing) -> R
             say(&format!("no reader yet ({error}); still trying"));
         }
         Event::Unreachable(_) => {}
+        Event::Served => {
+            let kept = account.map(|account| keep_account(&card, account));
+            if let Some(Err(error)) = kept {
+                say(&error.to_string());
+            }
+        }
     });
     Ok(())
+}
+
+/// Writes what the card has counted so far; whoever reads the file sees one whole account or the one before.
+fn keep_account(card: &Mutex<FaultyCard>, file: &Path) -> Result<(), Failure> {
+    let elapsed = card.lock().unwrap_or_else(PoisonError::into_inner).elapsed().unwrap_or_default();
+    let account = serde_json::json!({
+        "commands": elapsed.exchanges,
+        "bytes_received": elapsed.sent,
+        "bytes_sent": elapsed.received,
+        "resets": elapsed.resets,
+        "milliseconds": u64::try_from(elapsed.total().as_millis()).unwrap_or(u64::MAX),
+    });
+    let new = file.with_extension("new");
+    write_file(&new, account.to_string().as_bytes())?;
+    std::fs::rename(&new, file).map_err(|source| failed("write", file, source))
 }
 
 fn show(card: &Path, json: bool) -> Result<(), Failure> {

@@ -52,6 +52,8 @@ pub enum Event {
     Lost(io::Error),
     /// A fault has pulled the card out.
     PulledOut,
+    /// The card has done what a frame asked for; its answer, if any, goes out next.
+    Served,
 }
 
 /// Tells a running plug what to do.
@@ -157,7 +159,7 @@ pub fn run(card: &Mutex<FaultyCard>, endpoint: &Endpoint, switch: &Switch, notic
                 pause = FIRST_PAUSE;
                 switch.connected.store(true, Ordering::SeqCst);
                 notice(Event::Connected);
-                let end = serve(card, connection, switch);
+                let end = serve(card, connection, switch, notice);
                 lock(card).power_off();
                 if matches!(end, Ok(End::Gone)) {
                     switch.out.store(true, Ordering::SeqCst);
@@ -189,7 +191,12 @@ enum End {
     Gone,
 }
 
-fn serve(card: &Mutex<FaultyCard>, mut connection: Connection, switch: &Switch) -> io::Result<End> {
+fn serve(
+    card: &Mutex<FaultyCard>,
+    mut connection: Connection,
+    switch: &Switch,
+    notice: &mut dyn FnMut(Event),
+) -> io::Result<End> {
     while let Some(frame) = connection.read_frame(switch)? {
         // The card is not held while somebody waits for it.
         let (outcome, delay) = {
@@ -201,6 +208,7 @@ fn serve(card: &Mutex<FaultyCard>, mut connection: Connection, switch: &Switch) 
             };
             (outcome, card.take_delay())
         };
+        notice(Event::Served);
         wait(delay, switch);
         if switch.must_leave() {
             return Ok(End::Asked);

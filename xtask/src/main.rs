@@ -4,10 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod arrows;
+mod bench;
 mod cargo;
 mod demo;
 mod error;
 mod lint;
+mod namespace;
 mod office;
 mod packages;
 mod peers;
@@ -57,6 +59,11 @@ enum Command {
     },
     /// Check formatting, lints, licences and the arrows between the members
     Lint,
+    /// Measure the use of cards
+    Bench {
+        #[command(subcommand)]
+        what: bench::What,
+    },
     /// Run the tests on real parts inside the namespace that `test` made for them
     #[command(hide = true)]
     Rig {
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
         Command::Demo { no_install, keep, programs } => demo::run(no_install, keep, programs),
         Command::Test { no_install, real_parts } => test::run(no_install, real_parts),
         Command::Lint => lint::run(),
+        Command::Bench { what } => bench::run(&what),
         Command::Rig { programs, only } => rig::run(&programs, only),
     };
     match result {

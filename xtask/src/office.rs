@@ -118,6 +118,12 @@ pub(crate) fn make_citizen_card(stage: &Stage, authority: &Authority) -> Result<
     enrol_authentication(stage, authority, "citizen").map(|_| ())
 }
 
+/// The generations that `cns-card` makes.
+pub(crate) fn generations(stage: &Stage) -> Result<Vec<String>> {
+    let list = output_of(stage.program("cns-card").arg("generations"))?;
+    Ok(list.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect())
+}
+
 /// A card of some generation that its holder knows PIN and PUK of.
 pub(crate) struct OwnCard {
     pub(crate) pin: Secret,

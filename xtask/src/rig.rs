@@ -21,10 +21,10 @@ use crate::test::Tally;
 use leaks::{Hunt, Tap};
 
 /// OpenSC's own module.
-const OPENSC: &str = "opensc-pkcs11.so";
+pub(crate) const OPENSC: &str = "opensc-pkcs11.so";
 
 /// vpcd's first reader: the citizen's card.
-const CITIZEN_READER: &str = "Virtual PCD 00 00";
+pub(crate) const CITIZEN_READER: &str = "Virtual PCD 00 00";
 
 /// vpcd's second reader: the operator's card.
 const OPERATOR_READER: &str = "Virtual PCD 00 01";
@@ -273,7 +273,7 @@ impl Rig {
     }
 }
 
-fn start_pcscd(stage: &mut Stage, options: &[&str]) -> Result<()> {
+pub(crate) fn start_pcscd(stage: &mut Stage, options: &[&str]) -> Result<()> {
     stage.start("pcscd", Command::new("pcscd").arg("--foreground").args(options))?;
     stage.wait_for("pcscd's readers", 20, |_| {
         let readers = run_tool("opensc-tool", &["--list-readers"]).unwrap_or_default();

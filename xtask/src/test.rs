@@ -1,12 +1,11 @@
 //! `cargo xtask test`: the gate, the members' own tests, the tests on real parts, the demo.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::error::{During, Error};
+use crate::error::Error;
 use crate::report::{self, Section, line};
-use crate::{Result, cargo, demo, lint, packages, terminal};
+use crate::{Result, cargo, demo, lint, namespace, packages};
 
 /// How long the members' tests may take, building included: several times what two cores need.
 const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
@@ -30,31 +29,8 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
     tally.close()
 }
 
-/// pcscd listens at one path per machine: the tests get a private mount, network and process namespace, in which they
-/// are alone and which ends with them.
 fn real_parts(programs: &Path) -> Result<()> {
-    let this = std::env::current_exe().during("finding this program")?;
-    // A user namespace of one's own would not do: the daemon's network helper becomes `nobody`, who is not in it.
-    let mut unshare = if rustix::process::geteuid().is_root() {
-        Command::new("unshare")
-    } else {
-        let mut sudo = Command::new("sudo");
-        sudo.arg("unshare");
-        sudo
-    };
-    unshare.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
-    unshare
-        .arg("mount -t tmpfs tmpfs /run && mkdir /run/pcscd && ip link set lo up && exec \"$0\" rig \"$1\"");
-    unshare.arg(this).arg(programs);
-    let status = unshare.status().during("starting unshare")?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::Program {
-        program: terminal::describe(&unshare),
-        status: status.to_string(),
-        output: String::new(),
-    })
+    namespace::run(&["rig".as_ref(), programs.as_os_str()])
 }
 
 /// Counts what passed and what failed, and goes on after a failure so that one run shows all.

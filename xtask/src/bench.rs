@@ -1,0 +1,191 @@
+//! `cargo xtask bench card`: APDUs, bytes and a real card's time of each generation, `cnsd` and OpenSC on the same card.
+//!
+//! The virtual card counts what reaches it, so both are counted alike. The time is not this machine's: the card
+//! accounts what a real one would take, to the same millisecond in every run.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::{During, Error};
+use crate::office::{self, OwnCard};
+use crate::report::{self, Section, line};
+use crate::rig::{CITIZEN_READER, OPENSC, start_pcscd};
+use crate::stage::{Stage, output_of};
+use crate::{Result, cargo, namespace, packages, peers};
+
+/// What can be measured.
+#[derive(clap::Subcommand)]
+pub(crate) enum What {
+    /// APDUs, bytes and simulated time of each generation, beside OpenSC
+    Card {
+        /// Only this generation
+        #[arg(long)]
+        generation: Option<String>,
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// The same inside the namespace that `card` made
+    #[command(hide = true)]
+    CardInside {
+        /// The folder with the built programs
+        programs: PathBuf,
+        /// Only this generation
+        generation: Option<String>,
+    },
+}
+
+/// Runs one.
+pub(crate) fn run(what: &What) -> Result<()> {
+    match what {
+        What::Card { generation, no_install } => {
+            packages::ensure(&[packages::BUILD, packages::DEMO, packages::REAL_PARTS], *no_install)?;
+            let programs = cargo::build_release()?;
+            let mut arguments = vec![OsStr::new("bench"), OsStr::new("card-inside"), programs.as_os_str()];
+            arguments.extend(generation.as_ref().map(OsStr::new));
+            namespace::run(&arguments)
+        }
+        What::CardInside { programs, generation } => inside(programs, generation.as_deref()),
+    }
+}
+
+/// What the card has counted.
+#[derive(Clone, Copy, Default)]
+struct Account {
+    commands: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+    milliseconds: u64,
+}
+
+impl Account {
+    /// What the card has written into its account file.
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).during("reading the card's account")?;
+        let account = office::parse(&text)?;
+        let number = |name: &str| account.get(name).and_then(Value::as_u64);
+        let missing = || Error::Wrong(format!("the card's account is incomplete: {text}"));
+        Ok(Self {
+            commands: number("commands").ok_or_else(missing)?,
+            bytes_received: number("bytes_received").ok_or_else(missing)?,
+            bytes_sent: number("bytes_sent").ok_or_else(missing)?,
+            milliseconds: number("milliseconds").ok_or_else(missing)?,
+        })
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            commands: self.commands.saturating_sub(before.commands),
+            bytes_received: self.bytes_received.saturating_sub(before.bytes_received),
+            bytes_sent: self.bytes_sent.saturating_sub(before.bytes_sent),
+            milliseconds: self.milliseconds.saturating_sub(before.milliseconds),
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.milliseconds / 1000, self.milliseconds % 1000);
+        write!(
+            formatter,
+            "{:>5} APDUs {:>6} up {:>6} down {whole:>4}.{rest:03} s",
+            self.commands, self.bytes_received, self.bytes_sent
+        )
+    }
+}
+
+fn inside(programs: &Path, only: Option<&str>) -> Result<()> {
+    let mut stage = Stage::new(programs)?;
+    office::configure_plain(&stage)?;
+    start_pcscd(&mut stage, &[])?;
+    line(
+        "Bytes up go to the card, bytes down come from it; the time is what a real card and reader would take.",
+    );
+    let generations = match only {
+        Some(only) => vec![only.to_owned()],
+        None => office::generations(&stage)?,
+    };
+    for generation in generations {
+        measure(&mut stage, &generation)?;
+    }
+    stage.finish()
+}
+
+/// `cnsd` first, whose listing happens when the card comes; then OpenSC alone, each time in a new process.
+fn measure(stage: &mut Stage, generation: &str) -> Result<()> {
+    let section = Section::begin("•", generation);
+    let card = office::make_own_card(stage, generation, generation)?;
+    office::start_daemon(stage)?;
+    let account = stage.path(&format!("{generation}.account"));
+    let mut plug = stage.program("cns-card");
+    plug.arg("vpcd").arg(stage.path(&format!("{generation}-card"))).args([
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "35963",
+    ]);
+    stage.start(generation, plug.arg("--account").arg(&account))?;
+    office::wait_for_card(stage, CITIZEN_READER)?;
+    let bench = Bench { account, card };
+    let ours = bench.cnsd(stage);
+    stage.stop("cnsd")?;
+    let theirs = ours.and_then(|()| bench.opensc(stage));
+    stage.stop(generation)?;
+    section.end("");
+    theirs
+}
+
+struct Bench {
+    account: PathBuf,
+    card: OwnCard,
+}
+
+impl Bench {
+    fn cnsd(&self, stage: &Stage) -> Result<()> {
+        row("cnsd: first listing", Account::read(&self.account)?);
+        let module = stage.module();
+        let mut listing = String::new();
+        let second = self.during(|| {
+            listing = output_of(&mut peers::pkcs11_tool(stage, &module, &["--list-objects"]))?;
+            Ok(())
+        })?;
+        row("cnsd: another process's listing", second);
+        for (number, id) in peers::certificate_ids(&listing).iter().enumerate() {
+            let sign = || peers::sign(stage, &module, id, &[], &self.card.pin, "bench");
+            row(&format!("cnsd: login and first signature, key {}", number + 1), self.during(sign)?);
+            row(&format!("cnsd: login and signature, key {}", number + 1), self.during(sign)?);
+        }
+        Ok(())
+    }
+
+    fn opensc(&self, stage: &Stage) -> Result<()> {
+        let opensc = Path::new(OPENSC);
+        let mut listing = String::new();
+        let first = self.during(|| {
+            listing = output_of(&mut peers::pkcs11_tool(stage, opensc, &["--list-objects"]))?;
+            Ok(())
+        })?;
+        if peers::certificate_ids(&listing).is_empty() {
+            report::fact("OpenSC lists no certificate of this card");
+            return Ok(());
+        }
+        row("OpenSC: listing", first);
+        let sign = || peers::sign(stage, opensc, "01", &["--slot", "0"], &self.card.pin, "bench");
+        row("OpenSC: login and signature", self.during(sign)?);
+        Ok(())
+    }
+
+    /// What reaches the card while something is done.
+    fn during(&self, what: impl FnOnce() -> Result<()>) -> Result<Account> {
+        let before = Account::read(&self.account)?;
+        what()?;
+        Ok(Account::read(&self.account)?.since(before))
+    }
+}
+
+fn row(what: &str, account: Account) {
+    report::fact(&format!("{what:<40} {account}"));
+}
