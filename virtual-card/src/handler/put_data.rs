@@ -62,7 +62,10 @@ fn update_object(
 ) -> Result<(), StatusWord> {
     let before = card.object(reference)?.body.len();
     let after = settings.body.as_ref().map_or(before, |body| body.len());
-    require_memory(card, after.saturating_sub(before))?;
+    // The object has its header already: a value of the same size fits in a full memory.
+    if after.saturating_sub(before) > card.files().memory_left() {
+        return Err(StatusWord::NO_MEMORY);
+    }
     if settings.body.is_some() {
         card.session.status.withdraw(reference);
     }

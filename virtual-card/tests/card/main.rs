@@ -19,6 +19,7 @@ mod records;
 mod sealed;
 mod shared_vectors;
 mod signature_area;
+mod torn;
 mod vectors;
 mod vpcd;
 
