@@ -30,6 +30,8 @@ pub struct VirtualCard {
     powered: bool,
     /// Numbers to be given out in place of random ones.
     planned_randomness: VecDeque<u8>,
+    /// Keys to be generated in place of random ones.
+    pub(crate) planned_keys: VecDeque<RsaPrivateKey>,
     /// Private keys in computable form; emptied whenever an object changes.
     pub(crate) ready_keys: Vec<(ObjectReference, RsaPrivateKey)>,
     /// What was done since somebody asked, as far as it would take a real chip's time.
@@ -115,6 +117,7 @@ impl VirtualCard {
             session: Session::default(),
             powered: true,
             planned_randomness: VecDeque::new(),
+            planned_keys: VecDeque::new(),
             ready_keys: Vec::new(),
             work: Work::default(),
         }
@@ -159,6 +162,12 @@ impl VirtualCard {
     /// Gives out `bytes` before any random ones: for reproducible exchanges.
     pub fn plan_randomness(&mut self, bytes: &[u8]) {
         self.planned_randomness.extend(bytes);
+    }
+
+    /// Generates these keys, one after the other, before any random ones: generating takes a test's time. One of another
+    /// length than the command asks for is passed over.
+    pub fn plan_keys(&mut self, keys: impl IntoIterator<Item = RsaPrivateKey>) {
+        self.planned_keys.extend(keys);
     }
 
     /// Executes one command whose writes are cut off: gives the answer when the command does not write that often.

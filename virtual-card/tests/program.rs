@@ -236,7 +236,7 @@ fn a_killed_process_leaves_the_old_state_or_the_new_one() {
         let last = change(known, known + 1);
         let length = u16::try_from(last.len()).unwrap().to_be_bytes();
         reader.write_all(&[&length[..], &last].concat()).unwrap();
-        std::thread::sleep(Duration::from_micros(round * 300));
+        std::thread::sleep(Duration::from_millis(round * 2));
         plugged.kill().unwrap();
         plugged.wait().unwrap();
         let mut card = VirtualCard::open(&folder.join("CARD")).unwrap();

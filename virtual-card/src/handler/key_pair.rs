@@ -34,7 +34,8 @@ pub(super) fn generate(card: &mut VirtualCard, command: GenerateKeyPair) -> Repl
     let target = directory.child(command.public_key_file);
     authorise_target(card, &directory, &target)?;
     let exponent_bits = if command.exponent_bits == 0 { CHIPS_CHOICE } else { command.exponent_bits };
-    let key = keys::generate(bits, exponent_bits)?;
+    let planned = card.planned_keys.pop_front().filter(|key| key.n().bits() == bits);
+    let key = planned.map_or_else(|| keys::generate(bits, exponent_bits), Ok)?;
     card.work.generated_key(key.size());
     let (modulus_body, exponent_body) = keys::private_bodies(&key)?;
     write_public_key(card, &target, &key)?;
