@@ -6,6 +6,7 @@ use std::path::Path;
 use cns_apdu::StatusWord;
 use cns_apdu::access::{AccessConditions, Condition, DfOperation, EfOperation};
 use cns_apdu::chaining::Assembler;
+use cns_apdu::command::{PinReference, SearchFrom};
 use cns_apdu::file_map::{Fid, FilePath, MASTER_FILE};
 use cns_apdu::object::{ObjectAddress, ObjectClass};
 use cns_apdu::transmit::Transport;
@@ -13,7 +14,7 @@ use rsa::RsaPrivateKey;
 
 use crate::access::{self, SecurityStatus};
 use crate::filesystem::{Directory, File, FileSystem};
-use crate::generation::Generation;
+use crate::generation::{Generation, Habits};
 use crate::handler::{self, Answer};
 use crate::keys;
 use crate::memory::{Memory, Snapshot, Tear};
@@ -52,10 +53,11 @@ pub(crate) struct Session {
     pub(crate) chain: Assembler,
 }
 
-impl Default for Session {
-    fn default() -> Self {
+impl Session {
+    /// A new session, in the directory where the chip starts.
+    fn at(directory: FilePath) -> Self {
         Self {
-            directory: MASTER_FILE,
+            directory,
             file: None,
             record: None,
             status: SecurityStatus::default(),
@@ -70,9 +72,18 @@ impl Default for Session {
 /// The current security environment: which key each kind of operation uses.
 #[derive(Clone, Default)]
 pub(crate) struct Environment {
-    pub(crate) signature: Option<ObjectReference>,
-    pub(crate) confidentiality: Option<ObjectReference>,
-    pub(crate) test: Option<ObjectReference>,
+    pub(crate) signature: Option<KeyChoice>,
+    pub(crate) confidentiality: Option<KeyChoice>,
+    pub(crate) test: Option<KeyChoice>,
+}
+
+/// A key of a security environment.
+#[derive(Clone)]
+pub(crate) enum KeyChoice {
+    /// Found when it was chosen.
+    Found(ObjectReference),
+    /// To be looked for when it is used.
+    Named(ObjectAddress),
 }
 
 impl VirtualCard {
@@ -111,10 +122,11 @@ impl VirtualCard {
     }
 
     fn with(state: CardState, storage: Option<StateDirectory>) -> Self {
+        let start = start(&state);
         Self {
             state,
             memory: Memory::new(storage),
-            session: Session::default(),
+            session: Session::at(start),
             powered: true,
             planned_randomness: VecDeque::new(),
             planned_keys: VecDeque::new(),
@@ -138,7 +150,7 @@ impl VirtualCard {
 
     /// Resets the chip: everything volatile is lost.
     pub fn reset(&mut self) {
-        self.session = Session::default();
+        self.session = Session::at(start(&self.state));
     }
 
     /// The answer to reset, without resetting.
@@ -366,6 +378,17 @@ impl VirtualCard {
         Ok(left)
     }
 
+    /// Resolves the key of a security environment: 6985 if none was chosen, 6984 if there is none of that number where
+    /// the chip looks for it now.
+    pub(crate) fn chosen_key(&self, choice: Option<&KeyChoice>) -> Result<ObjectReference, StatusWord> {
+        match choice.ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)? {
+            KeyChoice::Found(reference) => Ok(reference.clone()),
+            KeyChoice::Named(address) => {
+                self.find_object(*address, true).map_err(|_| StatusWord::INVALID_OBJECT)
+            }
+        }
+    }
+
     /// The key of a security environment; it may have been deleted since.
     pub(crate) fn key_object(&self, reference: &ObjectReference) -> Result<&SecurityObject, StatusWord> {
         self.files().object(reference).ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
@@ -394,13 +417,29 @@ impl VirtualCard {
         }
     }
 
-    /// Resolves a reference with its backtracking bit: from the current directory upward, or in the MF only.
+    /// How this chip takes commands and answers them.
+    pub(crate) fn habits(&self) -> &'static Habits {
+        &self.state.generation.chip().habits
+    }
+
+    /// Resolves P2 of a command on a PIN or an authentication key: 6A88 if there is no such object, and if it is to be
+    /// searched upward on a chip that does not.
+    pub(crate) fn find_test_object(&self, reference: PinReference) -> Result<ObjectReference, StatusWord> {
+        let upward = reference.search == SearchFrom::CurrentDf;
+        if upward && !self.habits().searches_upward {
+            return Err(StatusWord::OBJECT_NOT_FOUND);
+        }
+        self.find_object(ObjectAddress::new(ObjectClass::Test, reference.id), upward)
+    }
+
+    /// Resolves a reference with its backtracking bit: from the current directory upward, or from the MF.
     pub(crate) fn find_object(
         &self,
         address: ObjectAddress,
         backtracking: bool,
     ) -> Result<ObjectReference, StatusWord> {
-        let from = if backtracking { self.session.directory.clone() } else { MASTER_FILE };
+        let current = &self.session.directory;
+        let from = if backtracking { current.clone() } else { self.files().root_of(current) };
         self.files().find_object(&from, address).ok_or(StatusWord::OBJECT_NOT_FOUND)
     }
 
@@ -427,6 +466,12 @@ impl VirtualCard {
     pub(crate) fn store(&mut self) -> Result<(), StateError> {
         self.memory.store_as_bureau(&self.state)
     }
+}
+
+/// The directory that is current after a reset.
+fn start(state: &CardState) -> FilePath {
+    let chip = state.generation.chip();
+    chip.start.map_or(MASTER_FILE, |application| chip.root(application))
 }
 
 impl Transport for VirtualCard {

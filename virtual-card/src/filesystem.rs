@@ -26,6 +26,9 @@ pub(crate) trait Place: Sized {
 
     /// This directory, then its parent, and so on up to the MF: the order of backtracking.
     fn upwards(&self) -> impl Iterator<Item = Self>;
+
+    /// The path that `other` is when it starts from this directory.
+    fn join(&self, other: &Self) -> Self;
 }
 
 impl Place for FilePath {
@@ -35,6 +38,10 @@ impl Place for FilePath {
 
     fn upwards(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self.clone()), Self::parent)
+    }
+
+    fn join(&self, other: &Self) -> Self {
+        Self::new([self.files(), other.files()].concat())
     }
 }
 
@@ -48,7 +55,30 @@ pub(crate) struct File {
     #[serde(with = "hexadecimal")]
     pub(crate) secure_messaging: [u8; 24],
     pub(crate) activated: bool,
+    #[serde(default, skip_serializing_if = "Presentation::is_usual")]
+    pub(crate) presentation: Presentation,
     pub(crate) body: FileBody,
+}
+
+/// What SELECT tells of a file beside what the file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Presentation {
+    /// The byte of tag 85.
+    pub(crate) proprietary: u8,
+    /// The byte of tag 88.
+    pub(crate) short_identifier: Option<u8>,
+}
+
+impl Default for Presentation {
+    fn default() -> Self {
+        Self { proprietary: 0x01, short_identifier: None }
+    }
+}
+
+impl Presentation {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a file holds.
@@ -69,6 +99,14 @@ pub(crate) struct Directory {
     pub(crate) objects: Vec<SecurityObject>,
     pub(crate) environments: Vec<SecurityEnvironment>,
     pub(crate) files: Vec<File>,
+    /// Whether it is the MF of an application: what is in it is reached only while that is selected.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) application: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Serialize, Deserialize)]
@@ -210,6 +248,7 @@ impl FileSystem {
             access: access.0,
             secure_messaging: [0xFF; 24],
             activated: true,
+            presentation: Presentation::default(),
             body: FileBody::Directory(Directory { reserved: u16::MAX, ..Directory::default() }),
         };
         Self { master, limit: None }
@@ -231,6 +270,12 @@ impl FileSystem {
 
     pub(crate) fn directory_mut(&mut self, path: &FilePath) -> Option<&mut Directory> {
         self.file_mut(path)?.directory_mut()
+    }
+
+    /// The MF of the application that holds `path`: the card's own, or that of an application.
+    pub(crate) fn root_of(&self, path: &FilePath) -> FilePath {
+        let is_root = |above: &FilePath| self.directory(above).is_some_and(|directory| directory.application);
+        path.upwards().find(is_root).unwrap_or(MASTER_FILE)
     }
 
     /// Whether neither the file nor a directory above it is deactivated.
@@ -348,6 +393,7 @@ mod tests {
                 access: [0; 9],
                 secure_messaging: [0xFF; 24],
                 activated: true,
+                presentation: Presentation::default(),
                 body: FileBody::Directory(Directory::default()),
             });
         }

@@ -51,7 +51,7 @@ pub(crate) fn receive(card: &mut VirtualCard, bytes: &[u8]) -> Reply {
         return Err(StatusWord::WRONG_LENGTH);
     }
     let part = CommandApdu::parse(bytes).map_err(|_| StatusWord::WRONG_LENGTH)?;
-    if part.cla == CHAINED && card.behaviour().strict_st {
+    if part.cla == CHAINED && (card.behaviour().strict_st || !card.habits().chaining) {
         return Err(StatusWord::CLASS_NOT_SUPPORTED);
     }
     match card.session.chain.push(part).map_err(|_| StatusWord::WRONG_LENGTH)? {

@@ -30,7 +30,7 @@ pub mod timing;
 pub mod vpcd;
 
 pub use crate::card::VirtualCard;
-pub use crate::generation::Generation;
+pub use crate::generation::{Generation, Grade};
 pub use crate::keys::KeyError;
 pub use crate::memory::{Snapshot, Tear};
 pub use crate::personalise::{CreateError, Personalisation, SignatureArea};

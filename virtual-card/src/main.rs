@@ -36,6 +36,9 @@ enum Action {
         card: PathBuf,
         /// The certificate, in DER.
         certificate: PathBuf,
+        /// It is that of the signature key, which was made with --signature-request.
+        #[arg(long)]
+        signature: bool,
     },
     /// Plug the card in to a reader that speaks vpcd's protocol, until SIGTERM.
     Vpcd {
@@ -99,8 +102,8 @@ struct Create {
     /// Where the PKCS#10 request for the authentication certificate goes (DER).
     #[arg(long)]
     request: PathBuf,
-    /// The generation of chip: st2021 or incard10.
-    #[arg(long, default_value = "st2021", value_parser = generation)]
+    /// The generation of chip.
+    #[arg(long, default_value = "st2021", value_parser = generation, long_help = generations())]
     generation: Generation,
     /// The certificate that the PUK is sealed to (PEM or DER).
     #[arg(long, requires = "sealed_puk")]
@@ -108,6 +111,10 @@ struct Create {
     /// Where the sealed PUK goes.
     #[arg(long, requires = "seal_to")]
     sealed_puk: Option<PathBuf>,
+    /// Make a second key, for signatures, and write its PKCS#10 request here (DER). Where it has a PIN of its own,
+    /// that comes after the PIN on a second line of standard input, or is random; the card's PUK unblocks it.
+    #[arg(long, conflicts_with = "without_signature_area")]
+    signature_request: Option<PathBuf>,
     /// Read the PIN, 5 to 8 digits and a newline, from standard input; it is random otherwise.
     #[arg(long)]
     pin_from_stdin: bool,
@@ -164,7 +171,7 @@ enum Failure {
 fn main() -> ExitCode {
     let result = match Arguments::parse().action {
         Action::Create(order) => create(&order),
-        Action::Load { card, certificate } => load(&card, &certificate),
+        Action::Load { card, certificate, signature } => load(&card, &certificate, signature),
         Action::Vpcd { card, host, port, path, faults, timing, account } => {
             let endpoint = path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix);
             plug(&card, &endpoint, &faults, timing, account.as_deref())
@@ -184,7 +191,20 @@ fn main() -> ExitCode {
 }
 
 fn generation(name: &str) -> Result<Generation, String> {
-    Generation::from_name(name).ok_or_else(|| "known generations: st2021, incard10".to_owned())
+    Generation::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Generation::all().map(Generation::name).collect();
+        format!("known generations: {}", names.join(", "))
+    })
+}
+
+/// The help text that lists them, each with what is known of it.
+fn generations() -> String {
+    let mut text = "The generation of chip, one of:\n".to_owned();
+    for generation in Generation::all() {
+        let (name, cards, grade) = (generation.name(), generation.cards(), generation.grade());
+        text.push_str(&format!("\n{name}: {cards}.\n    {grade}: {}", generation.evidence()));
+    }
+    text
 }
 
 fn create(order: &Create) -> Result<(), Failure> {
@@ -193,6 +213,10 @@ fn create(order: &Create) -> Result<(), Failure> {
     holder.id_card = Some(serial.to_string());
     let administration = holder.administration();
     let pin = if order.pin_from_stdin { pin_from_stdin()? } else { random_digits(5)? };
+    let signature_pin = match (&order.signature_request, order.pin_from_stdin) {
+        (Some(_), true) if order.generation.has_signature_pin() => Some(pin_from_stdin()?),
+        (_, _) => None,
+    };
     let puk = random_digits(8)?;
     // Before there is a card: one whose PUK could not be sealed would be lost at once.
     if let (Some(certificate), Some(out)) = (&order.seal_to, &order.sealed_puk) {
@@ -207,15 +231,22 @@ fn create(order: &Create) -> Result<(), Failure> {
     let personalisation = Personalisation {
         generation: order.generation,
         behaviour: behaviour(order),
-        signature_area: if order.without_signature_area {
-            SignatureArea::Absent
-        } else {
-            SignatureArea::Empty
+        signature_area: match (order.without_signature_area, &order.signature_request) {
+            (true, _) => SignatureArea::Absent,
+            (false, Some(_)) => SignatureArea::Filled,
+            (false, None) => SignatureArea::Empty,
         },
+        signature_pin,
         ..Personalisation::new(holder, pin, puk)
     };
     let card = VirtualCard::create_in(&order.card, personalisation)?;
-    write_file(&order.request, &card.certificate_request(&administration)?)
+    if order.generation.is_cns() {
+        write_file(&order.request, &card.certificate_request(&administration)?)?;
+    }
+    match &order.signature_request {
+        Some(request) => write_file(request, &card.signature_certificate_request()?),
+        None => Ok(()),
+    }
 }
 
 fn behaviour(order: &Create) -> Behaviour {
@@ -229,26 +260,31 @@ fn behaviour(order: &Create) -> Behaviour {
     }
 }
 
-/// Reads straight into locked memory, past the buffer of the standard library.
+/// Reads a line straight into locked memory, past the buffer of the standard library; byte by byte, so that the next
+/// line stays where it is.
 fn pin_from_stdin() -> Result<Secret, Failure> {
     let mut line = Secret::zeroed(16)?;
     let mut length = 0;
     loop {
-        let room = line.expose_mut().get_mut(length..).ok_or(Failure::Pin)?;
+        let room = line.expose_mut().get_mut(length..=length).ok_or(Failure::Pin)?;
         let count = rustix::io::read(io::stdin(), room)?;
-        length += count;
-        let end = line.expose().iter().take(length).position(|byte| *byte == b'\n');
-        match end {
-            Some(end) => return Ok(line.truncated(end)),
-            None if count == 0 => return Err(Failure::Pin),
-            None => {}
+        match line.expose().get(length) {
+            Some(b'\n') if count == 1 => return Ok(line.truncated(length)),
+            Some(_) if count == 1 => length += 1,
+            _ => return Err(Failure::Pin),
         }
     }
 }
 
-fn load(card: &Path, certificate: &Path) -> Result<(), Failure> {
+fn load(card: &Path, certificate: &Path, signature: bool) -> Result<(), Failure> {
     let der = std::fs::read(certificate).map_err(|source| failed("read", certificate, source))?;
-    Ok(VirtualCard::open(card)?.load_certificate(&der)?)
+    let mut card = VirtualCard::open(card)?;
+    if signature {
+        card.load_signature_certificate(&der)?
+    } else {
+        card.load_certificate(&der)?
+    }
+    Ok(())
 }
 
 fn plug(

@@ -187,13 +187,43 @@ fn failures_are_told_and_leave_nothing_behind() {
     assert!(!run(folder, &[&CREATE[..6], &["--pin-from-stdin"]].concat()).status.success());
     fs::write(folder.join("import.pem"), "none").unwrap();
     assert!(!run(folder, &CREATE).status.success());
-    assert!(!run(folder, &[&CREATE[..6], &["--generation", "cie3"]].concat()).status.success());
+    assert!(!run(folder, &[&CREATE[..6], &["--generation", "cie9"]].concat()).status.success());
     assert!(!folder.join("CARD").exists());
     // A folder with something in it is not taken.
     fs::create_dir(folder.join("CARD")).unwrap();
     fs::write(folder.join("CARD/mine"), "x").unwrap();
     assert!(!run(folder, &CREATE[..6]).status.success());
     assert_eq!(fs::read_dir(folder.join("CARD")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_card_is_made_with_a_signature_key_of_its_own() {
+    let folder = workplace();
+    let folder = folder.path();
+    let more = ["--signature-request", "signature.der", "--pin-from-stdin"];
+    let mut create = command(folder, &[&CREATE[..], &more].concat()).stdin(Stdio::piped()).spawn().unwrap();
+    create.stdin.take().unwrap().write_all(b"2468013\n97531\n").unwrap();
+    assert!(create.wait().unwrap().success());
+    let request = openssl(folder, "req -inform DER -in signature.der -noout -verify -subject");
+    assert!(request.contains("serialNumber = TINIT-DSSGRZ80A41B354X"), "{request}");
+    openssl(folder, "x509 -in import.pem -outform DER -out certificate.der");
+    succeed(folder, &["load", "CARD", "certificate.der", "--signature"]);
+    let shown = succeed(folder, &["show", "CARD"]);
+    assert!(shown.contains("Signature:     with certificate"), "{shown}");
+    assert!(shown.contains("Known by:"), "{shown}");
+    // A chip whose PINs are not searched upward cannot have one.
+    let other = ["--generation", "athena", "--signature-request", "signature.der"];
+    assert!(!run(folder, &[&["create", "OTHER"], &CREATE[2..6], &other].concat()).status.success());
+    assert!(!folder.join("OTHER/card.json").exists());
+}
+
+#[test]
+fn the_help_lists_every_generation_with_its_evidence() {
+    let help = succeed(Path::new("."), &["create", "--help"]);
+    for generation in cns_virtual_card::Generation::all() {
+        assert!(help.contains(&format!("{}: ", generation.name())), "{help}");
+    }
+    assert!(help.contains("OpenSC#3804"), "{help}");
 }
 
 #[test]

@@ -83,16 +83,12 @@ fn encipher(card: &mut VirtualCard, data: &Secret) -> Reply {
 
 fn signature_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
-    environment
-        .and_then(|environment| environment.signature.clone())
-        .ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
+    card.chosen_key(environment.and_then(|environment| environment.signature.as_ref()))
 }
 
 fn confidentiality_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
-    environment
-        .and_then(|environment| environment.confidentiality.clone())
-        .ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
+    card.chosen_key(environment.and_then(|environment| environment.confidentiality.as_ref()))
 }
 
 enum Confidentiality {

@@ -3,8 +3,7 @@
 use cns_apdu::StatusWord;
 use cns_apdu::access::Condition;
 use cns_apdu::command::{
-    ChangeProof, ChangeReferenceData, PinReference, ReferenceData, ResetAction, ResetRetryCounter,
-    SearchFrom, Verify,
+    ChangeProof, ChangeReferenceData, PinReference, ReferenceData, ResetAction, ResetRetryCounter, Verify,
 };
 use cns_apdu::object::{Algorithm, ObjectAddress, ObjectClass};
 
@@ -83,9 +82,7 @@ pub(super) fn reset_retry_counter(card: &mut VirtualCard, command: &ResetRetryCo
 
 /// The PIN that P2 names: 6A88 if there is none, 6985 if it is not a PIN.
 fn find_pin(card: &VirtualCard, reference: PinReference) -> Result<ObjectReference, StatusWord> {
-    let address = ObjectAddress::new(ObjectClass::Test, reference.id);
-    let found = card.find_object(address, reference.search == SearchFrom::CurrentDf)?;
-    require_pin(card, found)
+    require_pin(card, card.find_test_object(reference)?)
 }
 
 fn require_pin(card: &VirtualCard, reference: ObjectReference) -> Result<ObjectReference, StatusWord> {

@@ -12,6 +12,7 @@ mod any_bytes;
 mod authenticate;
 mod counters;
 mod faults;
+mod generations;
 mod host;
 mod persistence;
 mod personalisation;

@@ -320,7 +320,7 @@ fn select_without_data_can_be_refused() {
 fn the_older_chip_takes_short_commands_only() {
     let small = rsa::RsaPrivateKey::new(&mut rand_core::OsRng, 1024).unwrap();
     let mut card = VirtualCard::create(Personalisation {
-        generation: Generation::Incard10,
+        generation: Generation::from_name("incard10").unwrap(),
         key: Some(small),
         ..sample::personalisation().unwrap()
     })
