@@ -142,6 +142,7 @@ mod tests {
             access: [0; 7],
             secure_messaging: [0xFF; 16],
             tries_left: 3,
+            uses_left: 0xFF,
             body: Secret::copy_from(body).unwrap(),
         }
     }

@@ -20,6 +20,7 @@ use crate::keys;
 use crate::memory::{Memory, Snapshot, Tear};
 use crate::objects::{ObjectOperation, ObjectReference, SecurityObject};
 use crate::personalise::{self, CreateError, Personalisation};
+use crate::secure_messaging::Demand;
 use crate::state::{Behaviour, CardState, StateDirectory, StateError};
 use crate::timing::Work;
 
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) challenge: Option<Vec<u8>>,
     pub(crate) host_random: Option<Vec<u8>>,
     pub(crate) chain: Assembler,
+    /// What the command that is being executed was protected with, if it came in secure messaging.
+    pub(crate) protection: Option<Demand>,
 }
 
 impl Session {
@@ -65,6 +68,7 @@ impl Session {
             challenge: None,
             host_random: None,
             chain: Assembler::default(),
+            protection: None,
         }
     }
 }
@@ -294,9 +298,7 @@ impl VirtualCard {
         if !self.files().is_active(&self.current_path()) {
             return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
         }
-        if file.ef_demands_secure_messaging(operation) {
-            return Err(StatusWord::CLASS_NOT_SUPPORTED);
-        }
+        self.require_protection(&Demand::of_ef(file, &self.session.directory, operation))?;
         let condition = AccessConditions(file.access).ef(operation);
         self.authorise(condition, &self.session.directory.clone())
     }
@@ -311,9 +313,7 @@ impl VirtualCard {
         if !self.files().is_active(path) {
             return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
         }
-        if file.df_demands_secure_messaging(operation) {
-            return Err(StatusWord::CLASS_NOT_SUPPORTED);
-        }
+        self.require_protection(&Demand::of_df(file, path, operation))?;
         let condition = AccessConditions(file.access).df(operation);
         self.authorise(condition, path)
     }
@@ -340,11 +340,25 @@ impl VirtualCard {
         operation: ObjectOperation,
     ) -> Result<(), StatusWord> {
         let object = self.object(reference)?;
-        if object.demands_secure_messaging(operation) {
-            return Err(StatusWord::CLASS_NOT_SUPPORTED);
-        }
+        self.require_protection(&Demand::of_object(object, reference, operation))?;
+        let used_up = object.has_limited_uses() && object.uses_left == 0;
         let condition = object.condition(operation);
-        self.authorise(condition, &reference.directory)
+        let is_use = matches!(operation, ObjectOperation::Use | ObjectOperation::Present);
+        if is_use && used_up {
+            return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
+        }
+        self.authorise(condition, &reference.directory)?;
+        if is_use { self.take_use(reference) } else { Ok(()) }
+    }
+
+    /// Counts one use of an object that has a limit, and makes that last before the use.
+    fn take_use(&mut self, reference: &ObjectReference) -> Result<(), StatusWord> {
+        let object = self.state.files.object_mut(reference).ok_or(StatusWord::OBJECT_NOT_FOUND)?;
+        if !object.has_limited_uses() {
+            return Ok(());
+        }
+        object.uses_left = object.uses_left.saturating_sub(1);
+        self.commit()
     }
 
     pub(crate) fn object(&self, reference: &ObjectReference) -> Result<&SecurityObject, StatusWord> {

@@ -5,6 +5,10 @@
 use cns_apdu::access::{AccessConditions, DfOperation, EfOperation};
 use cns_apdu::file_map::{Fid, FilePath, MASTER_FILE};
 use cns_apdu::object::ObjectAddress;
+use cns_apdu::secure_messaging::{
+    Conditions, DF_CREATE, DF_OBJECTS, EF_APPEND, EF_READ_COMMAND, EF_READ_RESPONSE, EF_UPDATE, FILE_ADMIN,
+    KeyNumbers,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::hexadecimal;
@@ -196,29 +200,32 @@ impl File {
         }
     }
 
-    /// Whether `operation` on this elementary file must come in secure messaging (tag CB).
-    pub(crate) fn ef_demands_secure_messaging(&self, operation: EfOperation) -> bool {
+    /// The secure messaging keys that `operation` on this elementary file demands of the command (tag CB).
+    pub(crate) fn ef_command_keys(&self, operation: EfOperation) -> KeyNumbers {
+        let conditions = Conditions(&self.secure_messaging);
         match operation {
-            EfOperation::Read => self.names_keys(&[0, 1, 22, 23]),
-            EfOperation::Update => self.names_keys(&[2, 3]),
-            EfOperation::Append => self.names_keys(&[4, 5]),
-            EfOperation::Admin => self.names_keys(&[12, 13]),
-            EfOperation::Deactivate | EfOperation::Activate | EfOperation::Delete => false,
+            EfOperation::Read => conditions.at(EF_READ_COMMAND),
+            EfOperation::Update => conditions.at(EF_UPDATE),
+            EfOperation::Append => conditions.at(EF_APPEND),
+            EfOperation::Admin => conditions.at(FILE_ADMIN),
+            EfOperation::Deactivate | EfOperation::Activate | EfOperation::Delete => KeyNumbers::default(),
         }
     }
 
-    /// Whether `operation` on this directory must come in secure messaging (tag CB).
-    pub(crate) fn df_demands_secure_messaging(&self, operation: DfOperation) -> bool {
-        match operation {
-            DfOperation::UpdateObjects | DfOperation::AppendObjects => self.names_keys(&[2, 3]),
-            DfOperation::Admin => self.names_keys(&[12, 13]),
-            DfOperation::Create => self.names_keys(&[14, 15]),
-            DfOperation::Deactivate | DfOperation::Activate | DfOperation::Delete => false,
-        }
+    /// The secure messaging keys that reading this elementary file demands of the response.
+    pub(crate) fn read_response_keys(&self) -> KeyNumbers {
+        Conditions(&self.secure_messaging).at(EF_READ_RESPONSE)
     }
 
-    fn names_keys(&self, places: &[usize]) -> bool {
-        places.iter().any(|place| self.secure_messaging.get(*place).is_some_and(|key| *key != 0xFF))
+    /// The secure messaging keys that `operation` on this directory demands of the command (tag CB).
+    pub(crate) fn df_command_keys(&self, operation: DfOperation) -> KeyNumbers {
+        let conditions = Conditions(&self.secure_messaging);
+        match operation {
+            DfOperation::UpdateObjects | DfOperation::AppendObjects => conditions.at(DF_OBJECTS),
+            DfOperation::Admin => conditions.at(FILE_ADMIN),
+            DfOperation::Create => conditions.at(DF_CREATE),
+            DfOperation::Deactivate | DfOperation::Activate | DfOperation::Delete => KeyNumbers::default(),
+        }
     }
 
     fn memory(&self) -> usize {

@@ -1,6 +1,6 @@
 //! `cns-card`: makes CNS cards in software and plugs them in.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,8 @@ use cns_virtual_card::sealed::{Content, Kind, Recipient, SealError};
 use cns_virtual_card::timing::Timing;
 use cns_virtual_card::vpcd::{self, Endpoint, Event, Switch};
 use cns_virtual_card::{
-    Behaviour, CreateError, Generation, Personalisation, SignatureArea, StateError, VirtualCard,
+    Behaviour, CreateError, Generation, Personalisation, SecureMessagingKeys, SignatureArea, StateError,
+    VirtualCard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -127,6 +128,10 @@ struct Create {
     /// Leave out the directory for the digital signature.
     #[arg(long)]
     without_signature_area: bool,
+    /// Demand secure messaging of whoever creates or changes something in the signature directory; with the issuer's
+    /// keys in this file: two lines of hexadecimal digits, the key that enciphers, then the key that signs.
+    #[arg(long, value_name = "KEYS", conflicts_with = "without_signature_area")]
+    secure_messaging: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -150,6 +155,8 @@ enum Failure {
     Input(#[from] rustix::io::Errno),
     #[error("the PIN on standard input must be 5 to 8 digits and a newline")]
     Pin,
+    #[error("{0} must be two lines of 16, 32 or 48 hexadecimal digits")]
+    Keys(PathBuf),
     #[error("{0}")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -231,6 +238,7 @@ fn create(order: &Create) -> Result<(), Failure> {
     let personalisation = Personalisation {
         generation: order.generation,
         behaviour: behaviour(order),
+        secure_messaging: order.secure_messaging.as_deref().map(read_keys).transpose()?,
         signature_area: match (order.without_signature_area, &order.signature_request) {
             (true, _) => SignatureArea::Absent,
             (false, Some(_)) => SignatureArea::Filled,
@@ -274,6 +282,35 @@ fn pin_from_stdin() -> Result<Secret, Failure> {
             _ => return Err(Failure::Pin),
         }
     }
+}
+
+/// Reads the two keys of secure messaging; their digits stay in locked memory.
+fn read_keys(path: &Path) -> Result<SecureMessagingKeys, Failure> {
+    let mut digits = Secret::zeroed(256)?;
+    let mut file = std::fs::File::open(path).map_err(|source| failed("open", path, source))?;
+    let mut length = 0;
+    loop {
+        let room = digits.expose_mut().get_mut(length..).filter(|room| !room.is_empty());
+        let room = room.ok_or_else(|| Failure::Keys(path.to_owned()))?;
+        match file.read(room).map_err(|source| failed("read", path, source))? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    let text = digits.truncated(length);
+    let mut keys = text.expose().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut key = || -> Result<Secret, Failure> {
+        let digits = keys.next().filter(|digits| matches!(digits.len(), 16 | 32 | 48));
+        let digits = digits.ok_or_else(|| Failure::Keys(path.to_owned()))?;
+        let mut key = Secret::zeroed(digits.len() / 2)?;
+        hex::decode_to_slice(digits, key.expose_mut()).map_err(|_| Failure::Keys(path.to_owned()))?;
+        Ok(key)
+    };
+    let (encryption, signature) = (key()?, key()?);
+    if keys.any(|line| !line.is_empty()) {
+        return Err(Failure::Keys(path.to_owned()));
+    }
+    Ok(SecureMessagingKeys { encryption, signature })
 }
 
 fn load(card: &Path, certificate: &Path, signature: bool) -> Result<(), Failure> {

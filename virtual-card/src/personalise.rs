@@ -5,8 +5,10 @@ mod keyset;
 mod tree;
 
 use cns_apdu::access::{Condition, ObjectConditions};
-use cns_apdu::file_map::MASTER_FILE;
+use cns_apdu::file_map::{MASTER_FILE, SIGNATURE_DF};
 use cns_apdu::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId};
+use cns_apdu::secure_messaging::{DF_CREATE, DF_OBJECTS, FILE_ADMIN};
+use cns_apdu::triple_des::is_key_length;
 use cns_secret::{Secret, SecretError};
 use rsa::RsaPrivateKey;
 use rsa::traits::PublicKeyParts;
@@ -100,6 +102,17 @@ pub struct Personalisation {
     /// The issuer's key for EXTERNAL AUTHENTICATE (retail MAC, 16 or 24 bytes); without it nothing that it
     /// guards can be changed.
     pub issuer_key: Option<Secret>,
+    /// The issuer's keys for secure messaging. With them the signature directory demands it of whoever creates
+    /// or changes something there.
+    pub secure_messaging: Option<SecureMessagingKeys>,
+}
+
+/// The issuer's pair of keys for secure messaging: 8, 16 or 24 bytes each, alike or not.
+pub struct SecureMessagingKeys {
+    /// Object 10/06: enciphers.
+    pub encryption: Secret,
+    /// Object 10/07: authenticates.
+    pub signature: Secret,
 }
 
 impl Personalisation {
@@ -117,6 +130,7 @@ impl Personalisation {
             signature_key: None,
             signature_pin: None,
             issuer_key: None,
+            secure_messaging: None,
         }
     }
 }
@@ -155,6 +169,9 @@ pub(crate) fn personalise(order: Personalisation) -> Result<CardState, CreateErr
     if let (Some(place), true) = (&chip.signature, filled) {
         let key = key_for(chip, order.signature_key)?;
         fill(&mut files, chip, place, &key, order.signature_pin, &order.puk)?;
+    }
+    if let Some(keys) = order.secure_messaging {
+        demand_secure_messaging(&mut files, keys)?;
     }
     Ok(CardState::new(order.generation, order.behaviour, files))
 }
@@ -233,6 +250,31 @@ fn issuer_object(key: Secret) -> SecurityObject {
     object(ObjectAddress::new(ObjectClass::Test, ObjectId::ISSUER_KEY), attributes, access, key)
 }
 
+/// The keys in the MF, and the conditions on the signature directory's objects, files and administration.
+fn demand_secure_messaging(files: &mut FileSystem, keys: SecureMessagingKeys) -> Result<(), CreateError> {
+    let pair = [ObjectId::ENCRYPTION_KEY, ObjectId::AUTHENTICATION_KEY];
+    let master = files.directory_mut(&MASTER_FILE).ok_or(CreateError::Content("MF"))?;
+    let algorithms = [Algorithm::TripleDes, Algorithm::RetailMac];
+    for ((id, algorithm), key) in pair.into_iter().zip(algorithms).zip([keys.encryption, keys.signature]) {
+        if !is_key_length(key.len()) {
+            return Err(KeyError::Unusable.into());
+        }
+        master.objects.push(object(
+            ObjectAddress::new(ObjectClass::SecureMessaging, id),
+            ObjectAttributes::exponent(algorithm),
+            ObjectConditions::new(Condition::Always, Condition::Never, Condition::Never, Condition::Never),
+            key,
+        ));
+    }
+    if let Some(file) = files.file_mut(&SIGNATURE_DF) {
+        for place in [DF_OBJECTS, FILE_ADMIN, DF_CREATE] {
+            let demanded = file.secure_messaging.iter_mut().skip(place);
+            demanded.zip(pair).for_each(|(byte, id)| *byte = id.value());
+        }
+    }
+    Ok(())
+}
+
 fn object(
     address: ObjectAddress,
     attributes: ObjectAttributes,
@@ -245,6 +287,7 @@ fn object(
         access: access.0,
         secure_messaging: [0xFF; 16],
         tries_left: 0,
+        uses_left: attributes.uses,
         body,
     };
     object.tries_left = object.initial_tries();

@@ -326,3 +326,27 @@ fn faults_and_timing_from_the_command_line() {
     let mut card = VirtualCard::open(&folder.join("CARD")).unwrap();
     assert_eq!(card.transmit(&[0x00, 0x20, 0x00, 0x90]), [0x63, 0xC2], "the try was taken, nothing else");
 }
+
+#[test]
+fn a_card_may_demand_secure_messaging() {
+    let folder = workplace();
+    let folder = folder.path();
+    let create = |keys: &str| {
+        fs::write(folder.join("keys"), keys).unwrap();
+        run(folder, &[&CREATE[..6], &["--secure-messaging", "keys"]].concat())
+    };
+    let (long, short) = ("0123456789ABCDEFFEDCBA9876543210", "0011223344556677");
+    let more = format!("{long}\n{long}\n{long}\n");
+    for wrong in ["", long, "0011\n0011\n", &format!("{long}\nxx{}", &long[2..]), &more, &"0".repeat(300)] {
+        let output = create(wrong);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && !told.contains(long), "{wrong}: {told}");
+        assert!(!folder.join("CARD").exists(), "{wrong}");
+    }
+    assert!(create(&format!("{long}\n{short}\n")).status.success());
+    let mut card = VirtualCard::open(&folder.join("CARD")).unwrap();
+    let information = card.transmit(&[0x00, 0xA4, 0x08, 0x00, 0x02, 0x14, 0x00, 0x00]);
+    let conditions = information.windows(26).find(|window| window.starts_with(&[0xCB, 0x18])).unwrap();
+    assert_eq!(conditions[4..6], [0x06, 0x07]);
+    assert_eq!((&conditions[14..16], &conditions[16..18]), (&[6, 7][..], &[6, 7][..]));
+}

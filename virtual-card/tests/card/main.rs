@@ -18,6 +18,7 @@ mod persistence;
 mod personalisation;
 mod records;
 mod sealed;
+mod secure_messaging;
 mod shared_vectors;
 mod signature_area;
 mod torn;
