@@ -27,7 +27,7 @@ impl Fid {
 }
 
 /// The way from the MF (which is left out) or from the current DF to a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FilePath(Cow<'static, [Fid]>);
 
 impl FilePath {

@@ -3,12 +3,16 @@
 //! One grammar for what was seen on real cards, for what a person sends in about an unknown card, and for what a
 //! card in software answers from. A trace holds no secret: a PIN is masked, and removed data is only counted.
 
+mod place;
+mod removal;
 mod text;
 
 use std::fmt::{self, Display, Formatter};
 
 use thiserror::Error;
 
+pub use self::place::Place;
+pub use self::removal::{Recorder, cleaned_atr};
 use crate::status::StatusWord;
 
 /// The longest text that is read, in bytes.
@@ -41,8 +45,8 @@ pub struct Exchange {
     pub line: usize,
     /// How it is known.
     pub kind: Kind,
-    /// Whether exchanges are left out in front of it: what was selected is not known.
-    pub after_gap: bool,
+    /// What is left out in front of it.
+    pub after_gap: Option<Gap>,
     /// Comments in front of it.
     pub notes: Vec<String>,
     /// The command.
@@ -57,6 +61,13 @@ pub struct Exchange {
     pub zeroed: Option<Zeroed>,
     /// The status word.
     pub status: StatusWord,
+}
+
+/// Exchanges that are left out: what was selected in them is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gap {
+    /// The application that was selected last, if that is told; its MF counts as current.
+    pub application: Option<Vec<u8>>,
 }
 
 /// How an exchange is known.
@@ -144,6 +155,9 @@ pub enum TraceFault {
     /// An ATR of impossible length.
     #[error("an ATR has 2 to 33 bytes")]
     AtrLength,
+    /// A gap with something else than an application's name after it.
+    #[error("after `gap` stands nothing, or `application` and a name of 1 to 16 bytes in hexadecimal")]
+    Gap,
     /// A command follows a command.
     #[error("the command before this line has no answer")]
     NoAnswer,
@@ -193,7 +207,7 @@ impl Exchange {
         Self {
             line: 0,
             kind: Kind::Capture,
-            after_gap: false,
+            after_gap: None,
             notes: Vec::new(),
             command,
             command_mask: CommandMask::None,

@@ -3,7 +3,7 @@
 
 use cns_apdu::atr::Atr;
 use cns_apdu::command::{SelectBy, SelectResponse};
-use cns_apdu::trace::{CommandMask, Exchange, Kind, LONGEST_TEXT, Missing, Trace, TraceFault, Zeroed};
+use cns_apdu::trace::{CommandMask, Exchange, Gap, Kind, LONGEST_TEXT, Missing, Trace, TraceFault, Zeroed};
 use cns_apdu::{CardCommand, Command, CommandApdu, Form, ResponseApdu, Status, StatusWord};
 use cns_test_vectors::traces;
 use proptest::prelude::*;
@@ -120,6 +120,8 @@ fn what_is_no_trace_is_refused_with_its_line() {
         ("> 00B00000\n#@ data 65536 x\n< 009000", 3, TraceFault::AnswerLength),
         ("> 00B00000\n#@ zeroed ?\n< 9000", 2, TraceFault::NoNumber),
         ("# ATR: 3B\n", 1, TraceFault::AtrLength),
+        ("#@ gap here", 1, TraceFault::Gap),
+        ("#@ gap application", 1, TraceFault::Gap),
         ("> 00A40000\n> 00A40000", 2, TraceFault::NoAnswer),
         ("> 00A40000", 1, TraceFault::NoAnswer),
         ("> 00A40000\n#@ reset", 2, TraceFault::NoAnswer),
@@ -162,7 +164,9 @@ fn exchange() -> impl Strategy<Value = Exchange> {
     ];
     let kind = prop_oneof![Just(Kind::Capture), Just(Kind::Driver), Just(Kind::Inferred)];
     let answer = (prop::collection::vec(any::<u8>(), 0..40), any::<u16>());
-    let marks = (prop::option::of(missing), prop::option::of(zeroed), any::<bool>());
+    let gap = prop::option::of(prop::collection::vec(any::<u8>(), 1..17))
+        .prop_map(|application| Gap { application });
+    let marks = (prop::option::of(missing), prop::option::of(zeroed), prop::option::of(gap));
     (kind, prop::collection::vec(words, 0..2), command, answer, marks).prop_map(
         |(kind, notes, (command, command_mask), (data, status), (missing, zeroed, after_gap))| Exchange {
             kind,

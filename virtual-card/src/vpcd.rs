@@ -15,6 +15,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::fault::{FaultyCard, Outcome};
+use crate::replay::TraceCard;
 
 /// How long a read may block before the switch is looked at again.
 const TICK: Duration = Duration::from_millis(50);
@@ -86,9 +87,83 @@ impl Switch {
     }
 }
 
+/// What can be in a reader.
+pub trait Card: Send {
+    /// Supplies power.
+    fn power_on(&mut self);
+    /// Takes the power away.
+    fn power_off(&mut self);
+    /// Resets the card.
+    fn reset(&mut self);
+    /// The answer to reset, without resetting.
+    fn answer_to_reset(&self) -> Vec<u8>;
+    /// Executes one command.
+    fn execute(&mut self, command: &[u8]) -> Outcome;
+    /// How long to wait before the last answer is given.
+    fn take_delay(&mut self) -> Duration {
+        Duration::ZERO
+    }
+    /// The card is put in again, after it was pulled out.
+    fn insert(&mut self) {
+        self.power_on();
+    }
+}
+
+impl Card for FaultyCard {
+    fn power_on(&mut self) {
+        let _sent_on_request_only = Self::power_on(self);
+    }
+
+    fn power_off(&mut self) {
+        Self::power_off(self);
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+
+    fn answer_to_reset(&self) -> Vec<u8> {
+        Self::answer_to_reset(self)
+    }
+
+    fn execute(&mut self, command: &[u8]) -> Outcome {
+        Self::execute(self, command)
+    }
+
+    fn take_delay(&mut self) -> Duration {
+        Self::take_delay(self)
+    }
+
+    fn insert(&mut self) {
+        Self::insert(self);
+    }
+}
+
+impl Card for TraceCard {
+    fn power_on(&mut self) {
+        Self::reset(self);
+    }
+
+    fn power_off(&mut self) {
+        Self::reset(self);
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+
+    fn answer_to_reset(&self) -> Vec<u8> {
+        Self::answer_to_reset(self)
+    }
+
+    fn execute(&mut self, command: &[u8]) -> Outcome {
+        Outcome::Answer(self.transmit(command))
+    }
+}
+
 /// A card plugged in by a thread of its own.
-pub struct Plugged {
-    card: Arc<Mutex<FaultyCard>>,
+pub struct Plugged<C = FaultyCard> {
+    card: Arc<Mutex<C>>,
     switch: Arc<Switch>,
     thread: Option<JoinHandle<()>>,
 }
@@ -98,7 +173,15 @@ pub struct Plugged {
 /// # Errors
 /// The thread could not be started.
 pub fn plug(card: impl Into<FaultyCard>, endpoint: Endpoint) -> io::Result<Plugged> {
-    let card = Arc::new(Mutex::new(card.into()));
+    plug_card(card.into(), endpoint)
+}
+
+/// As [`plug`], for a card of any kind.
+///
+/// # Errors
+/// The thread could not be started.
+pub fn plug_card<C: Card + 'static>(card: C, endpoint: Endpoint) -> io::Result<Plugged<C>> {
+    let card = Arc::new(Mutex::new(card));
     let switch = Arc::new(Switch::default());
     let thread = {
         let (card, switch) = (Arc::clone(&card), Arc::clone(&switch));
@@ -109,7 +192,7 @@ pub fn plug(card: impl Into<FaultyCard>, endpoint: Endpoint) -> io::Result<Plugg
     Ok(Plugged { card, switch, thread: Some(thread) })
 }
 
-impl Plugged {
+impl<C: Card> Plugged<C> {
     /// Takes the card out of the reader, and waits until it is out.
     pub fn pull_out(&self) {
         self.switch.out.store(true, Ordering::SeqCst);
@@ -120,7 +203,7 @@ impl Plugged {
 
     /// Puts the card in again, after [`Plugged::pull_out`] or a fault.
     pub fn put_in(&self) {
-        self.with_card(FaultyCard::insert);
+        self.with_card(C::insert);
         self.switch.out.store(false, Ordering::SeqCst);
     }
 
@@ -131,12 +214,12 @@ impl Plugged {
     }
 
     /// Reaches the card between two commands: to plan faults, or to look at it.
-    pub fn with_card<T>(&self, action: impl FnOnce(&mut FaultyCard) -> T) -> T {
+    pub fn with_card<T>(&self, action: impl FnOnce(&mut C) -> T) -> T {
         action(&mut lock(&self.card))
     }
 }
 
-impl Drop for Plugged {
+impl<C> Drop for Plugged<C> {
     fn drop(&mut self) {
         self.switch.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
@@ -147,7 +230,7 @@ impl Drop for Plugged {
 }
 
 /// Serves the reader at `endpoint` until the switch stops it; connects again with growing pauses.
-pub fn run(card: &Mutex<FaultyCard>, endpoint: &Endpoint, switch: &Switch, notice: &mut dyn FnMut(Event)) {
+pub fn run<C: Card>(card: &Mutex<C>, endpoint: &Endpoint, switch: &Switch, notice: &mut dyn FnMut(Event)) {
     let mut pause = FIRST_PAUSE;
     while !switch.stopped() {
         if switch.out.load(Ordering::SeqCst) {
@@ -191,8 +274,8 @@ enum End {
     Gone,
 }
 
-fn serve(
-    card: &Mutex<FaultyCard>,
+fn serve<C: Card>(
+    card: &Mutex<C>,
     mut connection: Connection,
     switch: &Switch,
     notice: &mut dyn FnMut(Event),
@@ -203,7 +286,7 @@ fn serve(
             let mut card = lock(card);
             let outcome = match frame.as_slice() {
                 [] => Outcome::Silence,
-                [control] => serve_control(&mut card, *control),
+                [control] => serve_control(&mut *card, *control),
                 command => card.execute(command),
             };
             (outcome, card.take_delay())
@@ -222,12 +305,10 @@ fn serve(
     Ok(End::Asked)
 }
 
-fn serve_control(card: &mut FaultyCard, control: u8) -> Outcome {
+fn serve_control<C: Card>(card: &mut C, control: u8) -> Outcome {
     match control {
         POWER_OFF => card.power_off(),
-        POWER_ON => {
-            let _sent_on_request_only = card.power_on();
-        }
+        POWER_ON => card.power_on(),
         RESET => card.reset(),
         ANSWER_TO_RESET => return Outcome::Answer(card.answer_to_reset()),
         _ => {}
@@ -235,7 +316,7 @@ fn serve_control(card: &mut FaultyCard, control: u8) -> Outcome {
     Outcome::Silence
 }
 
-fn lock(card: &Mutex<FaultyCard>) -> MutexGuard<'_, FaultyCard> {
+fn lock<C>(card: &Mutex<C>) -> MutexGuard<'_, C> {
     card.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -4,7 +4,8 @@ use std::fmt::{self, Formatter, Write as _};
 use std::mem;
 
 use super::{
-    CommandMask, Exchange, Kind, LONGEST_TEXT, MOST_EXCHANGES, Missing, Trace, TraceError, TraceFault, Zeroed,
+    CommandMask, Exchange, Gap, Kind, LONGEST_TEXT, MOST_EXCHANGES, Missing, Trace, TraceError, TraceFault,
+    Zeroed,
 };
 use crate::status::StatusWord;
 use crate::{command_apdu, response_apdu};
@@ -33,7 +34,7 @@ struct Reader {
     exchanges: usize,
     session: Vec<Exchange>,
     kind: Kind,
-    gap: bool,
+    gap: Option<Gap>,
     notes: Vec<String>,
     mask: CommandMask,
     command: Option<Exchange>,
@@ -65,12 +66,12 @@ impl Reader {
             "kind" => self.kind = kind(value.trim())?,
             "reset" => {
                 self.between_exchanges()?;
-                self.gap = false;
+                self.gap = None;
                 self.end_session();
             }
             "gap" => {
                 self.between_exchanges()?;
-                self.gap = true;
+                self.gap = Some(gap(value.trim())?);
             }
             "pin" => self.mask_next(CommandMask::Pin)?,
             "masked" => self.mask_next(CommandMask::Data)?,
@@ -154,7 +155,7 @@ impl Reader {
         self.command = Some(Exchange {
             line,
             kind: self.kind,
-            after_gap: mem::take(&mut self.gap),
+            after_gap: self.gap.take(),
             notes: mem::take(&mut self.notes),
             command: command.to_vec(),
             command_mask,
@@ -202,6 +203,16 @@ fn kind(name: &str) -> Result<Kind, TraceFault> {
         "inferred" => Ok(Kind::Inferred),
         _ => Err(TraceFault::UnknownKind),
     }
+}
+
+fn gap(value: &str) -> Result<Gap, TraceFault> {
+    if value.is_empty() {
+        return Ok(Gap::default());
+    }
+    let name = value.strip_prefix("application").ok_or(TraceFault::Gap)?;
+    let name = hexadecimal(name)?;
+    let fits = (1..=16).contains(&name.len());
+    fits.then_some(Gap { application: Some(name) }).ok_or(TraceFault::Gap)
 }
 
 /// `N text`, where N is `?` for an amount that nobody told.
@@ -256,8 +267,12 @@ pub(super) fn write(trace: &Trace, f: &mut Formatter<'_>) -> fmt::Result {
             if kind.replace(exchange.kind) != Some(exchange.kind) {
                 writeln!(f, "#@ kind {}", exchange.kind.name())?;
             }
-            if exchange.after_gap {
-                f.write_str("#@ gap\n")?;
+            match &exchange.after_gap {
+                None => {}
+                Some(Gap { application: None }) => f.write_str("#@ gap\n")?,
+                Some(Gap { application: Some(name) }) => {
+                    writeln!(f, "#@ gap application {}", hex::encode_upper(name))?;
+                }
             }
             write_exchange(exchange, f)?;
         }

@@ -3,13 +3,12 @@
 use cns_apdu::StatusWord;
 use cns_apdu::command::PerformSecurityOperation;
 use cns_apdu::object::Algorithm;
-use cns_apdu::triple_des;
 use cns_secret::Secret;
 use rsa::traits::PublicKeyParts;
 
 use super::Reply;
 use crate::card::VirtualCard;
-use crate::keys::{self, KeyError};
+use crate::keys;
 use crate::objects::{ObjectOperation, ObjectReference};
 
 pub(super) fn perform(card: &mut VirtualCard, command: &PerformSecurityOperation) -> Reply {
@@ -52,15 +51,14 @@ fn decipher(card: &mut VirtualCard, block: &Secret) -> Reply {
             }
             let output = keys::private_operation(private, block.expose())?;
             card.work.private_operation(output.len());
-            output.to_vec()
+            output
         }
         Confidentiality::TripleDes => {
             card.authorise_object(&key, ObjectOperation::Use)?;
-            let plain = triple_des::decrypt(&card.key_object(&key)?.body, block.expose());
-            plain.map_err(KeyError::from)?.expose().to_vec()
+            keys::decrypt_3des(&card.key_object(&key)?.body, block.expose())?
         }
     };
-    Ok(output.into())
+    Ok(output.to_vec().into())
 }
 
 fn encipher(card: &mut VirtualCard, data: &Secret) -> Reply {
@@ -77,20 +75,24 @@ fn encipher(card: &mut VirtualCard, data: &Secret) -> Reply {
         }
         Confidentiality::TripleDes => {
             card.authorise_object(&key, ObjectOperation::Use)?;
-            triple_des::encrypt(&card.key_object(&key)?.body, data.expose()).map_err(KeyError::from)?
+            keys::encrypt_3des(&card.key_object(&key)?.body, data.expose())?
         }
     };
     Ok([&[0x00][..], &cryptogram].concat().into())
 }
 
-pub(super) fn signature_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
+fn signature_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
-    card.chosen_key(environment.and_then(|environment| environment.signature.as_ref()))
+    environment
+        .and_then(|environment| environment.signature.clone())
+        .ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
 }
 
-pub(super) fn confidentiality_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
+fn confidentiality_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
-    card.chosen_key(environment.and_then(|environment| environment.confidentiality.as_ref()))
+    environment
+        .and_then(|environment| environment.confidentiality.clone())
+        .ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
 }
 
 enum Confidentiality {

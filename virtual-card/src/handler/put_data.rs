@@ -46,7 +46,6 @@ fn create_object(card: &mut VirtualCard, settings: ObjectSettings) -> Result<(),
         access: conditions.0,
         secure_messaging: settings.secure_messaging.unwrap_or([0xFF; 16]),
         tries_left: 0,
-        uses_left: attributes.uses,
         body,
     };
     object.tries_left = object.initial_tries();
@@ -63,10 +62,7 @@ fn update_object(
 ) -> Result<(), StatusWord> {
     let before = card.object(reference)?.body.len();
     let after = settings.body.as_ref().map_or(before, |body| body.len());
-    // The object has its header already: a value of the same size fits in a full memory.
-    if after.saturating_sub(before) > card.files().memory_left() {
-        return Err(StatusWord::NO_MEMORY);
-    }
+    require_memory(card, after.saturating_sub(before))?;
     if settings.body.is_some() {
         card.session.status.withdraw(reference);
     }
@@ -78,7 +74,8 @@ fn update_object(
         object.secure_messaging = conditions;
     }
     if let Some(body) = settings.body {
-        object.set_body(body);
+        object.body = body;
+        object.tries_left = object.maximum_tries();
     }
     Ok(())
 }
@@ -143,7 +140,9 @@ pub(super) fn change_key_data(card: &mut VirtualCard, command: ChangeKeyData) ->
         return Err(StatusWord::WRONG_DATA);
     }
     card.session.status.withdraw(&reference);
-    card.object_mut(&reference)?.set_body(command.value);
+    let object = card.object_mut(&reference)?;
+    object.body = command.value;
+    object.tries_left = object.maximum_tries();
     card.commit()?;
     Ok(().into())
 }
