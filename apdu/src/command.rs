@@ -56,6 +56,7 @@ pub use self::verify::Verify;
 use crate::command_apdu::CommandApdu;
 use crate::error::{ApduError, CommandError};
 use crate::response_apdu::ResponseApdu;
+use crate::secure_messaging::is_secure;
 use crate::status::StatusWord;
 
 /// A command: how it is written, and what its answer means.
@@ -152,8 +153,9 @@ pub const NAMES: [&str; 24] = [
 impl Command {
     /// What a chip makes of a command, or the status word with which it refuses it before looking at its state.
     ///
-    /// Chaining (class 10) is put together first, by [`Assembler`](crate::chaining::Assembler); a part of a
-    /// chain alone is of a class that no command has.
+    /// Chaining (class 10) is put together first, by [`Assembler`](crate::chaining::Assembler), and secure messaging
+    /// (bits 2 and 3 of the class) taken off, by [`Exchange`](crate::secure_messaging::Exchange); a part of a chain
+    /// alone is of a class that no command has, and what is still protected is answered with 6882.
     ///
     /// # Errors
     /// 6E00 for the class, 6D00 for the instruction, 6A86 for P1 and P2, 6700 and 6A80 for the data.
@@ -163,7 +165,7 @@ impl Command {
             (0x80, 0x86) => GiveRandom::decode(apdu).map(Self::GiveRandom),
             (0x80, 0xCA) => GetData::decode(apdu).map(Self::GetData),
             (0x90, 0x24) => ChangeKeyData::decode(apdu).map(Self::ChangeKeyData),
-            (cla, _) if cla & 0xEC == 0x0C => Err(StatusWord::SECURE_MESSAGING_NOT_SUPPORTED),
+            (cla, _) if is_secure(cla) => Err(StatusWord::SECURE_MESSAGING_NOT_SUPPORTED),
             (_, _) => Err(StatusWord::CLASS_NOT_SUPPORTED),
         }
     }

@@ -57,6 +57,18 @@ pub enum LifeCycle {
     Other(u8),
 }
 
+impl LifeCycle {
+    /// Its byte.
+    #[must_use]
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Activated => 0x05,
+            Self::Deactivated => 0x04,
+            Self::Other(byte) => byte,
+        }
+    }
+}
+
 /// What a chip tells about a file. Everything may be absent: chips differ.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileControlInformation {
@@ -147,12 +159,7 @@ impl FileControlInformation {
             put(0x86, &access);
         }
         if let Some(life_cycle) = self.life_cycle {
-            let byte = match life_cycle {
-                LifeCycle::Activated => 0x05,
-                LifeCycle::Deactivated => 0x04,
-                LifeCycle::Other(byte) => byte,
-            };
-            put(0x8A, &[byte]);
+            put(0x8A, &[life_cycle.to_byte()]);
         }
         if let Some(conditions) = &self.secure_messaging {
             put(0xCB, conditions);

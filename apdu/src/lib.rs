@@ -37,11 +37,13 @@ pub mod object_directory;
 pub mod personal_data;
 pub mod public_key;
 mod response_apdu;
+pub mod secure_messaging;
 pub mod signature_area;
 mod status;
 pub mod tlv;
 pub mod trace;
 pub mod transmit;
+pub mod triple_des;
 
 pub use crate::command::{CardCommand, Command};
 pub use crate::command_apdu::{Body, CommandApdu, Form};

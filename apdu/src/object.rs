@@ -9,6 +9,10 @@ use crate::bytes::concat;
 pub struct ObjectId(u8);
 
 impl ObjectId {
+    /// The secure messaging key that enciphers, in the MF.
+    pub const ENCRYPTION_KEY: Self = Self(0x06);
+    /// The secure messaging key that signs, in the MF.
+    pub const AUTHENTICATION_KEY: Self = Self(0x07);
     /// The holder's PIN, in the MF.
     pub const CNS_PIN: Self = Self(0x10);
     /// The PUK of the holder's PIN, in the MF.

@@ -194,6 +194,19 @@ impl ObjectDirectory {
         file
     }
 
+    /// Lists an object: in place of one of the same identifier, or in the first record that lists none.
+    ///
+    /// # Errors
+    /// When all 48 are taken.
+    pub fn put(&mut self, entry: DirectoryEntry) -> Result<(), ApduError> {
+        let same = |slot: &Slot| matches!(slot, Slot::Object(other) if other.file == entry.file);
+        let unused = |slot: &Slot| matches!(slot, Slot::Free | Slot::Deleted);
+        let place = self.slots.iter().position(same).or_else(|| self.slots.iter().position(unused));
+        let slot = place.and_then(|place| self.slots.get_mut(place));
+        *slot.ok_or(ApduError::OutOfRange("number of objects"))? = Slot::Object(entry);
+        Ok(())
+    }
+
     /// All 48 records.
     #[must_use]
     pub const fn slots(&self) -> &[Slot; SLOTS] {

@@ -96,18 +96,24 @@ pub fn elements(bytes: &[u8], lengths: Lengths) -> Result<Vec<Element<'_>>, TlvE
     let mut found = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let (tag, after) = read_tag(rest)?;
-        let (len, after) = match lengths {
-            Lengths::Ber => read_length(after)?,
-            Lengths::OneByte => {
-                after.split_first().map(|(len, rest)| (usize::from(*len), rest)).ok_or(TlvError::Truncated)?
-            }
-        };
-        let (value, after) = after.split_at_checked(len).ok_or(TlvError::Truncated)?;
-        found.push(Element { tag, value });
+        let (element, after) = split_first(rest, lengths)?;
+        found.push(element);
         rest = after;
     }
     Ok(found)
+}
+
+/// The first object of a list, and what follows it; without an allocation.
+pub(crate) fn split_first(bytes: &[u8], lengths: Lengths) -> Result<(Element<'_>, &[u8]), TlvError> {
+    let (tag, after) = read_tag(bytes)?;
+    let (len, after) = match lengths {
+        Lengths::Ber => read_length(after)?,
+        Lengths::OneByte => {
+            after.split_first().map(|(len, rest)| (usize::from(*len), rest)).ok_or(TlvError::Truncated)?
+        }
+    };
+    let (value, after) = after.split_at_checked(len).ok_or(TlvError::Truncated)?;
+    Ok((Element { tag, value }, after))
 }
 
 /// The value of the first element with this tag.
@@ -120,13 +126,19 @@ pub fn value_of<'a>(elements: &[Element<'a>], tag: u32) -> Option<&'a [u8]> {
 #[must_use]
 pub fn encode(tag: u32, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    let mut bytes = header(tag, length);
+    bytes.extend(value.iter().take(usize::from(length)));
+    bytes
+}
+
+/// Tag and BER length; the value is the caller's to add.
+pub(crate) fn header(tag: u32, length: u16) -> Vec<u8> {
     let mut bytes: Vec<u8> = tag.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
     match length.to_be_bytes() {
         [0, len @ 0..=0x7F] => bytes.push(len),
         [0, len] => bytes.extend([0x81, len]),
         [high, low] => bytes.extend([0x82, high, low]),
     }
-    bytes.extend(value.iter().take(usize::from(length)));
     bytes
 }
 

@@ -119,6 +119,19 @@ fn token_information_decodes_and_encodes_to_the_same_bytes() {
     assert!(TokenInformation::decode(&escape).unwrap().label.starts_with('\u{fffd}'));
 }
 
+#[test]
+fn an_object_is_listed_once_and_in_the_first_free_record() {
+    let mut directory = ObjectDirectory::decode(&sample("directory of public").bytes);
+    directory.put(DirectoryEntry { file: Fid(0x2005), size: 0x0600 }).unwrap();
+    directory.put(DirectoryEntry { file: Fid(0x2002), size: 0x0526 }).unwrap();
+    assert_eq!(listing(&directory), "2005/0600 deleted deleted 1004/0800 2002/0526");
+    for number in 0..48 {
+        let _full = directory.put(DirectoryEntry { file: Fid(0x4000 + number), size: 1 });
+    }
+    assert_eq!(directory.entries().count(), SLOTS);
+    assert!(directory.put(DirectoryEntry { file: Fid(0x2006), size: 1 }).is_err());
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_directory(file in vec(any::<u8>(), 0..300)) {

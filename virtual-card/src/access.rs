@@ -132,7 +132,7 @@ mod tests {
     use cns_secret::Secret;
 
     use super::*;
-    use crate::filesystem::{Directory, File, FileBody};
+    use crate::filesystem::{Directory, File, FileBody, Presentation};
     use crate::objects::SecurityObject;
 
     fn object(identifier: u8, algorithm: u8, body: &[u8]) -> SecurityObject {
@@ -142,6 +142,7 @@ mod tests {
             access: [0; 7],
             secure_messaging: [0xFF; 16],
             tries_left: 3,
+            uses_left: 0xFF,
             body: Secret::copy_from(body).unwrap(),
         }
     }
@@ -178,6 +179,7 @@ mod tests {
             access: [0; 9],
             secure_messaging: [0xFF; 24],
             activated: true,
+            presentation: Presentation::default(),
             body: FileBody::Directory(signature),
         });
         files

@@ -6,6 +6,7 @@ use std::path::Path;
 use cns_apdu::StatusWord;
 use cns_apdu::access::{AccessConditions, Condition, DfOperation, EfOperation};
 use cns_apdu::chaining::Assembler;
+use cns_apdu::command::{PinReference, SearchFrom};
 use cns_apdu::file_map::{Fid, FilePath, MASTER_FILE};
 use cns_apdu::object::{ObjectAddress, ObjectClass};
 use cns_apdu::transmit::Transport;
@@ -13,12 +14,13 @@ use rsa::RsaPrivateKey;
 
 use crate::access::{self, SecurityStatus};
 use crate::filesystem::{Directory, File, FileSystem};
-use crate::generation::Generation;
+use crate::generation::{Generation, Habits};
 use crate::handler::{self, Answer};
 use crate::keys;
 use crate::memory::{Memory, Snapshot, Tear};
 use crate::objects::{ObjectOperation, ObjectReference, SecurityObject};
 use crate::personalise::{self, CreateError, Personalisation};
+use crate::secure_messaging::Demand;
 use crate::state::{Behaviour, CardState, StateDirectory, StateError};
 use crate::timing::Work;
 
@@ -30,6 +32,8 @@ pub struct VirtualCard {
     powered: bool,
     /// Numbers to be given out in place of random ones.
     planned_randomness: VecDeque<u8>,
+    /// Keys to be generated in place of random ones.
+    pub(crate) planned_keys: VecDeque<RsaPrivateKey>,
     /// Private keys in computable form; emptied whenever an object changes.
     pub(crate) ready_keys: Vec<(ObjectReference, RsaPrivateKey)>,
     /// What was done since somebody asked, as far as it would take a real chip's time.
@@ -48,12 +52,15 @@ pub(crate) struct Session {
     pub(crate) challenge: Option<Vec<u8>>,
     pub(crate) host_random: Option<Vec<u8>>,
     pub(crate) chain: Assembler,
+    /// What the command that is being executed was protected with, if it came in secure messaging.
+    pub(crate) protection: Option<Demand>,
 }
 
-impl Default for Session {
-    fn default() -> Self {
+impl Session {
+    /// A new session, in the directory where the chip starts.
+    fn at(directory: FilePath) -> Self {
         Self {
-            directory: MASTER_FILE,
+            directory,
             file: None,
             record: None,
             status: SecurityStatus::default(),
@@ -61,6 +68,7 @@ impl Default for Session {
             challenge: None,
             host_random: None,
             chain: Assembler::default(),
+            protection: None,
         }
     }
 }
@@ -68,9 +76,18 @@ impl Default for Session {
 /// The current security environment: which key each kind of operation uses.
 #[derive(Clone, Default)]
 pub(crate) struct Environment {
-    pub(crate) signature: Option<ObjectReference>,
-    pub(crate) confidentiality: Option<ObjectReference>,
-    pub(crate) test: Option<ObjectReference>,
+    pub(crate) signature: Option<KeyChoice>,
+    pub(crate) confidentiality: Option<KeyChoice>,
+    pub(crate) test: Option<KeyChoice>,
+}
+
+/// A key of a security environment.
+#[derive(Clone)]
+pub(crate) enum KeyChoice {
+    /// Found when it was chosen.
+    Found(ObjectReference),
+    /// To be looked for when it is used.
+    Named(ObjectAddress),
 }
 
 impl VirtualCard {
@@ -109,12 +126,14 @@ impl VirtualCard {
     }
 
     fn with(state: CardState, storage: Option<StateDirectory>) -> Self {
+        let start = start(&state);
         Self {
             state,
             memory: Memory::new(storage),
-            session: Session::default(),
+            session: Session::at(start),
             powered: true,
             planned_randomness: VecDeque::new(),
+            planned_keys: VecDeque::new(),
             ready_keys: Vec::new(),
             work: Work::default(),
         }
@@ -135,7 +154,7 @@ impl VirtualCard {
 
     /// Resets the chip: everything volatile is lost.
     pub fn reset(&mut self) {
-        self.session = Session::default();
+        self.session = Session::at(start(&self.state));
     }
 
     /// The answer to reset, without resetting.
@@ -159,6 +178,12 @@ impl VirtualCard {
     /// Gives out `bytes` before any random ones: for reproducible exchanges.
     pub fn plan_randomness(&mut self, bytes: &[u8]) {
         self.planned_randomness.extend(bytes);
+    }
+
+    /// Generates these keys, one after the other, before any random ones: generating takes a test's time. One of another
+    /// length than the command asks for is passed over.
+    pub fn plan_keys(&mut self, keys: impl IntoIterator<Item = RsaPrivateKey>) {
+        self.planned_keys.extend(keys);
     }
 
     /// Executes one command whose writes are cut off: gives the answer when the command does not write that often.
@@ -273,9 +298,7 @@ impl VirtualCard {
         if !self.files().is_active(&self.current_path()) {
             return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
         }
-        if file.ef_demands_secure_messaging(operation) {
-            return Err(StatusWord::CLASS_NOT_SUPPORTED);
-        }
+        self.require_protection(&Demand::of_ef(file, &self.session.directory, operation))?;
         let condition = AccessConditions(file.access).ef(operation);
         self.authorise(condition, &self.session.directory.clone())
     }
@@ -290,9 +313,7 @@ impl VirtualCard {
         if !self.files().is_active(path) {
             return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
         }
-        if file.df_demands_secure_messaging(operation) {
-            return Err(StatusWord::CLASS_NOT_SUPPORTED);
-        }
+        self.require_protection(&Demand::of_df(file, path, operation))?;
         let condition = AccessConditions(file.access).df(operation);
         self.authorise(condition, path)
     }
@@ -319,11 +340,25 @@ impl VirtualCard {
         operation: ObjectOperation,
     ) -> Result<(), StatusWord> {
         let object = self.object(reference)?;
-        if object.demands_secure_messaging(operation) {
-            return Err(StatusWord::CLASS_NOT_SUPPORTED);
-        }
+        self.require_protection(&Demand::of_object(object, reference, operation))?;
+        let used_up = object.has_limited_uses() && object.uses_left == 0;
         let condition = object.condition(operation);
-        self.authorise(condition, &reference.directory)
+        let is_use = matches!(operation, ObjectOperation::Use | ObjectOperation::Present);
+        if is_use && used_up {
+            return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
+        }
+        self.authorise(condition, &reference.directory)?;
+        if is_use { self.take_use(reference) } else { Ok(()) }
+    }
+
+    /// Counts one use of an object that has a limit, and makes that last before the use.
+    fn take_use(&mut self, reference: &ObjectReference) -> Result<(), StatusWord> {
+        let object = self.state.files.object_mut(reference).ok_or(StatusWord::OBJECT_NOT_FOUND)?;
+        if !object.has_limited_uses() {
+            return Ok(());
+        }
+        object.uses_left = object.uses_left.saturating_sub(1);
+        self.commit()
     }
 
     pub(crate) fn object(&self, reference: &ObjectReference) -> Result<&SecurityObject, StatusWord> {
@@ -357,6 +392,17 @@ impl VirtualCard {
         Ok(left)
     }
 
+    /// Resolves the key of a security environment: 6985 if none was chosen, 6984 if there is none of that number where
+    /// the chip looks for it now.
+    pub(crate) fn chosen_key(&self, choice: Option<&KeyChoice>) -> Result<ObjectReference, StatusWord> {
+        match choice.ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)? {
+            KeyChoice::Found(reference) => Ok(reference.clone()),
+            KeyChoice::Named(address) => {
+                self.find_object(*address, true).map_err(|_| StatusWord::INVALID_OBJECT)
+            }
+        }
+    }
+
     /// The key of a security environment; it may have been deleted since.
     pub(crate) fn key_object(&self, reference: &ObjectReference) -> Result<&SecurityObject, StatusWord> {
         self.files().object(reference).ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
@@ -385,13 +431,29 @@ impl VirtualCard {
         }
     }
 
-    /// Resolves a reference with its backtracking bit: from the current directory upward, or in the MF only.
+    /// How this chip takes commands and answers them.
+    pub(crate) fn habits(&self) -> &'static Habits {
+        &self.state.generation.chip().habits
+    }
+
+    /// Resolves P2 of a command on a PIN or an authentication key: 6A88 if there is no such object, and if it is to be
+    /// searched upward on a chip that does not.
+    pub(crate) fn find_test_object(&self, reference: PinReference) -> Result<ObjectReference, StatusWord> {
+        let upward = reference.search == SearchFrom::CurrentDf;
+        if upward && !self.habits().searches_upward {
+            return Err(StatusWord::OBJECT_NOT_FOUND);
+        }
+        self.find_object(ObjectAddress::new(ObjectClass::Test, reference.id), upward)
+    }
+
+    /// Resolves a reference with its backtracking bit: from the current directory upward, or from the MF.
     pub(crate) fn find_object(
         &self,
         address: ObjectAddress,
         backtracking: bool,
     ) -> Result<ObjectReference, StatusWord> {
-        let from = if backtracking { self.session.directory.clone() } else { MASTER_FILE };
+        let current = &self.session.directory;
+        let from = if backtracking { current.clone() } else { self.files().root_of(current) };
         self.files().find_object(&from, address).ok_or(StatusWord::OBJECT_NOT_FOUND)
     }
 
@@ -418,6 +480,12 @@ impl VirtualCard {
     pub(crate) fn store(&mut self) -> Result<(), StateError> {
         self.memory.store_as_bureau(&self.state)
     }
+}
+
+/// The directory that is current after a reset.
+fn start(state: &CardState) -> FilePath {
+    let chip = state.generation.chip();
+    chip.start.map_or(MASTER_FILE, |application| chip.root(application))
 }
 
 impl Transport for VirtualCard {

@@ -149,6 +149,12 @@ impl FaultyCard {
         self.plan.clear();
     }
 
+    /// How many planned faults have not happened yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.plan.len()
+    }
+
     /// How many commands have arrived so far.
     #[must_use]
     pub fn commands(&self) -> u64 {

@@ -5,6 +5,10 @@
 use cns_apdu::access::{AccessConditions, DfOperation, EfOperation};
 use cns_apdu::file_map::{Fid, FilePath, MASTER_FILE};
 use cns_apdu::object::ObjectAddress;
+use cns_apdu::secure_messaging::{
+    Conditions, DF_CREATE, DF_OBJECTS, EF_APPEND, EF_READ_COMMAND, EF_READ_RESPONSE, EF_UPDATE, FILE_ADMIN,
+    KeyNumbers,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::hexadecimal;
@@ -26,6 +30,9 @@ pub(crate) trait Place: Sized {
 
     /// This directory, then its parent, and so on up to the MF: the order of backtracking.
     fn upwards(&self) -> impl Iterator<Item = Self>;
+
+    /// The path that `other` is when it starts from this directory.
+    fn join(&self, other: &Self) -> Self;
 }
 
 impl Place for FilePath {
@@ -35,6 +42,10 @@ impl Place for FilePath {
 
     fn upwards(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self.clone()), Self::parent)
+    }
+
+    fn join(&self, other: &Self) -> Self {
+        Self::new([self.files(), other.files()].concat())
     }
 }
 
@@ -48,7 +59,30 @@ pub(crate) struct File {
     #[serde(with = "hexadecimal")]
     pub(crate) secure_messaging: [u8; 24],
     pub(crate) activated: bool,
+    #[serde(default, skip_serializing_if = "Presentation::is_usual")]
+    pub(crate) presentation: Presentation,
     pub(crate) body: FileBody,
+}
+
+/// What SELECT tells of a file beside what the file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Presentation {
+    /// The byte of tag 85.
+    pub(crate) proprietary: u8,
+    /// The byte of tag 88.
+    pub(crate) short_identifier: Option<u8>,
+}
+
+impl Default for Presentation {
+    fn default() -> Self {
+        Self { proprietary: 0x01, short_identifier: None }
+    }
+}
+
+impl Presentation {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a file holds.
@@ -69,6 +103,14 @@ pub(crate) struct Directory {
     pub(crate) objects: Vec<SecurityObject>,
     pub(crate) environments: Vec<SecurityEnvironment>,
     pub(crate) files: Vec<File>,
+    /// Whether it is the MF of an application: what is in it is reached only while that is selected.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) application: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,29 +200,32 @@ impl File {
         }
     }
 
-    /// Whether `operation` on this elementary file must come in secure messaging (tag CB).
-    pub(crate) fn ef_demands_secure_messaging(&self, operation: EfOperation) -> bool {
+    /// The secure messaging keys that `operation` on this elementary file demands of the command (tag CB).
+    pub(crate) fn ef_command_keys(&self, operation: EfOperation) -> KeyNumbers {
+        let conditions = Conditions(&self.secure_messaging);
         match operation {
-            EfOperation::Read => self.names_keys(&[0, 1, 22, 23]),
-            EfOperation::Update => self.names_keys(&[2, 3]),
-            EfOperation::Append => self.names_keys(&[4, 5]),
-            EfOperation::Admin => self.names_keys(&[12, 13]),
-            EfOperation::Deactivate | EfOperation::Activate | EfOperation::Delete => false,
+            EfOperation::Read => conditions.at(EF_READ_COMMAND),
+            EfOperation::Update => conditions.at(EF_UPDATE),
+            EfOperation::Append => conditions.at(EF_APPEND),
+            EfOperation::Admin => conditions.at(FILE_ADMIN),
+            EfOperation::Deactivate | EfOperation::Activate | EfOperation::Delete => KeyNumbers::default(),
         }
     }
 
-    /// Whether `operation` on this directory must come in secure messaging (tag CB).
-    pub(crate) fn df_demands_secure_messaging(&self, operation: DfOperation) -> bool {
-        match operation {
-            DfOperation::UpdateObjects | DfOperation::AppendObjects => self.names_keys(&[2, 3]),
-            DfOperation::Admin => self.names_keys(&[12, 13]),
-            DfOperation::Create => self.names_keys(&[14, 15]),
-            DfOperation::Deactivate | DfOperation::Activate | DfOperation::Delete => false,
-        }
+    /// The secure messaging keys that reading this elementary file demands of the response.
+    pub(crate) fn read_response_keys(&self) -> KeyNumbers {
+        Conditions(&self.secure_messaging).at(EF_READ_RESPONSE)
     }
 
-    fn names_keys(&self, places: &[usize]) -> bool {
-        places.iter().any(|place| self.secure_messaging.get(*place).is_some_and(|key| *key != 0xFF))
+    /// The secure messaging keys that `operation` on this directory demands of the command (tag CB).
+    pub(crate) fn df_command_keys(&self, operation: DfOperation) -> KeyNumbers {
+        let conditions = Conditions(&self.secure_messaging);
+        match operation {
+            DfOperation::UpdateObjects | DfOperation::AppendObjects => conditions.at(DF_OBJECTS),
+            DfOperation::Admin => conditions.at(FILE_ADMIN),
+            DfOperation::Create => conditions.at(DF_CREATE),
+            DfOperation::Deactivate | DfOperation::Activate | DfOperation::Delete => KeyNumbers::default(),
+        }
     }
 
     fn memory(&self) -> usize {
@@ -210,6 +255,7 @@ impl FileSystem {
             access: access.0,
             secure_messaging: [0xFF; 24],
             activated: true,
+            presentation: Presentation::default(),
             body: FileBody::Directory(Directory { reserved: u16::MAX, ..Directory::default() }),
         };
         Self { master, limit: None }
@@ -231,6 +277,12 @@ impl FileSystem {
 
     pub(crate) fn directory_mut(&mut self, path: &FilePath) -> Option<&mut Directory> {
         self.file_mut(path)?.directory_mut()
+    }
+
+    /// The MF of the application that holds `path`: the card's own, or that of an application.
+    pub(crate) fn root_of(&self, path: &FilePath) -> FilePath {
+        let is_root = |above: &FilePath| self.directory(above).is_some_and(|directory| directory.application);
+        path.upwards().find(is_root).unwrap_or(MASTER_FILE)
     }
 
     /// Whether neither the file nor a directory above it is deactivated.
@@ -348,6 +400,7 @@ mod tests {
                 access: [0; 9],
                 secure_messaging: [0xFF; 24],
                 activated: true,
+                presentation: Presentation::default(),
                 body: FileBody::Directory(Directory::default()),
             });
         }

@@ -10,9 +10,11 @@ mod operation;
 mod pin;
 mod put_data;
 mod record;
+mod secured;
 mod select;
 
-use cns_apdu::chaining::{Assembled, CHAINED};
+use cns_apdu::chaining::{Assembled, is_part};
+use cns_apdu::secure_messaging::is_secure;
 use cns_apdu::{Command, CommandApdu, Form, StatusWord};
 
 use crate::card::VirtualCard;
@@ -51,10 +53,11 @@ pub(crate) fn receive(card: &mut VirtualCard, bytes: &[u8]) -> Reply {
         return Err(StatusWord::WRONG_LENGTH);
     }
     let part = CommandApdu::parse(bytes).map_err(|_| StatusWord::WRONG_LENGTH)?;
-    if part.cla == CHAINED && card.behaviour().strict_st {
+    if is_part(part.cla) && (card.behaviour().strict_st || !card.habits().chaining) {
         return Err(StatusWord::CLASS_NOT_SUPPORTED);
     }
     match card.session.chain.push(part).map_err(|_| StatusWord::WRONG_LENGTH)? {
+        Assembled::Whole(command) if is_secure(command.cla) => secured::receive(card, &command),
         Assembled::Whole(command) => execute(card, Command::decode(&command)?),
         Assembled::Partial => Ok(().into()),
     }

@@ -1,11 +1,9 @@
-//! The chip's arithmetic: RSA without padding of its own, retail MAC, 3DES, and the way keys lie in objects.
+//! The chip's arithmetic: RSA without padding of its own, and the way keys lie in objects.
 
 use cns_apdu::StatusWord;
 use cns_apdu::object::{rsa_component, rsa_component_value};
+use cns_apdu::triple_des::TripleDesError;
 use cns_secret::{Secret, SecretError};
-use des::cipher::generic_array::GenericArray;
-use des::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
-use des::{Des, TdesEde3};
 use rand_core::OsRng;
 use rsa::hazmat::rsa_decrypt_and_check;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
@@ -23,9 +21,18 @@ impl From<KeyError> for StatusWord {
     }
 }
 
-const DES_BLOCK: usize = 8;
 /// Public exponents that this chip generates, and those of keys that were loaded into it.
 const PUBLIC_EXPONENTS: [u32; 4] = [65537, 257, 17, 3];
+
+impl From<TripleDesError> for KeyError {
+    fn from(error: TripleDesError) -> Self {
+        match error {
+            TripleDesError::Key => Self::Unusable,
+            TripleDesError::Cryptogram => Self::Input,
+            TripleDesError::Memory(source) => Self::Memory(source),
+        }
+    }
+}
 
 /// Why the chip could not compute.
 #[derive(Debug, thiserror::Error)]
@@ -125,75 +132,6 @@ pub(crate) fn strip_signature_block(block: &[u8]) -> Option<&[u8]> {
     rest.get(filler..)?.strip_prefix(&[0x00])
 }
 
-/// The three parts of a DES key: an 8-byte key is all three, a 16-byte key has its first part again as third.
-fn des_parts(key: &[u8]) -> Result<[[u8; DES_BLOCK]; 3], KeyError> {
-    let part = |index: usize| -> Result<[u8; DES_BLOCK], KeyError> {
-        let range = index * DES_BLOCK..(index + 1) * DES_BLOCK;
-        key.get(range).and_then(|bytes| bytes.try_into().ok()).ok_or(KeyError::Unusable)
-    };
-    match key.len() {
-        8 => Ok([part(0)?; 3]),
-        16 => Ok([part(0)?, part(1)?, part(0)?]),
-        24 => Ok([part(0)?, part(1)?, part(2)?]),
-        _ => Err(KeyError::Unusable),
-    }
-}
-
-/// MAC3, the retail MAC of ISO 9797-1 algorithm 3, over `message` padded with zeros to whole blocks.
-pub(crate) fn mac3(key: &Secret, message: &[u8]) -> Result<[u8; DES_BLOCK], KeyError> {
-    let [k1, k2, k3] = des_parts(key.expose())?.map(Zeroizing::new);
-    let cipher = |part: &[u8; DES_BLOCK]| Des::new(GenericArray::from_slice(part));
-    let first = cipher(&k1);
-    let mut chain = GenericArray::from([0; DES_BLOCK]);
-    for block in message.chunks(DES_BLOCK) {
-        chain.iter_mut().zip(block).for_each(|(state, byte)| *state ^= byte);
-        first.encrypt_block(&mut chain);
-    }
-    cipher(&k2).decrypt_block(&mut chain);
-    cipher(&k3).encrypt_block(&mut chain);
-    Ok(chain.into())
-}
-
-fn triple_des(key: &Secret) -> Result<TdesEde3, KeyError> {
-    let parts = Zeroizing::new(des_parts(key.expose())?.concat());
-    TdesEde3::new_from_slice(&parts).map_err(|_| KeyError::Unusable)
-}
-
-/// 3DES in CBC mode from a zero vector, after ISO 9797-1 padding method 2.
-pub(crate) fn encrypt_3des(key: &Secret, data: &[u8]) -> Result<Vec<u8>, KeyError> {
-    let cipher = triple_des(key)?;
-    let mut padded = Zeroizing::new(vec![0; (data.len() + 1).next_multiple_of(DES_BLOCK)]);
-    padded.iter_mut().zip(data.iter().chain(&[0x80])).for_each(|(place, byte)| *place = *byte);
-    let mut chain = GenericArray::from([0; DES_BLOCK]);
-    let mut output = Vec::with_capacity(padded.len());
-    for block in padded.chunks(DES_BLOCK) {
-        chain.iter_mut().zip(block).for_each(|(state, byte)| *state ^= byte);
-        cipher.encrypt_block(&mut chain);
-        output.extend_from_slice(&chain);
-    }
-    Ok(output)
-}
-
-/// The reverse of [`encrypt_3des`].
-pub(crate) fn decrypt_3des(key: &Secret, cryptogram: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let cipher = triple_des(key)?;
-    let (blocks, []) = cryptogram.as_chunks::<DES_BLOCK>() else { return Err(KeyError::Input) };
-    let mut previous = [0; DES_BLOCK];
-    let mut plain = Zeroizing::new(Vec::with_capacity(cryptogram.len()));
-    for block in blocks {
-        let mut state = GenericArray::from(*block);
-        cipher.decrypt_block(&mut state);
-        plain.extend(state.iter().zip(previous).map(|(byte, before)| byte ^ before));
-        previous = *block;
-    }
-    let marker = plain.iter().rposition(|byte| *byte != 0).ok_or(KeyError::Input)?;
-    if plain.get(marker) != Some(&0x80) {
-        return Err(KeyError::Input);
-    }
-    plain.truncate(marker);
-    Ok(plain)
-}
-
 /// Random bytes from the operating system.
 pub(crate) fn random(buffer: &mut [u8]) -> Result<(), getrandom::Error> {
     getrandom::fill(buffer)
@@ -202,28 +140,6 @@ pub(crate) fn random(buffer: &mut [u8]) -> Result<(), getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key() -> Secret {
-        Secret::copy_from(&hex::decode("0123456789ABCDEFFEDCBA9876543210").unwrap()).unwrap()
-    }
-
-    /// cns-card reference, secure-messaging vectors.
-    #[test]
-    fn mac3_over_the_bare_challenge() {
-        let challenge = hex::decode("0011223344556677").unwrap();
-        assert_eq!(hex::encode_upper(mac3(&key(), &challenge).unwrap()), "31A7364CAC91CA39");
-    }
-
-    /// cns-card reference, secure-messaging vectors: the cryptogram of the padded PIN 54321.
-    #[test]
-    fn triple_des_with_iso_padding() {
-        let plain = hex::decode("3534333231FFFFFF").unwrap();
-        let cryptogram = encrypt_3des(&key(), &plain).unwrap();
-        assert_eq!(hex::encode_upper(&cryptogram), "D02938E1AD5C5F34B800DF0228CA2322");
-        assert_eq!(*decrypt_3des(&key(), &cryptogram).unwrap(), plain);
-        assert!(decrypt_3des(&key(), &cryptogram[..9]).is_err());
-        assert!(decrypt_3des(&key(), &[]).is_err());
-    }
 
     #[test]
     fn signature_blocks_are_strict() {

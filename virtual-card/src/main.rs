@@ -17,7 +17,8 @@ use cns_virtual_card::sealed::{Content, Kind, Recipient, SealError};
 use cns_virtual_card::timing::Timing;
 use cns_virtual_card::vpcd::{self, Card, Endpoint, Event, Switch};
 use cns_virtual_card::{
-    Behaviour, CreateError, Generation, Personalisation, SignatureArea, StateError, VirtualCard,
+    Behaviour, CreateError, Generation, Personalisation, SecureMessagingKeys, SignatureArea, StateError,
+    VirtualCard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -39,6 +40,9 @@ enum Action {
         card: PathBuf,
         /// The certificate, in DER.
         certificate: PathBuf,
+        /// It is that of the signature key, which was made with --signature-request.
+        #[arg(long)]
+        signature: bool,
     },
     /// Plug the card in to a reader that speaks vpcd's protocol, until SIGTERM.
     Vpcd {
@@ -116,8 +120,8 @@ struct Create {
     /// Where the PKCS#10 request for the authentication certificate goes (DER).
     #[arg(long)]
     request: PathBuf,
-    /// The generation of chip: st2021 or incard10.
-    #[arg(long, default_value = "st2021", value_parser = generation)]
+    /// The generation of chip.
+    #[arg(long, default_value = "st2021", value_parser = generation, long_help = generations())]
     generation: Generation,
     /// The certificate that the PUK is sealed to (PEM or DER).
     #[arg(long, requires = "sealed_puk")]
@@ -125,6 +129,10 @@ struct Create {
     /// Where the sealed PUK goes.
     #[arg(long, requires = "seal_to")]
     sealed_puk: Option<PathBuf>,
+    /// Make a second key, for signatures, and write its PKCS#10 request here (DER). Where it has a PIN of its own,
+    /// that comes after the PIN on a second line of standard input, or is random; the card's PUK unblocks it.
+    #[arg(long, conflicts_with = "without_signature_area")]
+    signature_request: Option<PathBuf>,
     /// Read the PIN, 5 to 8 digits and a newline, from standard input; it is random otherwise.
     #[arg(long)]
     pin_from_stdin: bool,
@@ -137,6 +145,10 @@ struct Create {
     /// Leave out the directory for the digital signature.
     #[arg(long)]
     without_signature_area: bool,
+    /// Demand secure messaging of whoever creates or changes something in the signature directory; with the issuer's
+    /// keys in this file: two lines of hexadecimal digits, the key that enciphers, then the key that signs.
+    #[arg(long, value_name = "KEYS", conflicts_with = "without_signature_area")]
+    secure_messaging: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -166,6 +178,8 @@ enum Failure {
     NotText { path: PathBuf },
     #[error("the PIN on standard input must be 5 to 8 digits and a newline")]
     Pin,
+    #[error("{0} must be two lines of 16, 32 or 48 hexadecimal digits")]
+    Keys(PathBuf),
     #[error("{0}")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -187,7 +201,7 @@ enum Failure {
 fn main() -> ExitCode {
     let result = match Arguments::parse().action {
         Action::Create(order) => create(&order),
-        Action::Load { card, certificate } => load(&card, &certificate),
+        Action::Load { card, certificate, signature } => load(&card, &certificate, signature),
         Action::Vpcd { card, host, port, path, faults, timing, account } => {
             let endpoint = path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix);
             plug(&card, &endpoint, &faults, timing, account.as_deref())
@@ -211,7 +225,20 @@ fn main() -> ExitCode {
 }
 
 fn generation(name: &str) -> Result<Generation, String> {
-    Generation::from_name(name).ok_or_else(|| "known generations: st2021, incard10".to_owned())
+    Generation::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Generation::all().map(Generation::name).collect();
+        format!("known generations: {}", names.join(", "))
+    })
+}
+
+/// The help text that lists them, each with what is known of it.
+fn generations() -> String {
+    let mut text = "The generation of chip, one of:\n".to_owned();
+    for generation in Generation::all() {
+        let (name, cards, grade) = (generation.name(), generation.cards(), generation.grade());
+        text.push_str(&format!("\n{name}: {cards}.\n    {grade}: {}", generation.evidence()));
+    }
+    text
 }
 
 fn create(order: &Create) -> Result<(), Failure> {
@@ -220,6 +247,10 @@ fn create(order: &Create) -> Result<(), Failure> {
     holder.id_card = Some(serial.to_string());
     let administration = holder.administration();
     let pin = if order.pin_from_stdin { pin_from_stdin()? } else { random_digits(5)? };
+    let signature_pin = match (&order.signature_request, order.pin_from_stdin) {
+        (Some(_), true) if order.generation.has_signature_pin() => Some(pin_from_stdin()?),
+        (_, _) => None,
+    };
     let puk = random_digits(8)?;
     // Before there is a card: one whose PUK could not be sealed would be lost at once.
     if let (Some(certificate), Some(out)) = (&order.seal_to, &order.sealed_puk) {
@@ -234,15 +265,23 @@ fn create(order: &Create) -> Result<(), Failure> {
     let personalisation = Personalisation {
         generation: order.generation,
         behaviour: behaviour(order),
-        signature_area: if order.without_signature_area {
-            SignatureArea::Absent
-        } else {
-            SignatureArea::Empty
+        secure_messaging: order.secure_messaging.as_deref().map(read_keys).transpose()?,
+        signature_area: match (order.without_signature_area, &order.signature_request) {
+            (true, _) => SignatureArea::Absent,
+            (false, Some(_)) => SignatureArea::Filled,
+            (false, None) => SignatureArea::Empty,
         },
+        signature_pin,
         ..Personalisation::new(holder, pin, puk)
     };
     let card = VirtualCard::create_in(&order.card, personalisation)?;
-    write_file(&order.request, &card.certificate_request(&administration)?)
+    if order.generation.is_cns() {
+        write_file(&order.request, &card.certificate_request(&administration)?)?;
+    }
+    match &order.signature_request {
+        Some(request) => write_file(request, &card.signature_certificate_request()?),
+        None => Ok(()),
+    }
 }
 
 fn behaviour(order: &Create) -> Behaviour {
@@ -256,26 +295,60 @@ fn behaviour(order: &Create) -> Behaviour {
     }
 }
 
-/// Reads straight into locked memory, past the buffer of the standard library.
+/// Reads a line straight into locked memory, past the buffer of the standard library; byte by byte, so that the next
+/// line stays where it is.
 fn pin_from_stdin() -> Result<Secret, Failure> {
     let mut line = Secret::zeroed(16)?;
     let mut length = 0;
     loop {
-        let room = line.expose_mut().get_mut(length..).ok_or(Failure::Pin)?;
+        let room = line.expose_mut().get_mut(length..=length).ok_or(Failure::Pin)?;
         let count = rustix::io::read(io::stdin(), room)?;
-        length += count;
-        let end = line.expose().iter().take(length).position(|byte| *byte == b'\n');
-        match end {
-            Some(end) => return Ok(line.truncated(end)),
-            None if count == 0 => return Err(Failure::Pin),
-            None => {}
+        match line.expose().get(length) {
+            Some(b'\n') if count == 1 => return Ok(line.truncated(length)),
+            Some(_) if count == 1 => length += 1,
+            _ => return Err(Failure::Pin),
         }
     }
 }
 
-fn load(card: &Path, certificate: &Path) -> Result<(), Failure> {
+/// Reads the two keys of secure messaging; their digits stay in locked memory.
+fn read_keys(path: &Path) -> Result<SecureMessagingKeys, Failure> {
+    let mut digits = Secret::zeroed(256)?;
+    let mut file = File::open(path).map_err(|source| failed("open", path, source))?;
+    let mut length = 0;
+    loop {
+        let room = digits.expose_mut().get_mut(length..).filter(|room| !room.is_empty());
+        let room = room.ok_or_else(|| Failure::Keys(path.to_owned()))?;
+        match file.read(room).map_err(|source| failed("read", path, source))? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    let text = digits.truncated(length);
+    let mut keys = text.expose().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut key = || -> Result<Secret, Failure> {
+        let digits = keys.next().filter(|digits| matches!(digits.len(), 16 | 32 | 48));
+        let digits = digits.ok_or_else(|| Failure::Keys(path.to_owned()))?;
+        let mut key = Secret::zeroed(digits.len() / 2)?;
+        hex::decode_to_slice(digits, key.expose_mut()).map_err(|_| Failure::Keys(path.to_owned()))?;
+        Ok(key)
+    };
+    let (encryption, signature) = (key()?, key()?);
+    if keys.any(|line| !line.is_empty()) {
+        return Err(Failure::Keys(path.to_owned()));
+    }
+    Ok(SecureMessagingKeys { encryption, signature })
+}
+
+fn load(card: &Path, certificate: &Path, signature: bool) -> Result<(), Failure> {
     let der = std::fs::read(certificate).map_err(|source| failed("read", certificate, source))?;
-    Ok(VirtualCard::open(card)?.load_certificate(&der)?)
+    let mut card = VirtualCard::open(card)?;
+    if signature {
+        card.load_signature_certificate(&der)?
+    } else {
+        card.load_certificate(&der)?
+    }
+    Ok(())
 }
 
 fn plug(

@@ -3,6 +3,9 @@
 use cns_apdu::access::{Condition, ObjectConditions};
 use cns_apdu::file_map::FilePath;
 use cns_apdu::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId};
+use cns_apdu::secure_messaging::{
+    Conditions, KeyNumbers, OBJECT_CHANGE, OBJECT_UNBLOCK, OBJECT_USE, OBJECT_USE_RESPONSE,
+};
 use cns_secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +13,8 @@ use crate::hexadecimal;
 
 /// The error counter of an object without a limit.
 const UNLIMITED: u8 = 0x0F;
+/// The use counter of an object without a limit.
+const UNLIMITED_USES: u8 = 0xFF;
 
 /// One object of the whole card: several directories may hold the same class and identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +43,24 @@ pub(crate) struct SecurityObject {
     pub(crate) secure_messaging: [u8; 16],
     /// Errors still allowed; without meaning where there is no limit.
     pub(crate) tries_left: u8,
+    /// Uses still allowed; FF is no limit.
+    #[serde(default = "unlimited_uses")]
+    pub(crate) uses_left: u8,
     #[serde(with = "hexadecimal::secret")]
     pub(crate) body: Secret,
+}
+
+const fn unlimited_uses() -> u8 {
+    UNLIMITED_USES
 }
 
 /// Operations on an object that its access conditions guard (tag 86).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectOperation {
+    /// A use whose answer is data: PERFORM SECURITY OPERATION, INTERNAL AUTHENTICATE.
     Use,
+    /// A use whose answer is a status word: VERIFY, EXTERNAL AUTHENTICATE.
+    Present,
     Change,
     Unblock,
     GenerateKeyPair,
@@ -63,23 +78,33 @@ impl SecurityObject {
     pub(crate) fn condition(&self, operation: ObjectOperation) -> Condition {
         let conditions = ObjectConditions(self.access);
         match operation {
-            ObjectOperation::Use => conditions.use_(),
+            ObjectOperation::Use | ObjectOperation::Present => conditions.use_(),
             ObjectOperation::Change => conditions.change(),
             ObjectOperation::Unblock => conditions.unblock(),
             ObjectOperation::GenerateKeyPair => conditions.generate(),
         }
     }
 
-    /// Whether `operation` must come in secure messaging (tag CB of the object).
-    pub(crate) fn demands_secure_messaging(&self, operation: ObjectOperation) -> bool {
-        let [e0, s0, e1, s1, e2, s2, ..] = self.secure_messaging;
-        let keys = match operation {
-            ObjectOperation::Use => [e0, s0],
-            ObjectOperation::Change => [e1, s1],
-            ObjectOperation::Unblock => [e2, s2],
-            ObjectOperation::GenerateKeyPair => [0xFF, 0xFF],
-        };
-        keys != [0xFF, 0xFF]
+    /// The secure messaging keys that `operation` demands of the command (tag CB of the object).
+    pub(crate) fn command_keys(&self, operation: ObjectOperation) -> KeyNumbers {
+        let conditions = Conditions(&self.secure_messaging);
+        match operation {
+            ObjectOperation::Use | ObjectOperation::Present => conditions.at(OBJECT_USE),
+            ObjectOperation::Change => conditions.at(OBJECT_CHANGE),
+            ObjectOperation::Unblock => conditions.at(OBJECT_UNBLOCK),
+            ObjectOperation::GenerateKeyPair => KeyNumbers::default(),
+        }
+    }
+
+    /// The secure messaging keys that `operation` demands of the response; most have none that could be protected.
+    pub(crate) fn response_keys(&self, operation: ObjectOperation) -> KeyNumbers {
+        match operation {
+            ObjectOperation::Use => Conditions(&self.secure_messaging).at(OBJECT_USE_RESPONSE),
+            ObjectOperation::Present
+            | ObjectOperation::Change
+            | ObjectOperation::Unblock
+            | ObjectOperation::GenerateKeyPair => KeyNumbers::default(),
+        }
     }
 
     /// The counter that a new object starts with: the flags byte for a PIN, else the maximum.
@@ -102,6 +127,18 @@ impl SecurityObject {
 
     pub(crate) fn is_blocked(&self) -> bool {
         self.is_limited() && self.tries_left == 0
+    }
+
+    /// Whether the object may be used only so many times.
+    pub(crate) fn has_limited_uses(&self) -> bool {
+        self.attributes().uses != UNLIMITED_USES
+    }
+
+    /// Gives the object a new value: all its tries and uses come back.
+    pub(crate) fn set_body(&mut self, body: Secret) {
+        self.body = body;
+        self.tries_left = self.maximum_tries();
+        self.uses_left = self.attributes().uses;
     }
 
     /// How many protected operations one verification covers; `None` is unlimited.

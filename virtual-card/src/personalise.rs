@@ -1,37 +1,40 @@
 //! The issuer's bureau: makes the chip's contents for a holder, asks for the certificate and loads it.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use cns_apdu::access::{AccessConditions, Condition, ObjectConditions};
-use cns_apdu::file_map::{
-    AUTHENTICATION_CERTIFICATE, CARD_STATUS, CLASSIC_TREE, FREE_MEMORY, FileEntry, FileKind, FilePath, GDO,
-    ID_CARD, MASTER_FILE, PERSONAL_DATA, PUBLIC_KEY, SIGNATURE_DF,
-};
+mod certificates;
+mod keyset;
+mod tree;
+
+pub(crate) use self::certificates::common_name;
+pub(crate) use self::tree::personal_data;
+
+use cns_apdu::access::{Condition, ObjectConditions};
+use cns_apdu::file_map::{MASTER_FILE, SIGNATURE_DF};
 use cns_apdu::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId};
-use cns_apdu::personal_data::{FILE_LENGTH, PersonalData};
-use cns_apdu::public_key::PublicKey;
+use cns_apdu::secure_messaging::{DF_CREATE, DF_OBJECTS, FILE_ADMIN};
+use cns_apdu::triple_des::is_key_length;
 use cns_secret::{Secret, SecretError};
 use rsa::RsaPrivateKey;
 use rsa::traits::PublicKeyParts;
-use sha1::{Digest, Sha1};
 
-use crate::card::VirtualCard;
-use crate::envelopes::EnvelopeError;
-use crate::filesystem::{Directory, File, FileBody, FileSystem, Record, RecordKind, Records, Transparent};
-use crate::generation::Generation;
-use crate::holder::{Holder, HolderError, card_date};
+use crate::envelopes::{EnvelopeError, random_digits};
+use crate::filesystem::FileSystem;
+use crate::generation::{Chip, Generation, KeyPin, KeyPlace};
+use crate::holder::{Holder, HolderError};
 use crate::keys::{self, KeyError};
-use crate::objects::{ObjectReference, SecurityEnvironment, SecurityObject};
-use crate::request::{self, RequestError};
+use crate::objects::{SecurityEnvironment, SecurityObject};
+use crate::request::RequestError;
 use crate::state::{Behaviour, CardState, StateError};
 
 /// PINs and PUKs are stored at this length, filled with FF.
 const REFERENCE_DATA: usize = 8;
-const PIN_TRIES: u8 = 3;
 const PUK_DIGITS: u8 = 8;
 const MINIMUM_PIN: u8 = 5;
+const PIN_DIGITS: usize = 5;
 /// The security environment that every client restores.
 const ENVIRONMENT: u8 = 0x03;
+/// What the keys and certificates of an object store are called.
+const AUTHENTICATION_LABEL: &str = "CNS";
+const SIGNATURE_LABEL: &str = "DS";
 
 /// Why a card was not made.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,9 @@ pub enum CreateError {
     /// The key was not made, or is not of the generation's length.
     #[error("the authentication key: {0}")]
     Key(#[from] KeyError),
+    /// The generation has no such key, or needs the directory that is to be left out.
+    #[error("{0} cannot be made {1}")]
+    Generation(&'static str, &'static str),
     /// A file does not hold what must go into it.
     #[error("{0} has no place for its content")]
     Content(&'static str),
@@ -71,6 +77,8 @@ pub enum SignatureArea {
     Empty,
     /// Not there.
     Absent,
+    /// With a signature key that the bureau has made, ready for its certificate.
+    Filled,
 }
 
 /// All that the bureau needs to make a card.
@@ -87,11 +95,27 @@ pub struct Personalisation {
     pub puk: Secret,
     /// The authentication key; a new one is generated if absent.
     pub key: Option<RsaPrivateKey>,
-    /// Whether there is a place for a signature keyset.
+    /// Whether there is a place for a signature keyset, or the keyset itself.
     pub signature_area: SignatureArea,
+    /// The signature key, where there is to be one; a new one is generated if absent.
+    pub signature_key: Option<RsaPrivateKey>,
+    /// The PIN of the signature key, as ASCII digits, where it has one of its own; five random digits if absent.
+    /// Its PUK is the card's.
+    pub signature_pin: Option<Secret>,
     /// The issuer's key for EXTERNAL AUTHENTICATE (retail MAC, 16 or 24 bytes); without it nothing that it
     /// guards can be changed.
     pub issuer_key: Option<Secret>,
+    /// The issuer's keys for secure messaging. With them the signature directory demands it of whoever creates
+    /// or changes something there.
+    pub secure_messaging: Option<SecureMessagingKeys>,
+}
+
+/// The issuer's pair of keys for secure messaging: 8, 16 or 24 bytes each, alike or not.
+pub struct SecureMessagingKeys {
+    /// Object 10/06: enciphers.
+    pub encryption: Secret,
+    /// Object 10/07: authenticates.
+    pub signature: Secret,
 }
 
 impl Personalisation {
@@ -106,7 +130,10 @@ impl Personalisation {
             puk,
             key: None,
             signature_area: SignatureArea::default(),
+            signature_key: None,
+            signature_pin: None,
             issuer_key: None,
+            secure_messaging: None,
         }
     }
 }
@@ -114,179 +141,103 @@ impl Personalisation {
 /// The chip's contents for one holder.
 pub(crate) fn personalise(order: Personalisation) -> Result<CardState, CreateError> {
     order.holder.check()?;
-    let key = match order.key {
-        Some(key) if key.size() * 8 == order.generation.key_bits() => key,
-        Some(_) => return Err(KeyError::Unusable.into()),
-        None => keys::generate(order.generation.key_bits(), 24)?,
+    let chip = order.generation.chip();
+    let filled = order.signature_area == SignatureArea::Filled;
+    check_area(chip, order.signature_area)?;
+    let key = match &chip.authentication {
+        Some(place) => Some((place, key_for(chip, order.key)?)),
+        None => None,
     };
-    let mut files = tree(order.signature_area, order.issuer_key.is_some());
-    write_contents(&mut files, &order.holder, &key)?;
+    let mut files = tree::build(&tree::Order {
+        chip,
+        holder: &order.holder,
+        serial: order.holder.serial_number()?,
+        signature_area: order.signature_area,
+        issuer_key: order.issuer_key.is_some(),
+        key: key.as_ref().map(|(_, key)| key),
+    })?;
     let master = files.directory_mut(&MASTER_FILE).ok_or(CreateError::Content("MF"))?;
-    master.objects = objects(&order.pin, &order.puk, &key)?;
-    if let Some(issuer_key) = order.issuer_key {
-        master.objects.push(issuer_object(issuer_key));
+    if let Some((place, key)) = &key {
+        master.objects = references(chip, &order.pin, &order.puk)?;
+        master.environments.push(SecurityEnvironment {
+            identifier: ENVIRONMENT,
+            access: [0x00, 0xFF],
+            components: [0x00, 0x01, 0x00, 0x01, 0x10, 0x00],
+        });
+        if let Some(issuer_key) = order.issuer_key {
+            master.objects.push(issuer_object(issuer_key));
+        }
+        keyset::place(&mut files, chip, place, key, AUTHENTICATION_LABEL)?;
     }
-    master.environments.push(SecurityEnvironment {
-        identifier: ENVIRONMENT,
-        access: [0x00, 0xFF],
-        components: [0x00, 0x01, 0x00, 0x01, 0x10, 0x00],
-    });
+    if let (Some(place), true) = (&chip.signature, filled) {
+        let key = key_for(chip, order.signature_key)?;
+        fill(&mut files, chip, place, &key, order.signature_pin, &order.puk)?;
+    }
+    if let Some(keys) = order.secure_messaging {
+        demand_secure_messaging(&mut files, keys)?;
+    }
     Ok(CardState::new(order.generation, order.behaviour, files))
 }
 
-/// The classic tree, every file zero-filled.
-fn tree(signature_area: SignatureArea, issuer_key: bool) -> FileSystem {
-    let mut files = FileSystem::new(AccessConditions::NEVER);
-    for entry in &CLASSIC_TREE {
-        let access = if issuer_key { entry.access } else { without_issuer(entry.access) };
-        if signature_area == SignatureArea::Absent && entry.path == SIGNATURE_DF {
-            continue;
+/// Whether the generation can be made with that signature area.
+fn check_area(chip: &Chip, area: SignatureArea) -> Result<(), CreateError> {
+    let stored = chip.keys().any(|key| key.stored.is_some());
+    match area {
+        SignatureArea::Filled if chip.signature.is_none() => {
+            Err(CreateError::Generation(chip.name, "with a signature key"))
         }
-        match (entry.path.parent(), entry.path.files().last()) {
-            (Some(parent), Some(identifier)) => {
-                let file = File {
-                    identifier: *identifier,
-                    access: access.0,
-                    secure_messaging: [0xFF; 24],
-                    activated: true,
-                    body: empty_body(entry),
-                };
-                if let Some(directory) = files.directory_mut(&parent) {
-                    directory.files.push(file);
-                }
-            }
-            (_, _) => {
-                if let Some(master) = files.file_mut(&MASTER_FILE) {
-                    master.access = access.0;
-                }
-            }
+        SignatureArea::Absent if stored => {
+            Err(CreateError::Generation(chip.name, "without the directory that holds its keys"))
         }
-    }
-    files
-}
-
-/// Without the issuer's key, what it would open stays shut.
-fn without_issuer(access: AccessConditions) -> AccessConditions {
-    let issuer = ObjectId::ISSUER_KEY.value();
-    AccessConditions(access.0.map(|condition| if condition == issuer { 0xFF } else { condition }))
-}
-
-fn empty_body(entry: &FileEntry) -> FileBody {
-    let descriptor = |low| [entry.kind.value(), low, low];
-    let records = |kind| {
-        FileBody::Records(Records {
-            descriptor: descriptor(0xFF),
-            kind,
-            allocated: entry.size,
-            records: Vec::new(),
-        })
-    };
-    match entry.kind {
-        FileKind::Dedicated => {
-            FileBody::Directory(Directory { reserved: entry.size, ..Directory::default() })
-        }
-        FileKind::Transparent => FileBody::Transparent(Transparent {
-            descriptor: descriptor(0x00),
-            content: vec![0; usize::from(entry.size)],
-        }),
-        FileKind::LinearTlv => records(RecordKind::LinearTlv),
-        FileKind::LinearFixed => records(RecordKind::LinearFixed),
-        FileKind::Cyclic => records(RecordKind::Cyclic),
+        SignatureArea::Empty | SignatureArea::Absent | SignatureArea::Filled => Ok(()),
     }
 }
 
-fn write_contents(files: &mut FileSystem, holder: &Holder, key: &RsaPrivateKey) -> Result<(), CreateError> {
-    let serial = holder.serial_number()?;
-    write(files, &ID_CARD, "EF_ID_Carta", serial.as_bytes())?;
-    write(files, &GDO, "EF_GDO", &serial.gdo())?;
-    write(files, &PERSONAL_DATA, "EF_Dati_personali", &personal_data(holder)?)?;
-    write(files, &CARD_STATUS, "EF_CardStatus", &[0x01])?;
-    let free = u16::try_from(files.memory_left()).unwrap_or(u16::MAX);
-    write(files, &FREE_MEMORY, "EF_Memoria_residua", &free.to_be_bytes())?;
-    let records = public_key_records(key)?;
-    match files.file_mut(&PUBLIC_KEY).map(|file| &mut file.body) {
-        Some(FileBody::Records(file)) => file.records = records,
-        Some(FileBody::Transparent(_) | FileBody::Directory(_)) | None => {
-            return Err(CreateError::Content("EF_Kpub"));
-        }
+/// The key that was ordered, if it is of the chip's length, or a new one.
+fn key_for(chip: &Chip, ordered: Option<RsaPrivateKey>) -> Result<RsaPrivateKey, CreateError> {
+    match ordered {
+        Some(key) if key.size() * 8 == chip.key_bits => Ok(key),
+        Some(_) => Err(KeyError::Unusable.into()),
+        None => Ok(keys::generate(chip.key_bits, 24)?),
     }
-    Ok(())
 }
 
-/// Writes `bytes` at the start of a transparent file, and zeros after them.
-fn write(
+/// The signature key, and what it asks for.
+fn fill(
     files: &mut FileSystem,
-    path: &FilePath,
-    name: &'static str,
-    bytes: &[u8],
+    chip: &Chip,
+    place: &KeyPlace,
+    key: &RsaPrivateKey,
+    pin: Option<Secret>,
+    puk: &Secret,
 ) -> Result<(), CreateError> {
-    match files.file_mut(path).map(|file| &mut file.body) {
-        Some(FileBody::Transparent(file)) if bytes.len() <= file.content.len() => {
-            file.content.fill(0);
-            file.content.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-            Ok(())
-        }
-        Some(FileBody::Transparent(_) | FileBody::Records(_) | FileBody::Directory(_)) | None => {
-            Err(CreateError::Content(name))
-        }
+    if place.pin == KeyPin::Own {
+        let pin = pin.map_or_else(|| random_digits(PIN_DIGITS), Ok)?;
+        let pair = keyset::Pair {
+            pin: filled(&pin, 5..=8).ok_or(CreateError::ReferenceData("the signature PIN"))?,
+            puk: filled(puk, 8..=8).ok_or(CreateError::ReferenceData("the PUK"))?,
+        };
+        keyset::open_signature_area(files, chip, key, pair)?;
     }
+    keyset::place(files, chip, place, key, SIGNATURE_LABEL)
 }
 
-/// The whole 400-byte file.
-pub(crate) fn personal_data(holder: &Holder) -> Result<[u8; FILE_LENGTH], CreateError> {
-    let date = |date: &str, name| card_date(date).ok_or(HolderError::Date(name));
-    let data = PersonalData {
-        issuer: holder.issuer.clone(),
-        issued: date(&holder.issued, "issued")?,
-        expires: date(&holder.expires, "expires")?,
-        surname: holder.surname.clone(),
-        name: holder.name.clone(),
-        birth_date: date(&holder.birth_date, "birth_date")?,
-        sex: holder.sex.clone(),
-        fiscal_code: holder.codice_fiscale.clone(),
-        birth_place: holder.birth_place.clone(),
-        residence: holder.residence.clone(),
-        ..PersonalData::default()
-    };
-    data.encode().map_err(|_| CreateError::Content("EF_Dati_personali"))
-}
-
-/// EF_Kpub: modulus and exponent as records of simple TLV.
-fn public_key_records(key: &RsaPrivateKey) -> Result<Vec<Record>, CreateError> {
-    let public = PublicKey::new(&key.n().to_bytes_be(), &key.e().to_bytes_be());
-    let records = public.and_then(|public| public.encode_records());
-    Ok(records.map_err(|_| CreateError::Content("EF_Kpub"))?.map(Record).into())
-}
-
-fn objects(pin: &Secret, puk: &Secret, key: &RsaPrivateKey) -> Result<Vec<SecurityObject>, CreateError> {
+/// The holder's PIN and its PUK.
+fn references(chip: &Chip, pin: &Secret, puk: &Secret) -> Result<Vec<SecurityObject>, CreateError> {
     let pin_condition = Condition::Verified(ObjectId::CNS_PIN);
     let puk_condition = Condition::Verified(ObjectId::CNS_PUK);
-    let (modulus, exponent) = keys::private_bodies(key)?;
-    let of_key = ObjectConditions::new(pin_condition, Condition::Never, Condition::Never, Condition::Never);
     Ok(vec![
         object(
             ObjectAddress::new(ObjectClass::Test, ObjectId::CNS_PIN),
-            ObjectAttributes::pin(PIN_TRIES, MINIMUM_PIN),
+            ObjectAttributes::pin(chip.habits.pin_tries, MINIMUM_PIN),
             ObjectConditions::new(Condition::Always, pin_condition, puk_condition, Condition::Never),
             filled(pin, 5..=8).ok_or(CreateError::ReferenceData("the PIN"))?,
         ),
         object(
             ObjectAddress::new(ObjectClass::Test, ObjectId::CNS_PUK),
-            ObjectAttributes::pin(PIN_TRIES, PUK_DIGITS),
+            ObjectAttributes::pin(chip.habits.puk_tries, PUK_DIGITS),
             ObjectConditions::new(Condition::Always, puk_condition, Condition::Never, Condition::Never),
             filled(puk, 8..=8).ok_or(CreateError::ReferenceData("the PUK"))?,
-        ),
-        object(
-            ObjectAddress::new(ObjectClass::Key, ObjectId::CNS_KEY),
-            ObjectAttributes::modulus(Algorithm::RsaRaw),
-            of_key,
-            modulus,
-        ),
-        object(
-            ObjectAddress::new(ObjectClass::KeyExponent, ObjectId::CNS_KEY),
-            ObjectAttributes::exponent(Algorithm::RsaRaw),
-            of_key,
-            exponent,
         ),
     ])
 }
@@ -302,6 +253,31 @@ fn issuer_object(key: Secret) -> SecurityObject {
     object(ObjectAddress::new(ObjectClass::Test, ObjectId::ISSUER_KEY), attributes, access, key)
 }
 
+/// The keys in the MF, and the conditions on the signature directory's objects, files and administration.
+fn demand_secure_messaging(files: &mut FileSystem, keys: SecureMessagingKeys) -> Result<(), CreateError> {
+    let pair = [ObjectId::ENCRYPTION_KEY, ObjectId::AUTHENTICATION_KEY];
+    let master = files.directory_mut(&MASTER_FILE).ok_or(CreateError::Content("MF"))?;
+    let algorithms = [Algorithm::TripleDes, Algorithm::RetailMac];
+    for ((id, algorithm), key) in pair.into_iter().zip(algorithms).zip([keys.encryption, keys.signature]) {
+        if !is_key_length(key.len()) {
+            return Err(KeyError::Unusable.into());
+        }
+        master.objects.push(object(
+            ObjectAddress::new(ObjectClass::SecureMessaging, id),
+            ObjectAttributes::exponent(algorithm),
+            ObjectConditions::new(Condition::Always, Condition::Never, Condition::Never, Condition::Never),
+            key,
+        ));
+    }
+    if let Some(file) = files.file_mut(&SIGNATURE_DF) {
+        for place in [DF_OBJECTS, FILE_ADMIN, DF_CREATE] {
+            let demanded = file.secure_messaging.iter_mut().skip(place);
+            demanded.zip(pair).for_each(|(byte, id)| *byte = id.value());
+        }
+    }
+    Ok(())
+}
+
 fn object(
     address: ObjectAddress,
     attributes: ObjectAttributes,
@@ -314,6 +290,7 @@ fn object(
         access: access.0,
         secure_messaging: [0xFF; 16],
         tries_left: 0,
+        uses_left: attributes.uses,
         body,
     };
     object.tries_left = object.initial_tries();
@@ -330,53 +307,4 @@ fn filled(digits: &Secret, allowed: std::ops::RangeInclusive<usize>) -> Option<S
     value.expose_mut().fill(0xFF);
     value.expose_mut().get_mut(..digits.len())?.copy_from_slice(digits.expose());
     Some(value)
-}
-
-/// The common name of the authentication certificate of a card with these files.
-pub(crate) fn common_name(personal_data: &[u8], id_card: &[u8]) -> String {
-    let codice_fiscale = PersonalData::decode(personal_data).map(|data| data.fiscal_code).unwrap_or_default();
-    let serial = String::from_utf8_lossy(id_card);
-    format!("{codice_fiscale}/{serial}.{}", STANDARD.encode(Sha1::digest(personal_data)))
-}
-
-impl VirtualCard {
-    /// The common name of the authentication certificate: tax code, serial number, and a hash that ties both
-    /// to EF_Dati_personali.
-    #[must_use]
-    pub fn common_name(&self) -> String {
-        common_name(self.transparent(&PERSONAL_DATA), self.transparent(&ID_CARD))
-    }
-
-    /// The PKCS#10 request for the authentication certificate, in DER.
-    ///
-    /// # Errors
-    /// A value does not fit the request, or the key is damaged.
-    pub fn certificate_request(&self, administration: &str) -> Result<Vec<u8>, CreateError> {
-        let body = |class| {
-            let address = ObjectAddress::new(class, ObjectId::CNS_KEY);
-            let reference = ObjectReference { directory: MASTER_FILE, address };
-            self.files().object(&reference).map(|object| &object.body).ok_or(KeyError::Unusable)
-        };
-        let key = keys::private_key(body(ObjectClass::Key)?, body(ObjectClass::KeyExponent)?)?;
-        let subject = request::subject(administration, &self.common_name())?;
-        Ok(request::certificate_request(subject, &key)?)
-    }
-
-    /// Writes the authentication certificate (DER) to EF_C_Carta, as the bureau does before the card is
-    /// handed out.
-    ///
-    /// # Errors
-    /// It does not fit, or the card's directory cannot be written.
-    pub fn load_certificate(&mut self, der: &[u8]) -> Result<(), CreateError> {
-        write(&mut self.state.files, &AUTHENTICATION_CERTIFICATE, "EF_C_Carta", der)?;
-        Ok(self.store()?)
-    }
-
-    /// The content of a transparent file, without asking for any right; empty if there is none.
-    pub(crate) fn transparent(&self, path: &FilePath) -> &[u8] {
-        match self.files().file(path).map(|file| &file.body) {
-            Some(FileBody::Transparent(file)) => &file.content,
-            Some(FileBody::Records(_) | FileBody::Directory(_)) | None => &[],
-        }
-    }
 }

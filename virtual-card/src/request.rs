@@ -1,4 +1,4 @@
-//! The request for the authentication certificate: PKCS#10 (RFC 2986) over the chip's first key.
+//! Requests for certificates: PKCS#10 (RFC 2986) over a key that the bureau made.
 
 use der::asn1::{BitString, PrintableStringRef, SetOfVec, Utf8StringRef};
 use der::{Any, Encode};
@@ -11,7 +11,9 @@ use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
 use x509_cert::request::{CertReq, CertReqInfo, Version};
 
-use const_oid::db::rfc4519::{CN, COUNTRY_NAME, ORGANIZATIONAL_UNIT_NAME};
+use const_oid::db::rfc4519::{
+    CN, COUNTRY_NAME, GIVEN_NAME, ORGANIZATIONAL_UNIT_NAME, SERIAL_NUMBER, SURNAME,
+};
 use const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION;
 
 /// Why no request was made.
@@ -38,6 +40,23 @@ pub(crate) fn subject(administration: &str, common_name: &str) -> Result<Name, R
         attribute(COUNTRY_NAME, country)?,
         attribute(ORGANIZATIONAL_UNIT_NAME, unit)?,
         attribute(CN, name)?,
+    ]))
+}
+
+/// The subject of a qualified certificate: country, name, surname, both together, and the tax code.
+pub(crate) fn signature_subject(
+    name: &str,
+    surname: &str,
+    codice_fiscale: &str,
+) -> Result<Name, RequestError> {
+    let text = |text: &str| Any::encode_from(&Utf8StringRef::new(text)?);
+    let printable = |text: &str| Any::encode_from(&PrintableStringRef::new(text)?);
+    Ok(RdnSequence(vec![
+        attribute(COUNTRY_NAME, printable("IT")?)?,
+        attribute(GIVEN_NAME, text(name)?)?,
+        attribute(SURNAME, text(surname)?)?,
+        attribute(CN, text(&format!("{name} {surname}"))?)?,
+        attribute(SERIAL_NUMBER, printable(&format!("TINIT-{codice_fiscale}"))?)?,
     ]))
 }
 

@@ -3,16 +3,14 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
-use cns_apdu::file_map::{
-    AUTHENTICATION_CERTIFICATE, ID_CARD, PERSONAL_DATA, SIGNATURE_CERTIFICATE, SIGNATURE_DF,
-};
-use cns_apdu::file_map::{FilePath, MASTER_FILE, SIGNATURE_KEY_DF};
+use cns_apdu::file_map::{FilePath, ID_CARD, MASTER_FILE, PERSONAL_DATA, SIGNATURE_DF, SIGNATURE_KEY_DF};
 use cns_apdu::object::{ObjectAddress, ObjectClass, ObjectId};
 use cns_apdu::personal_data::PersonalData;
 use serde::Serialize;
 
 use crate::card::VirtualCard;
-use crate::generation::Generation;
+use crate::filesystem::Place;
+use crate::generation::{Generation, KeyPlace};
 use crate::objects::ObjectReference;
 use crate::state::{Behaviour, StateDirectory, StateError};
 
@@ -69,6 +67,7 @@ impl VirtualCard {
     /// What can be told about the card without a secret.
     #[must_use]
     pub fn summary(&self) -> Summary {
+        let chip = self.generation().chip();
         let data = PersonalData::decode(self.transparent(&PERSONAL_DATA)).unwrap_or_default();
         Summary {
             generation: self.generation(),
@@ -80,7 +79,10 @@ impl VirtualCard {
             pin_tries: self.tries(MASTER_FILE, ObjectId::CNS_PIN).unwrap_or_default(),
             puk_tries: self.tries(MASTER_FILE, ObjectId::CNS_PUK).unwrap_or_default(),
             signature_pin_tries: self.tries(SIGNATURE_DF, ObjectId::SIGNATURE_PIN),
-            authentication_certificate: self.holds_certificate(&AUTHENTICATION_CERTIFICATE),
+            authentication_certificate: chip
+                .authentication
+                .as_ref()
+                .is_some_and(|place| self.is_certified(place)),
             signature_area: self.signature_area(),
         }
     }
@@ -90,20 +92,27 @@ impl VirtualCard {
         Some(self.files().object(&ObjectReference { directory, address })?.tries_left)
     }
 
-    /// A certificate is a SEQUENCE; an unwritten file is full of zeros.
-    fn holds_certificate(&self, path: &FilePath) -> bool {
-        self.transparent(path).first() == Some(&0x30)
+    /// A certificate is a SEQUENCE, or in a container of its maker; an unwritten file is full of zeros.
+    fn is_certified(&self, place: &KeyPlace) -> bool {
+        self.transparent_at(&self.certificate_path(place)).first().is_some_and(|byte| *byte != 0)
     }
 
     fn signature_area(&self) -> SignatureAreaState {
-        if self.files().file(&SIGNATURE_DF).is_none() {
-            SignatureAreaState::Absent
-        } else if self.holds_certificate(&SIGNATURE_CERTIFICATE) {
+        let chip = self.generation().chip();
+        let root = chip.root(0);
+        let made = |place: &KeyPlace| {
+            let address = ObjectAddress::new(ObjectClass::Key, place.key);
+            self.files().object(&ObjectReference { directory: chip.key_df(place), address }).is_some()
+        };
+        if chip.signature.as_ref().is_some_and(|place| self.is_certified(place)) {
             SignatureAreaState::Certified
-        } else if self.files().file(&SIGNATURE_KEY_DF).is_some()
-            || self.tries(SIGNATURE_DF, ObjectId::SIGNATURE_PIN).is_some()
+        } else if chip.signature.as_ref().is_some_and(made)
+            || self.tries(root.join(&SIGNATURE_DF), ObjectId::SIGNATURE_PIN).is_some()
+            || self.files().file(&root.join(&SIGNATURE_KEY_DF)).is_some()
         {
             SignatureAreaState::Begun
+        } else if self.files().file(&root.join(&SIGNATURE_DF)).is_none() {
+            SignatureAreaState::Absent
         } else {
             SignatureAreaState::Empty
         }
@@ -113,6 +122,8 @@ impl VirtualCard {
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "Generation:    {}", self.generation.name())?;
+        writeln!(f, "Real cards:    {}", self.generation.cards())?;
+        writeln!(f, "Known by:      {} ({})", self.generation.evidence(), self.generation.grade())?;
         writeln!(f, "ATR:           {}", self.answer_to_reset)?;
         writeln!(f, "ID_Carta:      {}", self.id_card)?;
         writeln!(f, "Holder:        {}", self.holder)?;

@@ -464,7 +464,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_reset_tells_the_speed() {
-        let line = Line::of(Generation::St2021.answer_to_reset());
+        let line = Line::of(Generation::from_name("st2021").unwrap().answer_to_reset());
         // TA1 = 18, TC1 = FF, TA3 = FE.
         assert_eq!(line, Line { fi: 372, di: 12, character: 11, card_field: 254 });
         assert_eq!(line.bits_per_second(), 115_200);
@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn one_exchange_in_etus() {
-        let line = Line::of(Generation::St2021.answer_to_reset());
+        let line = Line::of(Generation::from_name("st2021").unwrap().answer_to_reset());
         // 5 bytes up, 2 down, two blocks: (5 + 2 + 2 · 4) · 11 etu and two guard times, at 115,200 bit/s.
         let etus = 15 * 11 + 2 * 22;
         assert_eq!(line.exchange(5, 2).as_nanos(), u128::from(etus * 1_000_000_000_u64 / 115_200));
@@ -493,7 +493,7 @@ mod tests {
 
     #[test]
     fn the_chip_takes_its_time_for_what_it_does() {
-        let model = Model::of(Generation::St2021.answer_to_reset());
+        let model = Model::of(Generation::from_name("st2021").unwrap().answer_to_reset());
         let idle = model.exchange(5, 2, &Work::default());
         let work = Work { private_operations: vec![2048], writes: 2, ..Work::default() };
         let busy = model.exchange(5, 2, &work);
@@ -506,7 +506,7 @@ mod tests {
 
     #[test]
     fn the_meter_adds_up() {
-        let mut meter = Meter::new(Model::of(Generation::Incard10.answer_to_reset()));
+        let mut meter = Meter::new(Model::of(Generation::from_name("incard10").unwrap().answer_to_reset()));
         let reset = meter.reset(25);
         // 33 characters of 12 etu at 9,600 bit/s are 41 ms.
         assert!(reset > Duration::from_millis(41) && reset < Duration::from_millis(60), "{reset:?}");

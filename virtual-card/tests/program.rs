@@ -14,6 +14,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use cns_virtual_card::{VirtualCard, sample};
+
 const HOLDER: &str = r#"
 surname = "DESSÌ"
 name = "GRAZIA"
@@ -185,13 +187,43 @@ fn failures_are_told_and_leave_nothing_behind() {
     assert!(!run(folder, &[&CREATE[..6], &["--pin-from-stdin"]].concat()).status.success());
     fs::write(folder.join("import.pem"), "none").unwrap();
     assert!(!run(folder, &CREATE).status.success());
-    assert!(!run(folder, &[&CREATE[..6], &["--generation", "cie3"]].concat()).status.success());
+    assert!(!run(folder, &[&CREATE[..6], &["--generation", "cie9"]].concat()).status.success());
     assert!(!folder.join("CARD").exists());
     // A folder with something in it is not taken.
     fs::create_dir(folder.join("CARD")).unwrap();
     fs::write(folder.join("CARD/mine"), "x").unwrap();
     assert!(!run(folder, &CREATE[..6]).status.success());
     assert_eq!(fs::read_dir(folder.join("CARD")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_card_is_made_with_a_signature_key_of_its_own() {
+    let folder = workplace();
+    let folder = folder.path();
+    let more = ["--signature-request", "signature.der", "--pin-from-stdin"];
+    let mut create = command(folder, &[&CREATE[..], &more].concat()).stdin(Stdio::piped()).spawn().unwrap();
+    create.stdin.take().unwrap().write_all(b"2468013\n97531\n").unwrap();
+    assert!(create.wait().unwrap().success());
+    let request = openssl(folder, "req -inform DER -in signature.der -noout -verify -subject");
+    assert!(request.contains("serialNumber = TINIT-DSSGRZ80A41B354X"), "{request}");
+    openssl(folder, "x509 -in import.pem -outform DER -out certificate.der");
+    succeed(folder, &["load", "CARD", "certificate.der", "--signature"]);
+    let shown = succeed(folder, &["show", "CARD"]);
+    assert!(shown.contains("Signature:     with certificate"), "{shown}");
+    assert!(shown.contains("Known by:"), "{shown}");
+    // A chip whose PINs are not searched upward cannot have one.
+    let other = ["--generation", "athena", "--signature-request", "signature.der"];
+    assert!(!run(folder, &[&["create", "OTHER"], &CREATE[2..6], &other].concat()).status.success());
+    assert!(!folder.join("OTHER/card.json").exists());
+}
+
+#[test]
+fn the_help_lists_every_generation_with_its_evidence() {
+    let help = succeed(Path::new("."), &["create", "--help"]);
+    for generation in cns_virtual_card::Generation::all() {
+        assert!(help.contains(&format!("{}: ", generation.name())), "{help}");
+    }
+    assert!(help.contains("OpenSC#3804"), "{help}");
 }
 
 #[test]
@@ -209,6 +241,114 @@ fn chips_can_be_made_to_differ() {
         assert_eq!(behaviour[switch], true, "{switch}");
     }
     assert_eq!(behaviour["key_generation_seconds"], 2);
+}
+
+/// The process is killed while it stores one PIN after the other: the card has the last one that was acknowledged, or
+/// the one that was on its way.
+#[test]
+fn a_killed_process_leaves_the_old_state_or_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    drop(VirtualCard::create_in(&folder.join("CARD"), sample::personalisation().unwrap()).unwrap());
+    let mut known = 12_345_u32;
+    let (mut old, mut new) = (0, 0);
+    for round in 0..12_u64 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let mut plugged = command(folder, &["vpcd", "CARD", "--port", &port]).spawn().unwrap();
+        let mut reader = listener.accept().unwrap().0;
+        // For a while, which is another one in each round; then without waiting for the answer.
+        let changes = 1 + round * 7 % 5;
+        for _ in 0..changes {
+            assert_eq!(exchange(&mut reader, &change(known, known + 1)), [0x90, 0x00]);
+            known += 1;
+        }
+        let last = change(known, known + 1);
+        let length = u16::try_from(last.len()).unwrap().to_be_bytes();
+        reader.write_all(&[&length[..], &last].concat()).unwrap();
+        std::thread::sleep(Duration::from_millis(round * 2));
+        plugged.kill().unwrap();
+        plugged.wait().unwrap();
+        let mut card = VirtualCard::open(&folder.join("CARD")).unwrap();
+        // Two writes: the try, then the new value with all tries. In between the old PIN is still the right one.
+        if card.transmit(&verify(known + 1)) == [0x90, 0x00] {
+            known += 1;
+            new += 1;
+        } else {
+            assert_eq!(card.transmit(&verify(known)), [0x90, 0x00], "neither the old PIN nor the new one");
+            old += 1;
+        }
+    }
+    println!("killed 12 times: {old} times the old PIN, {new} times the new one");
+}
+
+fn padded(pin: u32) -> Vec<u8> {
+    let mut digits = pin.to_string().into_bytes();
+    digits.resize(8, 0xFF);
+    digits
+}
+
+fn change(old: u32, new: u32) -> Vec<u8> {
+    [&[0x00, 0x24, 0x00, 0x90, 0x10][..], &padded(old), &padded(new)].concat()
+}
+
+fn verify(pin: u32) -> Vec<u8> {
+    [&[0x00, 0x20, 0x00, 0x90, 0x08][..], &padded(pin)].concat()
+}
+
+#[test]
+fn faults_and_timing_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    drop(VirtualCard::create_in(&folder.join("CARD"), sample::personalisation().unwrap()).unwrap());
+    for wrong in [["--fault", "explode@0"], ["--fault", "mute"], ["--timing", "fast"]] {
+        let output = run(folder, &[&["vpcd", "CARD", "--port", "1"], &wrong[..]].concat());
+        assert!(!output.status.success());
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(words.contains(wrong[1]), "{words}");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let arguments = ["vpcd", "CARD", "--port", &port, "--timing", "real*0.01"];
+    let faults = ["--fault", "status=6F00@1", "--fault", "tear-lost=1@ins:20"];
+    let mut plugged = command(folder, &[&arguments[..], &faults].concat()).spawn().unwrap();
+    let mut reader = listener.accept().unwrap().0;
+    let random = [0x00, 0x84, 0x00, 0x00, 0x08];
+    assert_eq!(exchange(&mut reader, &random).len(), 10);
+    assert_eq!(exchange(&mut reader, &random), [0x6F, 0x00]);
+    let torn = verify(12_345);
+    let length = u16::try_from(torn.len()).unwrap().to_be_bytes();
+    reader.write_all(&[&length[..], &torn].concat()).unwrap();
+    assert_eq!(reader.read(&mut [0; 2]).unwrap(), 0, "the card is out");
+    let mut lines = BufReader::new(plugged.stderr.take().unwrap()).lines();
+    assert_eq!(lines.nth(1).unwrap().unwrap(), "cns-card: pulled out");
+    terminate(plugged);
+    let mut card = VirtualCard::open(&folder.join("CARD")).unwrap();
+    assert_eq!(card.transmit(&[0x00, 0x20, 0x00, 0x90]), [0x63, 0xC2], "the try was taken, nothing else");
+}
+
+#[test]
+fn a_card_may_demand_secure_messaging() {
+    let folder = workplace();
+    let folder = folder.path();
+    let create = |keys: &str| {
+        fs::write(folder.join("keys"), keys).unwrap();
+        run(folder, &[&CREATE[..6], &["--secure-messaging", "keys"]].concat())
+    };
+    let (long, short) = ("0123456789ABCDEFFEDCBA9876543210", "0011223344556677");
+    let more = format!("{long}\n{long}\n{long}\n");
+    for wrong in ["", long, "0011\n0011\n", &format!("{long}\nxx{}", &long[2..]), &more, &"0".repeat(300)] {
+        let output = create(wrong);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && !told.contains(long), "{wrong}: {told}");
+        assert!(!folder.join("CARD").exists(), "{wrong}");
+    }
+    assert!(create(&format!("{long}\n{short}\n")).status.success());
+    let mut card = VirtualCard::open(&folder.join("CARD")).unwrap();
+    let information = card.transmit(&[0x00, 0xA4, 0x08, 0x00, 0x02, 0x14, 0x00, 0x00]);
+    let conditions = information.windows(26).find(|window| window.starts_with(&[0xCB, 0x18])).unwrap();
+    assert_eq!(conditions[4..6], [0x06, 0x07]);
+    assert_eq!((&conditions[14..16], &conditions[16..18]), (&[6, 7][..], &[6, 7][..]));
 }
 
 #[test]

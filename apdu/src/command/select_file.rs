@@ -43,6 +43,8 @@ pub enum SelectResponse {
     Fci,
     /// P2 = 00 without Le: file control information, which T=1 has no room to return.
     Status,
+    /// P2 = 04: file control parameters. Not of the CNS, but of other applications on the same chips.
+    Parameters,
     /// P2 = 0C: none. Some chips refuse this with 6A86.
     None,
 }
@@ -82,6 +84,7 @@ impl SelectFile {
         let response = match (apdu.p2, apdu.le) {
             (0x00, Some(_)) => SelectResponse::Fci,
             (0x00, None) => SelectResponse::Status,
+            (0x04, Some(_)) => SelectResponse::Parameters,
             // OpenSC adds an Le to some of these; there is nothing to return, so it does no harm.
             (0x0C, _) => SelectResponse::None,
             (_, _) => return Err(StatusWord::WRONG_PARAMETERS),
@@ -121,6 +124,7 @@ impl CardCommand for SelectFile {
         Ok(match self.response {
             SelectResponse::Fci => CommandApdu::new(0xA4, p1, 0x00).plain(data).expecting(256),
             SelectResponse::Status => CommandApdu::new(0xA4, p1, 0x00).plain(data),
+            SelectResponse::Parameters => CommandApdu::new(0xA4, p1, 0x04).plain(data).expecting(256),
             SelectResponse::None => CommandApdu::new(0xA4, p1, 0x0C).plain(data),
         })
     }
@@ -128,10 +132,13 @@ impl CardCommand for SelectFile {
     fn decode_answer(&self, response: ResponseApdu) -> Result<Self::Answer, CommandError> {
         let data = Self::accepted(response)?;
         match self.response {
-            SelectResponse::Fci if !data.is_empty() => {
+            SelectResponse::Fci | SelectResponse::Parameters if !data.is_empty() => {
                 FileControlInformation::decode(&data).map(Some).map_err(Self::senseless)
             }
-            SelectResponse::Fci | SelectResponse::Status | SelectResponse::None => Ok(None),
+            SelectResponse::Fci
+            | SelectResponse::Parameters
+            | SelectResponse::Status
+            | SelectResponse::None => Ok(None),
         }
     }
 }

@@ -245,6 +245,20 @@ fn spend<C: CardCommand<Answer = ()>>(
             if is_puk { CardError::PukBlocked } else { CardError::PinBlocked }
         }
         Some(Status::ObjectNotFound) => CardError::NoSuchObject(if is_puk { "PUK" } else { "PIN" }),
-        _ => error,
+        _ => {
+            session.set_tries(which, is_puk, unheard(session, code));
+            error
+        }
     })
+}
+
+/// What is known of the tries when nobody heard whether one was taken: nothing, so that the chip is asked before the
+/// next one; where it cannot be asked, one less than before, and the last one is not spent unasked.
+fn unheard(session: &CardSession<'_>, code: Code) -> Known {
+    match session.tries(code.which, code.is_puk) {
+        Known::Left(tries) if session.contents().generation.tries_query == TriesQuery::Avoid => {
+            Known::Left(tries.saturating_sub(1).max(1))
+        }
+        Known::Nothing | Known::All | Known::Left(_) => Known::Nothing,
+    }
 }

@@ -2,25 +2,28 @@
 
 use cns_apdu::StatusWord;
 use cns_apdu::command::{
-    AuthenticationKey, ExternalAuthenticate, GetChallenge, GiveRandom, InternalAuthenticate, SearchFrom,
+    AuthenticationKey, ExternalAuthenticate, GetChallenge, GiveRandom, InternalAuthenticate,
 };
-use cns_apdu::object::{Algorithm, ObjectAddress, ObjectClass, rsa_component_value};
+use cns_apdu::object::{Algorithm, ObjectClass, rsa_component_value};
+use cns_apdu::triple_des::mac3;
 use rsa::{BigUint, RsaPublicKey};
 use subtle::ConstantTimeEq;
 
 use super::Reply;
 use crate::card::VirtualCard;
-use crate::keys;
+use crate::keys::{self, KeyError};
 use crate::objects::{ObjectOperation, ObjectReference};
 
-/// What one GET CHALLENGE gives at most.
-const LONGEST_CHALLENGE: u32 = 256;
 /// Challenges that are authenticated consist of DES blocks.
 const BLOCK: usize = 8;
 
 pub(super) fn get_challenge(card: &mut VirtualCard, command: GetChallenge) -> Reply {
-    let length =
-        usize::try_from(command.length.min(LONGEST_CHALLENGE)).map_err(|_| StatusWord::WRONG_LENGTH)?;
+    let habits = card.habits();
+    if command.length > habits.longest_challenge && !habits.shortens_challenge {
+        return Err(StatusWord::WRONG_LENGTH);
+    }
+    let length = command.length.min(habits.longest_challenge);
+    let length = usize::try_from(length).map_err(|_| StatusWord::WRONG_LENGTH)?;
     let challenge = card.random(length)?;
     card.session.challenge = Some(challenge.clone());
     Ok(challenge.into())
@@ -34,10 +37,7 @@ pub(super) fn give_random(card: &mut VirtualCard, command: GiveRandom) -> Reply 
 pub(super) fn external(card: &mut VirtualCard, command: &ExternalAuthenticate) -> Reply {
     let key = match command.key {
         AuthenticationKey::FromEnvironment => test_component(card)?,
-        AuthenticationKey::Object(reference) => {
-            let address = ObjectAddress::new(ObjectClass::Test, reference.id);
-            card.find_object(address, reference.search == SearchFrom::CurrentDf)?
-        }
+        AuthenticationKey::Object(reference) => card.find_test_object(reference)?,
     };
     refuse_other_algorithms(card, &key)?;
     // One challenge serves one attempt, whatever comes of it.
@@ -48,7 +48,7 @@ pub(super) fn external(card: &mut VirtualCard, command: &ExternalAuthenticate) -
     if card.object(&key)?.is_blocked() {
         return Err(StatusWord::BLOCKED);
     }
-    card.authorise_object(&key, ObjectOperation::Use)?;
+    card.authorise_object(&key, ObjectOperation::Present)?;
     let left = card.take_try(&key)?;
     if card.object(&key)?.algorithm() == Algorithm::RsaSignature {
         card.work.public_operation(command.response.len());
@@ -72,7 +72,7 @@ pub(super) fn internal(card: &mut VirtualCard, command: &InternalAuthenticate) -
     card.authorise_object(&key, ObjectOperation::Use)?;
     let data = match algorithm {
         TestAlgorithm::RetailMac if command.challenge.len().is_multiple_of(BLOCK) => {
-            keys::mac3(&card.object(&key)?.body, &command.challenge)?.to_vec()
+            mac3(&card.object(&key)?.body, &command.challenge).map_err(KeyError::from)?.to_vec()
         }
         TestAlgorithm::RetailMac => return Err(StatusWord::WRONG_LENGTH),
         TestAlgorithm::Rsa => {
@@ -87,9 +87,9 @@ pub(super) fn internal(card: &mut VirtualCard, command: &InternalAuthenticate) -
 }
 
 /// The key that the current security environment names for authentication.
-fn test_component(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
+pub(super) fn test_component(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
-    environment.and_then(|environment| environment.test.clone()).ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
+    card.chosen_key(environment.and_then(|environment| environment.test.as_ref()))
 }
 
 #[derive(Clone, Copy)]
@@ -120,7 +120,7 @@ fn is_proof(
 ) -> Result<bool, StatusWord> {
     let body = &card.object(key)?.body;
     match refuse_other_algorithms(card, key)? {
-        TestAlgorithm::RetailMac => Ok(keys::mac3(body, challenge)?.ct_eq(response).into()),
+        TestAlgorithm::RetailMac => Ok(mac3(body, challenge).map_err(KeyError::from)?.ct_eq(response).into()),
         TestAlgorithm::Rsa => {
             let exponent = &card.object(&key.of_class(ObjectClass::TestExponent))?.body;
             let number = |body: &[u8]| rsa_component_value(body).map(BigUint::from_bytes_be);

@@ -5,7 +5,8 @@ use cns_apdu::command::{ManageSecurityEnvironment, Template};
 use cns_apdu::object::{ObjectAddress, ObjectClass, ObjectId};
 
 use super::Reply;
-use crate::card::{Environment, VirtualCard};
+use crate::card::{Environment, KeyChoice, VirtualCard};
+use crate::generation::KeyLookup;
 
 pub(super) fn manage(card: &mut VirtualCard, command: ManageSecurityEnvironment) -> Reply {
     match command {
@@ -20,7 +21,7 @@ fn restore(card: &mut VirtualCard, identifier: u8) -> Reply {
         .find_environment(&card.session.directory, identifier)
         .ok_or(StatusWord::RECORD_NOT_FOUND)?;
     let condition = stored.restore_condition();
-    let find = |class, id: Option<ObjectId>| card.find_object(ObjectAddress::new(class, id?), true).ok();
+    let find = |class, id: Option<ObjectId>| choose(card, ObjectAddress::new(class, id?)).ok();
     let environment = Environment {
         signature: find(ObjectClass::Key, stored.signature_key()),
         confidentiality: find(ObjectClass::Key, stored.confidentiality_key()),
@@ -31,6 +32,14 @@ fn restore(card: &mut VirtualCard, identifier: u8) -> Reply {
     Ok(().into())
 }
 
+/// Some chips look for a key at once, others when it is used.
+fn choose(card: &VirtualCard, address: ObjectAddress) -> Result<KeyChoice, StatusWord> {
+    match card.habits().key_lookup {
+        KeyLookup::WhenSet => card.find_object(address, true).map(KeyChoice::Found),
+        KeyLookup::WhenUsed => Ok(KeyChoice::Named(address)),
+    }
+}
+
 fn set(card: &mut VirtualCard, template: Template, id: ObjectId) -> Reply {
     if card.session.environment.is_none() {
         return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
@@ -39,7 +48,7 @@ fn set(card: &mut VirtualCard, template: Template, id: ObjectId) -> Reply {
         Template::Signature | Template::Confidentiality => ObjectClass::Key,
         Template::Authentication => ObjectClass::Test,
     };
-    let key = card.find_object(ObjectAddress::new(class, id), true)?;
+    let key = choose(card, ObjectAddress::new(class, id))?;
     if let Some(environment) = &mut card.session.environment {
         let component = match template {
             Template::Signature => &mut environment.signature,

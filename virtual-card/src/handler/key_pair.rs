@@ -16,6 +16,7 @@ use crate::card::VirtualCard;
 use crate::filesystem::{FileBody, Record, RecordKind};
 use crate::keys;
 use crate::objects::{ObjectOperation, ObjectReference};
+use crate::secure_messaging::Demand;
 
 /// An exponent length of zero leaves the choice to the chip.
 const CHIPS_CHOICE: u16 = 24;
@@ -29,17 +30,19 @@ pub(super) fn generate(card: &mut VirtualCard, command: GenerateKeyPair) -> Repl
     };
     let exponent = modulus.of_class(ObjectClass::KeyExponent);
     card.object(&exponent)?;
+    card.require_object_protection(&directory)?;
     let bits = key_bits(card, &modulus)?;
     card.authorise_object(&modulus, ObjectOperation::GenerateKeyPair)?;
     let target = directory.child(command.public_key_file);
     authorise_target(card, &directory, &target)?;
     let exponent_bits = if command.exponent_bits == 0 { CHIPS_CHOICE } else { command.exponent_bits };
-    let key = keys::generate(bits, exponent_bits)?;
+    let planned = card.planned_keys.pop_front().filter(|key| key.n().bits() == bits);
+    let key = planned.map_or_else(|| keys::generate(bits, exponent_bits), Ok)?;
     card.work.generated_key(key.size());
     let (modulus_body, exponent_body) = keys::private_bodies(&key)?;
     write_public_key(card, &target, &key)?;
-    card.object_mut(&modulus)?.body = modulus_body;
-    card.object_mut(&exponent)?.body = exponent_body;
+    card.object_mut(&modulus)?.set_body(modulus_body);
+    card.object_mut(&exponent)?.set_body(exponent_body);
     card.commit()?;
     let least = Duration::from_secs(card.behaviour().key_generation_seconds.into());
     std::thread::sleep(least.saturating_sub(started.elapsed()));
@@ -75,9 +78,7 @@ fn authorise_target(
         FileBody::Records(records) if records.kind == RecordKind::LinearTlv => {}
         FileBody::Records(_) | FileBody::Directory(_) => return Err(StatusWord::INCOMPATIBLE_FILE),
     }
-    if file.ef_demands_secure_messaging(EfOperation::Append) {
-        return Err(StatusWord::CLASS_NOT_SUPPORTED);
-    }
+    card.require_protection(&Demand::of_ef(file, directory, EfOperation::Append))?;
     let condition = AccessConditions(file.access).ef(EfOperation::Append);
     card.authorise(condition, directory)
 }

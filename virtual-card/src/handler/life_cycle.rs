@@ -7,7 +7,9 @@ use cns_apdu::file_map::{FileKind, FilePath};
 
 use super::Reply;
 use crate::card::VirtualCard;
-use crate::filesystem::{Directory, File, FileBody, MAXIMUM_DEPTH, RecordKind, Records, Transparent};
+use crate::filesystem::{
+    Directory, File, FileBody, MAXIMUM_DEPTH, Presentation, RecordKind, Records, Transparent,
+};
 
 pub(super) fn create(card: &mut VirtualCard, command: CreateFile) -> Reply {
     let parent = card.session.directory.clone();
@@ -31,6 +33,7 @@ pub(super) fn create(card: &mut VirtualCard, command: CreateFile) -> Reply {
         access: command.access.0,
         secure_messaging: command.secure_messaging.unwrap_or([0xFF; 24]),
         activated: true,
+        presentation: Presentation::default(),
         body,
     };
     let directory = card.state.files.directory_mut(&parent).ok_or(StatusWord::FILE_NOT_FOUND)?;

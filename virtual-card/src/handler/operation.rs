@@ -3,12 +3,13 @@
 use cns_apdu::StatusWord;
 use cns_apdu::command::PerformSecurityOperation;
 use cns_apdu::object::Algorithm;
+use cns_apdu::triple_des;
 use cns_secret::Secret;
 use rsa::traits::PublicKeyParts;
 
 use super::Reply;
 use crate::card::VirtualCard;
-use crate::keys;
+use crate::keys::{self, KeyError};
 use crate::objects::{ObjectOperation, ObjectReference};
 
 pub(super) fn perform(card: &mut VirtualCard, command: &PerformSecurityOperation) -> Reply {
@@ -51,14 +52,15 @@ fn decipher(card: &mut VirtualCard, block: &Secret) -> Reply {
             }
             let output = keys::private_operation(private, block.expose())?;
             card.work.private_operation(output.len());
-            output
+            output.to_vec()
         }
         Confidentiality::TripleDes => {
             card.authorise_object(&key, ObjectOperation::Use)?;
-            keys::decrypt_3des(&card.key_object(&key)?.body, block.expose())?
+            let plain = triple_des::decrypt(&card.key_object(&key)?.body, block.expose());
+            plain.map_err(KeyError::from)?.expose().to_vec()
         }
     };
-    Ok(output.to_vec().into())
+    Ok(output.into())
 }
 
 fn encipher(card: &mut VirtualCard, data: &Secret) -> Reply {
@@ -75,24 +77,20 @@ fn encipher(card: &mut VirtualCard, data: &Secret) -> Reply {
         }
         Confidentiality::TripleDes => {
             card.authorise_object(&key, ObjectOperation::Use)?;
-            keys::encrypt_3des(&card.key_object(&key)?.body, data.expose())?
+            triple_des::encrypt(&card.key_object(&key)?.body, data.expose()).map_err(KeyError::from)?
         }
     };
     Ok([&[0x00][..], &cryptogram].concat().into())
 }
 
-fn signature_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
+pub(super) fn signature_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
-    environment
-        .and_then(|environment| environment.signature.clone())
-        .ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
+    card.chosen_key(environment.and_then(|environment| environment.signature.as_ref()))
 }
 
-fn confidentiality_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
+pub(super) fn confidentiality_key(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
-    environment
-        .and_then(|environment| environment.confidentiality.clone())
-        .ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)
+    card.chosen_key(environment.and_then(|environment| environment.confidentiality.as_ref()))
 }
 
 enum Confidentiality {

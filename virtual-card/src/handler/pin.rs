@@ -3,14 +3,14 @@
 use cns_apdu::StatusWord;
 use cns_apdu::access::Condition;
 use cns_apdu::command::{
-    ChangeProof, ChangeReferenceData, PinReference, ReferenceData, ResetAction, ResetRetryCounter,
-    SearchFrom, Verify,
+    ChangeProof, ChangeReferenceData, PinReference, ReferenceData, ResetAction, ResetRetryCounter, Verify,
 };
 use cns_apdu::object::{Algorithm, ObjectAddress, ObjectClass};
 
 use super::Reply;
 use crate::card::VirtualCard;
 use crate::objects::{ObjectOperation, ObjectReference};
+use crate::secure_messaging::Demand;
 
 pub(super) fn verify(card: &mut VirtualCard, command: &Verify) -> Reply {
     let pin = find_pin(card, command.reference)?;
@@ -20,7 +20,7 @@ pub(super) fn verify(card: &mut VirtualCard, command: &Verify) -> Reply {
     if card.object(&pin)?.is_blocked() {
         return Err(StatusWord::BLOCKED);
     }
-    card.authorise_object(&pin, ObjectOperation::Use)?;
+    card.authorise_object(&pin, ObjectOperation::Present)?;
     present(card, &pin, value)?;
     card.commit()?;
     let validity = card.object(&pin)?.validity();
@@ -83,9 +83,7 @@ pub(super) fn reset_retry_counter(card: &mut VirtualCard, command: &ResetRetryCo
 
 /// The PIN that P2 names: 6A88 if there is none, 6985 if it is not a PIN.
 fn find_pin(card: &VirtualCard, reference: PinReference) -> Result<ObjectReference, StatusWord> {
-    let address = ObjectAddress::new(ObjectClass::Test, reference.id);
-    let found = card.find_object(address, reference.search == SearchFrom::CurrentDf)?;
-    require_pin(card, found)
+    require_pin(card, card.find_test_object(reference)?)
 }
 
 fn require_pin(card: &VirtualCard, reference: ObjectReference) -> Result<ObjectReference, StatusWord> {
@@ -107,9 +105,7 @@ fn refuse_never(
     operation: ObjectOperation,
 ) -> Result<Condition, StatusWord> {
     let object = card.object(target)?;
-    if object.demands_secure_messaging(operation) {
-        return Err(StatusWord::CLASS_NOT_SUPPORTED);
-    }
+    card.require_protection(&Demand::of_object(object, target, operation))?;
     match object.condition(operation) {
         Condition::Never => Err(StatusWord::SECURITY_NOT_SATISFIED),
         condition @ (Condition::Always | Condition::Verified(_)) => Ok(condition),
@@ -165,8 +161,6 @@ fn set_value(
     new: &ReferenceData,
 ) -> Result<(), StatusWord> {
     let value = new.as_secret().duplicate().map_err(|_| StatusWord::MEMORY_FAILURE)?;
-    let object = card.object_mut(target)?;
-    object.body = value;
-    object.tries_left = object.maximum_tries();
+    card.object_mut(target)?.set_body(value);
     Ok(())
 }

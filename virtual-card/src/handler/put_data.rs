@@ -46,6 +46,7 @@ fn create_object(card: &mut VirtualCard, settings: ObjectSettings) -> Result<(),
         access: conditions.0,
         secure_messaging: settings.secure_messaging.unwrap_or([0xFF; 16]),
         tries_left: 0,
+        uses_left: attributes.uses,
         body,
     };
     object.tries_left = object.initial_tries();
@@ -62,7 +63,10 @@ fn update_object(
 ) -> Result<(), StatusWord> {
     let before = card.object(reference)?.body.len();
     let after = settings.body.as_ref().map_or(before, |body| body.len());
-    require_memory(card, after.saturating_sub(before))?;
+    // The object has its header already: a value of the same size fits in a full memory.
+    if after.saturating_sub(before) > card.files().memory_left() {
+        return Err(StatusWord::NO_MEMORY);
+    }
     if settings.body.is_some() {
         card.session.status.withdraw(reference);
     }
@@ -74,8 +78,7 @@ fn update_object(
         object.secure_messaging = conditions;
     }
     if let Some(body) = settings.body {
-        object.body = body;
-        object.tries_left = object.maximum_tries();
+        object.set_body(body);
     }
     Ok(())
 }
@@ -140,9 +143,7 @@ pub(super) fn change_key_data(card: &mut VirtualCard, command: ChangeKeyData) ->
         return Err(StatusWord::WRONG_DATA);
     }
     card.session.status.withdraw(&reference);
-    let object = card.object_mut(&reference)?;
-    object.body = command.value;
-    object.tries_left = object.maximum_tries();
+    card.object_mut(&reference)?.set_body(command.value);
     card.commit()?;
     Ok(().into())
 }

@@ -12,14 +12,17 @@ mod any_bytes;
 mod authenticate;
 mod counters;
 mod faults;
+mod generations;
 mod host;
 mod persistence;
 mod personalisation;
 mod records;
 mod replay;
 mod sealed;
+mod secure_messaging;
 mod shared_vectors;
 mod signature_area;
+mod torn;
 mod vectors;
 mod vpcd;
 

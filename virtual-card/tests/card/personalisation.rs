@@ -53,7 +53,7 @@ fn impossible_orders_are_refused() {
     refused(Personalisation { pin: secret(b"123456789"), ..order() });
     refused(Personalisation { pin: secret(b"1234A"), ..order() });
     refused(Personalisation { puk: secret(b"1234567"), ..order() });
-    refused(Personalisation { generation: Generation::Incard10, ..order() });
+    refused(Personalisation { generation: Generation::from_name("incard10").unwrap(), ..order() });
     let holder = Holder { birth_date: "yesterday".to_owned(), ..sample::holder() };
     refused(Personalisation { holder, ..order() });
 }

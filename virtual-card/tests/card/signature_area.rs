@@ -1,6 +1,6 @@
 //! The signature area from the first object to the lock, byte by byte as the reference gives it.
 
-use cns_virtual_card::{Behaviour, SignatureAreaState, VirtualCard};
+use cns_virtual_card::{Behaviour, SignatureAreaState, Tear, VirtualCard};
 use rsa::sha2::{Digest, Sha256};
 use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey};
 
@@ -50,6 +50,32 @@ fn with_key(mut card: VirtualCard) -> VirtualCard {
     succeed(&mut card, SELECT_KEY_DF);
     run(&mut card, &[(GENERATE, "6982"), (VERIFY_SIGNATURE_PIN, "9000"), (GENERATE, "9000")]);
     card
+}
+
+/// The power goes while the chip stores its new key: modulus, exponent and public key file are all old or all new.
+#[test]
+fn a_torn_generation_leaves_no_half_key() {
+    let mut card = with_key(card());
+    let old = (public_key(&mut card), card.snapshot().unwrap());
+    for done in [false, true] {
+        succeed(&mut card, SELECT_KEY_DF);
+        run(&mut card, &[(VERIFY_SIGNATURE_PIN, "9000")]);
+        let before = card.snapshot().unwrap();
+        assert_eq!(card.transmit_torn(&bytes(GENERATE), Tear { write: 0, done }), None);
+        card.power_on();
+        assert_eq!(card.snapshot().unwrap() == before, !done);
+        let public = public_key(&mut card);
+        assert_eq!(public == old.0, !done);
+        // The chip signs with the key that the file names.
+        succeed(&mut card, SELECT_KEY_DF);
+        run(
+            &mut card,
+            &[(VERIFY_SIGNATURE_PIN, "9000"), ("0022F30300", "9000"), ("0022F1B603830110", "9000")],
+        );
+        let signature = card.transmit(&[bytes("002A9E9A33"), digest_info(b"torn"), vec![0]].concat());
+        public.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(b"torn"), &signature[..256]).unwrap();
+    }
+    assert!(card.snapshot().unwrap() != old.1);
 }
 
 fn public_key(card: &mut VirtualCard) -> RsaPublicKey {

@@ -262,7 +262,7 @@ fn v35_classes_and_instructions() {
         &[
             ("00FE0000", "6D00"),
             ("20B0000001", "6E00"),
-            ("0CB0000001", "6882"),
+            ("0CB0000001", "6986"),
             ("80B0000001", "6E00"),
             ("00C0000010", "6D00"),
             ("00", "6700"),
@@ -320,7 +320,7 @@ fn select_without_data_can_be_refused() {
 fn the_older_chip_takes_short_commands_only() {
     let small = rsa::RsaPrivateKey::new(&mut rand_core::OsRng, 1024).unwrap();
     let mut card = VirtualCard::create(Personalisation {
-        generation: Generation::Incard10,
+        generation: Generation::from_name("incard10").unwrap(),
         key: Some(small),
         ..sample::personalisation().unwrap()
     })
