@@ -194,14 +194,18 @@ impl ObjectDirectory {
         file
     }
 
-    /// Lists an object: in place of one of the same identifier, or in the first record that lists none.
+    /// Lists an object: in place of one of the same identifier, else behind the last record that was ever used, else
+    /// in the first that lists none.
     ///
     /// # Errors
     /// When all 48 are taken.
     pub fn put(&mut self, entry: DirectoryEntry) -> Result<(), ApduError> {
         let same = |slot: &Slot| matches!(slot, Slot::Object(other) if other.file == entry.file);
         let unused = |slot: &Slot| matches!(slot, Slot::Free | Slot::Deleted);
-        let place = self.slots.iter().position(same).or_else(|| self.slots.iter().position(unused));
+        let behind = self.slots.iter().rposition(|slot| *slot != Slot::Free).map_or(0, |last| last + 1);
+        let place = self.slots.iter().position(same);
+        let place = place.or_else(|| Some(behind).filter(|place| *place < SLOTS));
+        let place = place.or_else(|| self.slots.iter().position(unused));
         let slot = place.and_then(|place| self.slots.get_mut(place));
         *slot.ok_or(ApduError::OutOfRange("number of objects"))? = Slot::Object(entry);
         Ok(())

@@ -120,11 +120,11 @@ fn token_information_decodes_and_encodes_to_the_same_bytes() {
 }
 
 #[test]
-fn an_object_is_listed_once_and_in_the_first_free_record() {
+fn an_object_is_listed_once_and_behind_the_others_while_there_is_room() {
     let mut directory = ObjectDirectory::decode(&sample("directory of public").bytes);
     directory.put(DirectoryEntry { file: Fid(0x2005), size: 0x0600 }).unwrap();
     directory.put(DirectoryEntry { file: Fid(0x2002), size: 0x0526 }).unwrap();
-    assert_eq!(listing(&directory), "2005/0600 deleted deleted 1004/0800 2002/0526");
+    assert_eq!(listing(&directory), "deleted deleted 1004/0800 2002/0526 2005/0600");
     for number in 0..48 {
         let _full = directory.put(DirectoryEntry { file: Fid(0x4000 + number), size: 1 });
     }

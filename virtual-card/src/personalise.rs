@@ -32,7 +32,7 @@ const MINIMUM_PIN: u8 = 5;
 const PIN_DIGITS: usize = 5;
 /// The security environment that every client restores.
 const ENVIRONMENT: u8 = 0x03;
-/// What the keys and certificates of an object store are called.
+/// What the labels of the keys and certificates in an object store begin with: three characters at most.
 const AUTHENTICATION_LABEL: &str = "CNS";
 const SIGNATURE_LABEL: &str = "DS";
 

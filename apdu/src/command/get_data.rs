@@ -22,6 +22,8 @@ pub enum DataObject {
     CardNumber,
     /// 0183: life cycle; 10 user, 20 administration, 34 manufacturing.
     LifeCycle,
+    /// 01xx, another property of the chip: only some chips know any.
+    Chip(u8),
     /// Any tag in the class of the chip's maker (80): only some chips know any.
     Maker(u16),
 }
@@ -37,6 +39,7 @@ impl GetData {
             (_, 0x01, 0x80) => DataObject::ProductName,
             (_, 0x01, 0x81) => DataObject::CardNumber,
             (_, 0x01, 0x83) => DataObject::LifeCycle,
+            (_, 0x01, property) => DataObject::Chip(property),
             (_, _, _) => return Err(StatusWord::OBJECT_NOT_FOUND),
         };
         parameters::only_le(apdu)?;
@@ -54,6 +57,7 @@ impl CardCommand for GetData {
             DataObject::ProductName => (0x00, [0x01, 0x80]),
             DataObject::CardNumber => (0x00, [0x01, 0x81]),
             DataObject::LifeCycle => (0x00, [0x01, 0x83]),
+            DataObject::Chip(property) => (0x00, [0x01, property]),
             DataObject::Maker(tag) => (0x80, tag.to_be_bytes()),
         };
         Ok(CommandApdu::new(0xCA, p1, p2).class(class).expecting(256))

@@ -56,6 +56,8 @@ pub(crate) struct Chip {
     pub(crate) signature: Option<KeyPlace>,
     /// What GET DATA tells as the name of the product; our own otherwise.
     pub(crate) product_name: Option<&'static [u8]>,
+    /// What GET DATA tells of the chip under tags 01xx, by their second byte.
+    pub(crate) chip_data: &'static [(u8, &'static [u8])],
     /// What GET DATA tells under tags of the chip's maker; 6E00 to every tag where there are none.
     pub(crate) maker_data: &'static [(u16, &'static [u8])],
 }
@@ -176,8 +178,8 @@ pub(crate) enum Content {
     FreeMemory,
     /// The public half of the authentication key, as records.
     PublicKey,
-    /// Label and flags of the token.
-    TokenInformation,
+    /// This label, and flags of the token.
+    TokenInformation(&'static str),
 }
 
 /// One key with its certificate.

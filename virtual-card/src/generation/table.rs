@@ -31,6 +31,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: Some(CLASSIC_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -49,6 +50,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: Some(CLASSIC_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -67,6 +69,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: Some(CLASSIC_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -85,6 +88,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: Some(CLASSIC_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -103,6 +107,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: Some(CLASSIC_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -122,6 +127,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: Some(CLASSIC_SIGNATURE),
         product_name: Some(b"JSign4"),
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -140,6 +146,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(IDEMIA_KEY),
         signature: Some(IDEMIA_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -151,12 +158,13 @@ pub(crate) static TABLE: [Chip; 20] = [
             0x3B, 0x8B, 0x80, 0x01, 0x00, 0x31, 0xC1, 0x64, 0x08, 0x92, 0x33, 0x54, 0x00, 0x90, 0x00, 0xF3,
         ],
         key_bits: 2048,
-        habits: IDEMIA,
+        habits: IDEMIA_NFC,
         applications: IDEMIA_CNS,
         start: Some(0),
         authentication: Some(IDEMIA_KEY),
         signature: Some(IDEMIA_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -175,6 +183,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(IDEMIA_KEY),
         signature: Some(IDEMIA_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -201,6 +210,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(COSMO_KEY),
         signature: Some(COSMO_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[(0xDF64, &[0xDF, 0x64, 0x02, 0x4C, 0x5E])],
     },
     Chip {
@@ -238,6 +248,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(ACE_KEY),
         signature: None,
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -256,6 +267,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: None,
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -274,6 +286,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: None,
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -292,6 +305,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: None,
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -310,6 +324,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: None,
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -328,6 +343,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(IDEMIA_KEY),
         signature: Some(IDEMIA_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -346,6 +362,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: Some(CLASSIC_SIGNATURE),
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -361,6 +378,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CLASSIC_KEY),
         signature: None,
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
     Chip {
@@ -399,6 +417,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: Some(CHIPDOC_KEY),
         signature: Some(CHIPDOC_SIGNATURE),
         product_name: None,
+        chip_data: &[(0x14, b"00000001")],
         maker_data: &[],
     },
     Chip {
@@ -431,6 +450,7 @@ pub(crate) static TABLE: [Chip; 20] = [
         authentication: None,
         signature: None,
         product_name: None,
+        chip_data: &[],
         maker_data: &[],
     },
 ];
@@ -457,6 +477,8 @@ const COSMO: Habits =
 /// IDEMIA 2021: SELECT without an answer is refused, a challenge has at most 32 bytes.
 const IDEMIA: Habits =
     Habits { select_silent: false, longest_challenge: 32, shortens_challenge: false, ..COSMO };
+/// Over the air a kiosk's commands without an answer were taken.
+const IDEMIA_NFC: Habits = Habits { select_silent: true, ..IDEMIA };
 /// ACe 2025: nobody has logged a PIN or a signature of it.
 const ACE: Habits = Habits { extended_length: true, ..OTHER_MASK };
 const CHIPDOC: Habits = Habits { extended_length: true, select_parameters: true, ..OTHER_MASK };
@@ -564,7 +586,7 @@ const ACE_KEY: KeyPlace = KeyPlace {
     key: ObjectId::CNS_KEY,
     algorithm: Algorithm::RsaRaw,
     pin: KeyPin::Holders,
-    certificate: applied(1, ESIGN_CERTIFICATE, Some(0x88)),
+    certificate: applied(1, ESIGN_CERTIFICATE, Some(0x08)),
     stored: None,
 };
 const CHIPDOC_KEY: KeyPlace = guarded(KEY_10, FilePath::fixed(&[Fid(0x0001)]));

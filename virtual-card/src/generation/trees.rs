@@ -104,12 +104,22 @@ const CONTENTS: [(FilePath, Content); 6] = [
 ];
 
 /// The object store of Oberthur's Cosmo V7: token information, two directories and the DFs of the objects, with
-/// the sizes and conditions of the log. EF_Kpub is there and has no record.
+/// the sizes and conditions of the log, and two objects that had been deleted. EF_Kpub is there and has no record.
 pub(crate) const COSMO_STORE: [FileSpecification; 7] = [
     NO_PUBLIC_KEY,
-    ef(TOKEN_INFORMATION, 36, [0, 0, FF, FF, FF, FF, 0x11, FF, FF], 0x00, Content::TokenInformation),
-    PUBLIC_DIRECTORY,
-    PRIVATE_DIRECTORY,
+    token_information("TokenME"),
+    directory(
+        PUBLIC_OBJECT_DIRECTORY,
+        PUBLIC_DIRECTORY_ACCESS,
+        Content::Bytes(&[
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFA, 0xFE, 0, 0, 0, 0xFA, 0xFE, 0, 0,
+        ]),
+    ),
+    directory(
+        PRIVATE_OBJECT_DIRECTORY,
+        PRIVATE_DIRECTORY_ACCESS,
+        Content::Bytes(&[0, 0, 0, 0, 0, 0, 0xFA, 0xFE, 0, 0, 0, 0xFA, 0xFE, 0, 0]),
+    ),
     PUBLIC_DF,
     PRIVATE_DF,
     ef(
@@ -124,9 +134,9 @@ pub(crate) const COSMO_STORE: [FileSpecification; 7] = [
 /// The same on IDEMIA's TS-CNS, as far as it was seen there.
 pub(crate) const IDEMIA_STORE: [FileSpecification; 6] = [
     NO_PUBLIC_KEY,
-    ef(TOKEN_INFORMATION, 36, [0, 0, FF, FF, FF, FF, 0x11, FF, FF], 0x00, Content::TokenInformation),
-    PUBLIC_DIRECTORY,
-    PRIVATE_DIRECTORY,
+    token_information("CNS"),
+    directory(PUBLIC_OBJECT_DIRECTORY, PUBLIC_DIRECTORY_ACCESS, Content::Empty),
+    directory(PRIVATE_OBJECT_DIRECTORY, PRIVATE_DIRECTORY_ACCESS, Content::Empty),
     PUBLIC_DF,
     PRIVATE_DF,
 ];
@@ -141,11 +151,8 @@ const NO_PUBLIC_KEY: FileSpecification = FileSpecification {
     short_identifier: None,
     content: Content::Empty,
 };
-/// 48 free records are 240 zeros.
-const PUBLIC_DIRECTORY: FileSpecification =
-    ef(PUBLIC_OBJECT_DIRECTORY, 240, [0, 0, 0, 0, 0, 0, 0, 0, FF], 0x00, Content::Empty);
-const PRIVATE_DIRECTORY: FileSpecification =
-    ef(PRIVATE_OBJECT_DIRECTORY, 240, [0, 0x10, 0x10, 0, 0, 0, 0, 0, FF], 0x00, Content::Empty);
+const PUBLIC_DIRECTORY_ACCESS: [u8; 9] = [0, 0, 0, 0, 0, 0, 0, 0, FF];
+const PRIVATE_DIRECTORY_ACCESS: [u8; 9] = [0, 0x10, 0x10, 0, 0, 0, 0, 0, FF];
 const PUBLIC_DF: FileSpecification = df(PUBLIC_OBJECTS_DF, 0x007F, [FF, 0, 0, FF, FF, 0, FF, 0, FF], PLAIN);
 /// Keys are written and changed in secure messaging, with keys that are not the holder's.
 const PRIVATE_DF: FileSpecification = df(
@@ -202,6 +209,16 @@ pub(crate) const CIE_3: [FileSpecification; 1] = [ef(
     0x01,
     Content::Bytes(b"000000000017"),
 )];
+
+/// 48 records; free ones are zeros.
+const fn directory(path: FilePath, access: [u8; 9], content: Content) -> FileSpecification {
+    ef(path, 240, access, 0x00, content)
+}
+
+const fn token_information(label: &'static str) -> FileSpecification {
+    let access = [0, 0, FF, FF, FF, FF, 0x11, FF, FF];
+    ef(TOKEN_INFORMATION, 36, access, 0x00, Content::TokenInformation(label))
+}
 
 const fn ef(
     path: FilePath,

@@ -17,6 +17,10 @@ pub(super) fn get_data(card: &VirtualCard, command: GetData) -> Reply {
         DataObject::ProductName => chip.product_name.unwrap_or(PRODUCT_NAME).to_vec(),
         DataObject::CardNumber => card.transparent(&ID_CARD).to_vec(),
         DataObject::LifeCycle => vec![USER_LIFE_CYCLE],
+        DataObject::Chip(property) => {
+            let data = chip.chip_data.iter().find(|(known, _)| *known == property);
+            data.map(|(_, value)| value.to_vec()).ok_or(StatusWord::OBJECT_NOT_FOUND)?
+        }
         DataObject::Maker(_) if chip.maker_data.is_empty() => return Err(StatusWord::CLASS_NOT_SUPPORTED),
         DataObject::Maker(tag) => {
             let data = chip.maker_data.iter().find(|(known, _)| *known == tag);

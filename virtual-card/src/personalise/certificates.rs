@@ -105,10 +105,11 @@ impl VirtualCard {
         let size = u16::try_from(der.len()).map_err(|_| CreateError::Content("the object directory"))?;
         let entry = DirectoryEntry { file, size };
         let serial = Certificate::from_der(der).map(|certificate| certificate.tbs_certificate.serial_number);
+        let keyset::Identity { label, id } = keyset::Identity::new(label, modulus);
         let attributes = CertificateAttributes {
             flags: CertificateAttributes::FLAGS,
-            label: label.as_bytes().to_vec(),
-            id: keyset::identifier(modulus),
+            label,
+            id,
             serial: serial.map(|serial| serial.as_bytes().to_vec()).unwrap_or_default(),
         };
         let attributes =

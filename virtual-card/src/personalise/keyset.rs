@@ -63,9 +63,29 @@ const fn with_pin(condition: Condition) -> ObjectConditions {
     ObjectConditions::new(condition, Condition::Never, Condition::Never, Condition::Never)
 }
 
-/// What both halves of a key, and its certificate, are known by.
-pub(super) fn identifier(modulus: &[u8]) -> Vec<u8> {
-    Sha1::digest(modulus).to_vec()
+/// What both halves of a key, and its certificate, are known by: label and identifier are of 39 characters each, as
+/// on the card that was logged.
+pub(super) struct Identity {
+    pub(super) label: Vec<u8>,
+    pub(super) id: Vec<u8>,
+}
+
+impl Identity {
+    /// Drawn from the modulus, in the form of a UUID behind three letters.
+    pub(super) fn new(prefix: &str, modulus: &[u8]) -> Self {
+        let [b0, b1, b2, b3, b4, b5, b6, b7, rest @ ..]: [u8; 20] = Sha1::digest(modulus).into();
+        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = rest;
+        let hex = |bytes: &[u8]| hex::encode(bytes);
+        let groups = [
+            hex(&[b0, b1, b2, b3]),
+            hex(&[b4, b5]),
+            hex(&[b6, b7]),
+            hex(&[c0, c1]),
+            hex(&[c2, c3, c4, c5, c6, c7]),
+        ];
+        let uuid = groups.join("-");
+        Self { label: format!("{prefix:-<3}{uuid}").into_bytes(), id: format!("id-{uuid}").into_bytes() }
+    }
 }
 
 fn list_key(
@@ -76,6 +96,7 @@ fn list_key(
 ) -> Result<(), CreateError> {
     let public = public_half(key)?;
     let bits = u16::try_from(key.size() * 8).map_err(|_| CreateError::Content("the object directory"))?;
+    let identity = Identity::new(label, public.modulus());
     let halves = [
         (KeyHalf::Public, stored.public, PUBLIC_OBJECT_DIRECTORY, PUBLIC_OBJECTS_DF, STORED_PUBLIC),
         (KeyHalf::Private, stored.private, PRIVATE_OBJECT_DIRECTORY, PRIVATE_OBJECTS_DF, STORED_PRIVATE),
@@ -83,8 +104,8 @@ fn list_key(
     for (half, file, directory, df, access) in halves {
         let attributes = KeyAttributes {
             flags: half.flags(),
-            label: label.as_bytes().to_vec(),
-            id: identifier(public.modulus()),
+            label: identity.label.clone(),
+            id: identity.id.clone(),
             modulus: public.modulus().to_vec(),
             exponent: public.exponent().to_vec(),
         };

@@ -175,8 +175,8 @@ fn content(content: Content, order: &Order<'_>) -> Result<Vec<u8>, CreateError> 
             [0x5A, 0x08].into_iter().chain(bcd).collect()
         }
         Content::PersonalData => personal_data(order.holder)?.to_vec(),
-        Content::TokenInformation => {
-            let token = TokenInformation { label: "CNS".to_owned(), flags: TOKEN_FLAGS };
+        Content::TokenInformation(label) => {
+            let token = TokenInformation { label: label.to_owned(), flags: TOKEN_FLAGS };
             token.encode().map_err(|_| CreateError::Content("the token information"))?.to_vec()
         }
     })

@@ -16,6 +16,7 @@ mod generations;
 mod host;
 mod persistence;
 mod personalisation;
+mod real_cards;
 mod records;
 mod replay;
 mod sealed;
