@@ -14,6 +14,7 @@ mod secured;
 mod select;
 
 use cns_apdu::chaining::{Assembled, is_part};
+use cns_apdu::command::ManageSecurityEnvironment;
 use cns_apdu::secure_messaging::is_secure;
 use cns_apdu::{Command, CommandApdu, Form, StatusWord};
 
@@ -58,7 +59,17 @@ pub(crate) fn receive(card: &mut VirtualCard, bytes: &[u8]) -> Reply {
     }
     match card.session.chain.push(part).map_err(|_| StatusWord::WRONG_LENGTH)? {
         Assembled::Whole(command) if is_secure(command.cla) => secured::receive(card, &command),
-        Assembled::Whole(command) => execute(card, Command::decode(&command)?),
+        Assembled::Whole(command) => {
+            let decoded = Command::decode(&command)?;
+            let is_restore = matches!(
+                decoded,
+                Command::ManageSecurityEnvironment(ManageSecurityEnvironment::Restore { .. })
+            );
+            if is_restore && command.le.is_some() && card.behaviour().strict_restore {
+                return Err(StatusWord::WRONG_LENGTH);
+            }
+            execute(card, decoded)
+        }
         Assembled::Partial => Ok(().into()),
     }
 }

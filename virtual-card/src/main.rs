@@ -162,6 +162,8 @@ enum ChipOption {
     SelectP2,
     /// Decipher with signature keys too.
     LenientDec,
+    /// Refuse MSE RESTORE with a fifth byte.
+    StrictRestore,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -291,6 +293,7 @@ fn behaviour(order: &Create) -> Behaviour {
         strict_st: chosen(ChipOption::StrictSt),
         select_p2_0c_refused: chosen(ChipOption::SelectP2),
         lenient_decipher: chosen(ChipOption::LenientDec),
+        strict_restore: chosen(ChipOption::StrictRestore),
         key_generation_seconds: order.keygen_delay,
     }
 }

@@ -89,6 +89,8 @@ pub struct Behaviour {
     pub select_p2_0c_refused: bool,
     /// PSO DECIPHER works with a signature key too.
     pub lenient_decipher: bool,
+    /// MSE RESTORE with a fifth byte is refused with 6700: only the form without Lc and Le is taken.
+    pub strict_restore: bool,
     /// How long GENERATE KEY PAIR takes at least, in seconds.
     pub key_generation_seconds: u16,
 }

@@ -16,7 +16,9 @@ use cns_apdu::object_directory::{
 use cns_apdu::personal_data::PersonalData;
 use cns_apdu::transmit::{Channel, Limits};
 use cns_secret::Secret;
-use cns_virtual_card::{Generation, Personalisation, SignatureArea, SignatureAreaState, VirtualCard, sample};
+use cns_virtual_card::{
+    Behaviour, Generation, Personalisation, SignatureArea, SignatureAreaState, VirtualCard, sample,
+};
 use rsa::sha2::{Digest, Sha256};
 use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 
@@ -195,7 +197,9 @@ fn every_generation_is_listed_and_signs() {
                 &mut host,
                 &match place.template {
                     Template::Signature => PerformSecurityOperation::ComputeDigitalSignature { input: block },
-                    _ => PerformSecurityOperation::Decipher { block: Secret::copy_from(&block).unwrap() },
+                    Template::Confidentiality | Template::Authentication => {
+                        PerformSecurityOperation::Decipher { block: Secret::copy_from(&block).unwrap() }
+                    }
                 },
             );
             let public = key_of(generation, &place).to_public_key();
@@ -299,6 +303,15 @@ fn idemias_habits() {
         ],
     );
     assert_eq!(send(&mut card_of(named("idemia2021")), "0084000020").len(), 2 * 34);
+}
+
+#[test]
+fn a_chip_may_take_one_form_of_restore_alone() {
+    let behaviour = Behaviour { strict_restore: true, ..Behaviour::default() };
+    let order = Personalisation { behaviour, ..sample::personalisation().unwrap() };
+    let mut card = VirtualCard::create(order).unwrap();
+    run(&mut card, &[("0022F30300", "6700"), ("0022F303", "9000")]);
+    run(&mut crate::card(), &[("0022F30300", "9000"), ("0022F303", "9000")]);
 }
 
 #[test]

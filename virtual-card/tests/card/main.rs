@@ -11,6 +11,7 @@ mod access_rules;
 mod any_bytes;
 mod authenticate;
 mod counters;
+mod documentation;
 mod faults;
 mod generations;
 mod host;

@@ -19,6 +19,7 @@ fn behaviour(exchange: &Exchange) -> Behaviour {
         strict_incard: has("strict-incard"),
         select_p2_0c_refused: has("select-p2-0c"),
         lenient_decipher: has("lenient-dec"),
+        strict_restore: false,
         key_generation_seconds: 0,
     }
 }
