@@ -94,7 +94,7 @@ fn is_alike(exchange: &Exchange, answer: &[u8]) -> bool {
 fn is_lost(trace: &str, exchange: &Exchange) -> bool {
     let command = hex::encode_upper(&exchange.command);
     match trace {
-        "ace2025-gd-nxp.contact" => exchange.after_gap && command == "00B0050000",
+        "ace2025-gd-nxp.contact" => exchange.after_gap.is_some() && command == "00B0050000",
         "ts-cns-2018-dual.contact-nfc" => command == "00B0000006",
         _ => false,
     }
