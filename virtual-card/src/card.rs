@@ -15,7 +15,7 @@ use rsa::RsaPrivateKey;
 use crate::access::{self, SecurityStatus};
 use crate::filesystem::{Directory, File, FileSystem};
 use crate::generation::{Generation, Habits};
-use crate::handler::{self, Answer};
+use crate::handler::{self, Answer, Waiting};
 use crate::keys;
 use crate::memory::{Memory, Snapshot, Tear};
 use crate::objects::{ObjectOperation, ObjectReference, SecurityObject};
@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) chain: Assembler,
     /// What the command that is being executed was protected with, if it came in secure messaging.
     pub(crate) protection: Option<Demand>,
+    /// Data that the host has yet to fetch, over T=0.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 impl Session {
@@ -69,6 +71,7 @@ impl Session {
             host_random: None,
             chain: Assembler::default(),
             protection: None,
+            waiting: None,
         }
     }
 }
@@ -248,7 +251,8 @@ impl VirtualCard {
         if !self.powered {
             return StatusWord::INTERNAL_ERROR.to_bytes().to_vec();
         }
-        let Answer { mut data, status } = handler::receive(self, command).unwrap_or_else(Answer::from);
+        let receive = if self.behaviour().t0 { handler::receive_over_t0 } else { handler::receive };
+        let Answer { mut data, status } = receive(self, command).unwrap_or_else(Answer::from);
         data.extend_from_slice(&status.to_bytes());
         data
     }

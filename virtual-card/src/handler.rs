@@ -12,6 +12,7 @@ mod put_data;
 mod record;
 mod secured;
 mod select;
+mod t0;
 
 use cns_apdu::chaining::{Assembled, is_part};
 use cns_apdu::command::ManageSecurityEnvironment;
@@ -19,6 +20,8 @@ use cns_apdu::secure_messaging::is_secure;
 use cns_apdu::{Command, CommandApdu, Form, StatusWord};
 
 use crate::card::VirtualCard;
+
+pub(crate) use self::t0::{Waiting, receive_over_t0};
 
 /// What a command answers.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ fn execute(card: &mut VirtualCard, command: Command) -> Reply {
         Command::GenerateKeyPair(command) => key_pair::generate(card, command),
         Command::GetChallenge(command) => authenticate::get_challenge(card, command),
         Command::GetData(command) => data::get_data(card, command),
-        // Of T=0 only: in T=1 the answer comes at once.
+        // Of T=0 only, and executed there: in T=1 the answer comes at once.
         Command::GetResponse(_) => Err(StatusWord::INSTRUCTION_NOT_SUPPORTED),
         Command::GiveRandom(command) => authenticate::give_random(card, command),
         Command::InternalAuthenticate(command) => authenticate::internal(card, &command),

@@ -164,6 +164,8 @@ enum ChipOption {
     LenientDec,
     /// Refuse MSE RESTORE with a fifth byte.
     StrictRestore,
+    /// Answer as over T=0: GET RESPONSE after 61xx, no extended length.
+    T0,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -294,6 +296,7 @@ fn behaviour(order: &Create) -> Behaviour {
         select_p2_0c_refused: chosen(ChipOption::SelectP2),
         lenient_decipher: chosen(ChipOption::LenientDec),
         strict_restore: chosen(ChipOption::StrictRestore),
+        t0: chosen(ChipOption::T0),
         key_generation_seconds: order.keygen_delay,
     }
 }

@@ -91,6 +91,8 @@ pub struct Behaviour {
     pub lenient_decipher: bool,
     /// MSE RESTORE with a fifth byte is refused with 6700: only the form without Lc and Le is taken.
     pub strict_restore: bool,
+    /// Answers as over the transmission protocol T=0: GET RESPONSE after 61xx, no extended length.
+    pub t0: bool,
     /// How long GENERATE KEY PAIR takes at least, in seconds.
     pub key_generation_seconds: u16,
 }

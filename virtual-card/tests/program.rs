@@ -230,14 +230,14 @@ fn the_help_lists_every_generation_with_its_evidence() {
 fn chips_can_be_made_to_differ() {
     let folder = workplace();
     let options = "--generation incard10 --option strict-st --option strict-incard --option select-p2-0c=6a86 \
-                   --option lenient-dec --keygen-delay 2 --without-signature-area";
+                   --option lenient-dec --option t0 --keygen-delay 2 --without-signature-area";
     let options: Vec<&str> = options.split(' ').filter(|word| !word.is_empty()).collect();
     succeed(folder.path(), &[&CREATE[..6], &options].concat());
     let text = succeed(folder.path(), &["show", "CARD", "--json"]);
     let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&shown["generation"], &shown["signature_area"]), (&"incard10".into(), &"absent".into()));
     let behaviour = &shown["behaviour"];
-    for switch in ["strict_st", "strict_incard", "select_p2_0c_refused", "lenient_decipher"] {
+    for switch in ["strict_st", "strict_incard", "select_p2_0c_refused", "lenient_decipher", "t0"] {
         assert_eq!(behaviour[switch], true, "{switch}");
     }
     assert_eq!(behaviour["key_generation_seconds"], 2);

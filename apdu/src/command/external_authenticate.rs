@@ -15,13 +15,35 @@ pub struct ExternalAuthenticate {
     pub response: Vec<u8>,
 }
 
-/// Which key the host holds.
+/// Which key proves something, by P2 of EXTERNAL and INTERNAL AUTHENTICATE (`cns-card` §3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthenticationKey {
     /// The TEST component of the current security environment.
     FromEnvironment,
     /// A test object, addressed like a PIN.
     Object(PinReference),
+}
+
+impl AuthenticationKey {
+    /// From P2: no identifier stands for the environment.
+    ///
+    /// # Errors
+    /// 6A86 when P2 cannot name an object.
+    pub fn from_p2(p2: u8) -> Result<Self, StatusWord> {
+        match p2 {
+            0x00 | 0x80 => Ok(Self::FromEnvironment),
+            p2 => PinReference::from_p2(p2).map(Self::Object),
+        }
+    }
+
+    /// P2.
+    #[must_use]
+    pub const fn to_p2(self) -> u8 {
+        match self {
+            Self::FromEnvironment => 0x00,
+            Self::Object(reference) => reference.to_p2(),
+        }
+    }
 }
 
 impl ExternalAuthenticate {
@@ -33,10 +55,7 @@ impl ExternalAuthenticate {
         if apdu.p1 != 0x00 {
             return Err(StatusWord::WRONG_PARAMETERS);
         }
-        let key = match apdu.p2 {
-            0x00 | 0x80 => AuthenticationKey::FromEnvironment,
-            p2 => AuthenticationKey::Object(PinReference::from_p2(p2)?),
-        };
+        let key = AuthenticationKey::from_p2(apdu.p2)?;
         Ok(Self { key, response: parameters::some_data(apdu, StatusWord::WRONG_LENGTH)? })
     }
 }
@@ -46,11 +65,7 @@ impl CardCommand for ExternalAuthenticate {
     const NAME: &'static str = "EXTERNAL AUTHENTICATE";
 
     fn encode(&self) -> Result<CommandApdu, ApduError> {
-        let p2 = match self.key {
-            AuthenticationKey::FromEnvironment => 0x00,
-            AuthenticationKey::Object(reference) => reference.to_p2(),
-        };
-        Ok(CommandApdu::new(0x82, 0x00, p2).plain(self.response.clone()))
+        Ok(CommandApdu::new(0x82, 0x00, self.key.to_p2()).plain(self.response.clone()))
     }
 
     fn decode_answer(&self, response: ResponseApdu) -> Result<Self::Answer, CommandError> {

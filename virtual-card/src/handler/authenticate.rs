@@ -35,14 +35,12 @@ pub(super) fn give_random(card: &mut VirtualCard, command: GiveRandom) -> Reply 
 }
 
 pub(super) fn external(card: &mut VirtualCard, command: &ExternalAuthenticate) -> Reply {
-    let key = match command.key {
-        AuthenticationKey::FromEnvironment => test_component(card)?,
-        AuthenticationKey::Object(reference) => card.find_test_object(reference)?,
-    };
+    let key = named_key(card, command.key)?;
     refuse_other_algorithms(card, &key)?;
     // One challenge serves one attempt, whatever comes of it.
     let challenge = card.session.challenge.take().ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)?;
-    if !challenge.len().is_multiple_of(BLOCK) {
+    let least = usize::from(card.object(&key)?.attributes().minimum_length);
+    if !challenge.len().is_multiple_of(BLOCK) || challenge.len() < least {
         return Err(StatusWord::INVALID_OBJECT);
     }
     if card.object(&key)?.is_blocked() {
@@ -67,7 +65,7 @@ pub(super) fn external(card: &mut VirtualCard, command: &ExternalAuthenticate) -
 }
 
 pub(super) fn internal(card: &mut VirtualCard, command: &InternalAuthenticate) -> Reply {
-    let key = test_component(card)?;
+    let key = named_key(card, command.key)?;
     let algorithm = refuse_other_algorithms(card, &key)?;
     card.authorise_object(&key, ObjectOperation::Use)?;
     let data = match algorithm {
@@ -86,8 +84,16 @@ pub(super) fn internal(card: &mut VirtualCard, command: &InternalAuthenticate) -
     Ok(data.into())
 }
 
+/// The key that P2 names.
+pub(super) fn named_key(card: &VirtualCard, key: AuthenticationKey) -> Result<ObjectReference, StatusWord> {
+    match key {
+        AuthenticationKey::FromEnvironment => test_component(card),
+        AuthenticationKey::Object(reference) => card.find_test_object(reference),
+    }
+}
+
 /// The key that the current security environment names for authentication.
-pub(super) fn test_component(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
+fn test_component(card: &VirtualCard) -> Result<ObjectReference, StatusWord> {
     let environment = card.session.environment.as_ref();
     card.chosen_key(environment.and_then(|environment| environment.test.as_ref()))
 }

@@ -4,7 +4,7 @@
 //! challenge. VERIFY, CHANGE and RESET have no protected response.
 
 use cns_apdu::access::{DfOperation, EfOperation};
-use cns_apdu::command::{PinReference, SearchFrom};
+use cns_apdu::command::{AuthenticationKey, PinReference, SearchFrom};
 use cns_apdu::object::{ObjectAddress, ObjectClass};
 use cns_apdu::secure_messaging::{Exchange, Nonce, plain_class};
 use cns_apdu::{Command, CommandApdu, StatusWord};
@@ -30,7 +30,9 @@ pub(super) fn receive(card: &mut VirtualCard, wrapped: &CommandApdu) -> Reply {
     let (command, response) = demand.keys(card.files())?;
     let exchange = Exchange { command, response, challenge, random };
     let mut plain = exchange.unwrap_command(wrapped).map_err(|error| error.status())?;
-    let room = if wrapped.le.is_some_and(|le| le > 256) { EXTENDED_ROOM } else { SHORT_ROOM };
+    // Over T=0 the answer may take several responses.
+    let long = card.behaviour().t0 || wrapped.le.is_some_and(|le| le > 256);
+    let room = if long { EXTENDED_ROOM } else { SHORT_ROOM };
     let most = u32::try_from(response.protection().most_data(room)).unwrap_or(u32::MAX);
     plain.le = plain.le.map(|le| le.min(most));
     if plain.ins == EXTERNAL_AUTHENTICATE {
@@ -102,11 +104,8 @@ fn demand(card: &VirtualCard, wrapped: &CommandApdu) -> Result<Demand, StatusWor
         (0x00, 0x20) => of_test_object(card, wrapped.p2, ObjectOperation::Present),
         (0x00, 0x24) => of_test_object(card, wrapped.p2, ObjectOperation::Change),
         (0x00, 0x2C) => of_test_object(card, wrapped.p2, ObjectOperation::Unblock),
-        (0x00, EXTERNAL_AUTHENTICATE) if wrapped.p2 & 0x7F == 0 => {
-            of_object(card, &authenticate::test_component(card)?, ObjectOperation::Present)
-        }
-        (0x00, EXTERNAL_AUTHENTICATE) => of_test_object(card, wrapped.p2, ObjectOperation::Present),
-        (0x00, 0x88) => of_object(card, &authenticate::test_component(card)?, ObjectOperation::Use),
+        (0x00, EXTERNAL_AUTHENTICATE) => of_authentication_key(card, wrapped.p2, ObjectOperation::Present),
+        (0x00, 0x88) => of_authentication_key(card, wrapped.p2, ObjectOperation::Use),
         (0x00, 0x2A) => {
             let key = match (wrapped.p1, wrapped.p2) {
                 (0x9E, 0x9A) => operation::signature_key(card)?,
@@ -149,6 +148,15 @@ fn of_current_file(card: &VirtualCard) -> Result<Demand, StatusWord> {
 
 fn of_test_object(card: &VirtualCard, p2: u8, operation: ObjectOperation) -> Result<Demand, StatusWord> {
     of_object(card, &card.find_test_object(PinReference::from_p2(p2)?)?, operation)
+}
+
+fn of_authentication_key(
+    card: &VirtualCard,
+    p2: u8,
+    operation: ObjectOperation,
+) -> Result<Demand, StatusWord> {
+    let key = authenticate::named_key(card, AuthenticationKey::from_p2(p2)?)?;
+    of_object(card, &key, operation)
 }
 
 fn of_object(

@@ -14,11 +14,11 @@ use cns_apdu::public_key::PublicKey;
 use cns_apdu::signature_area::{self as area, KeySize};
 use cns_apdu::transmit::{Channel, Limits};
 use cns_secret::Secret;
-use cns_virtual_card::{Generation, Personalisation, VirtualCard, sample};
+use cns_virtual_card::{Behaviour, Generation, Personalisation, VirtualCard, sample};
 use rsa::sha2::{Digest, Sha256};
 use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey};
 
-use crate::{bytes, card};
+use crate::{behaving, bytes, card};
 
 type Host = Channel<VirtualCard>;
 
@@ -92,6 +92,13 @@ fn a_signature_area_in_extended_length() {
 #[test]
 fn a_signature_area_in_short_chained_commands() {
     sign_with_a_new_area(card(), Limits::SHORT_CHAINED, KeySize::Rsa2048);
+}
+
+/// 61xx and GET RESPONSE, 6Cxx and the right Le: the channel follows them, and nothing is executed twice.
+#[test]
+fn a_signature_area_over_t0() {
+    let behaviour = Behaviour { t0: true, ..Behaviour::default() };
+    sign_with_a_new_area(behaving(behaviour), Limits::SHORT_CHAINED, KeySize::Rsa2048);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use cns_apdu::transmit::{Channel, Limits, TransmitError, Transport};
 use cns_apdu::triple_des::mac3;
 use cns_apdu::{CommandApdu, Form, StatusWord};
 use cns_secret::Secret;
-use cns_virtual_card::{Personalisation, SecureMessagingKeys, VirtualCard, sample};
+use cns_virtual_card::{Behaviour, Personalisation, SecureMessagingKeys, VirtualCard, sample};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rsa::sha2::{Digest, Sha256};
@@ -34,9 +34,14 @@ const OBJECT_CONDITIONS: [u8; 16] = [6, 7, 6, 7, 6, 7, 0xFF, 0xFF, 0xFF, 0xFF, 0
 
 /// A card whose signature directory demands secure messaging.
 fn card() -> VirtualCard {
+    behaving(Behaviour::default())
+}
+
+fn behaving(behaviour: Behaviour) -> VirtualCard {
     let keys =
         SecureMessagingKeys { encryption: secret(&bytes(ENCRYPTION)), signature: secret(&bytes(SIGNATURE)) };
-    let order = Personalisation { secure_messaging: Some(keys), ..sample::personalisation().unwrap() };
+    let order =
+        Personalisation { behaviour, secure_messaging: Some(keys), ..sample::personalisation().unwrap() };
     VirtualCard::create(order).unwrap()
 }
 
@@ -151,8 +156,8 @@ fn verify_holder(host: &mut Host) {
 }
 
 /// Steps 1 to 14 and 17 to 19 of the reference, everything that concerns the signature directory protected.
-fn sign_with_a_new_area(limits: Limits) -> Host {
-    let mut host = host(limits);
+fn sign_with_a_new_area(card: VirtualCard, limits: Limits) -> Host {
+    let mut host = host_with(card, limits, rule);
     verify_holder(&mut host);
     refused(&mut host, &area::select_certificate(), 0x6A82);
     ok(&mut host, &demanding(area::create_puk(&digits(b"11223344")).unwrap()));
@@ -199,7 +204,7 @@ fn sign_with_a_new_area(limits: Limits) -> Host {
 
 #[test]
 fn a_signature_area_in_extended_length() {
-    let mut host = sign_with_a_new_area(ST_2021.limits);
+    let mut host = sign_with_a_new_area(card(), ST_2021.limits);
     // Protected: 4 objects, 3 files, VERIFY, GENERATE, PSO, 8 pieces of the certificate, 2 locks and what they refuse;
     // a challenge for each, a number for the one response.
     let traffic = host.transport_mut().traffic();
@@ -208,6 +213,15 @@ fn a_signature_area_in_extended_length() {
     assert_eq!(u64::try_from(seen.len() / 2).unwrap(), traffic.commands);
     let protected = seen.iter().step_by(2).filter(|command| command[0] == 0x0C).count();
     assert_eq!((protected, count(0x84), count(0x86)), (21, 21, 1));
+}
+
+/// What does not fit a short response comes in two.
+#[test]
+fn a_signature_area_over_t0() {
+    let card = behaving(Behaviour { t0: true, ..Behaviour::default() });
+    let mut host = sign_with_a_new_area(card, Limits::SHORT_CHAINED);
+    let seen = &recorder(&mut host).seen;
+    assert!(seen.iter().step_by(2).any(|command| command[..2] == [0x00, 0xC0]), "GET RESPONSE");
 }
 
 /// PSO's protected response does not fit a short one, so only that step needs more.
@@ -236,7 +250,7 @@ fn a_signature_area_in_short_chained_commands_up_to_the_signature() {
 
 #[test]
 fn no_secret_travels_in_clear() {
-    let mut host = sign_with_a_new_area(ST_2021.limits);
+    let mut host = sign_with_a_new_area(card(), ST_2021.limits);
     recorder(&mut host).seen.clear();
     ok(&mut host, &Verify { reference: local(ObjectId::SIGNATURE_PIN), value: Some(digits(b"54321")) });
     let proof = ChangeProof::Value(digits(b"54321"));
@@ -407,7 +421,10 @@ fn keys_are_used_and_changed_under_it() {
         0x88 => BOTH_WAYS,
         _ => None,
     });
-    let internal = InternalAuthenticate { challenge: bytes("0011223344556677") };
+    let internal = InternalAuthenticate {
+        key: AuthenticationKey::FromEnvironment,
+        challenge: bytes("0011223344556677"),
+    };
     assert_eq!(ok(&mut host, &internal), bytes("31A7364CAC91CA39"));
     // The challenge of the MAC is the one that is answered.
     recorder(&mut host).card.plan_randomness(&bytes("0011223344556677"));
