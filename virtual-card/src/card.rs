@@ -108,6 +108,7 @@ impl VirtualCard {
     /// # Errors
     /// The personalisation is not possible, or the directory cannot be written.
     pub fn create_in(path: &Path, personalisation: Personalisation) -> Result<Self, CreateError> {
+        personalise::check(&personalisation)?;
         let storage = StateDirectory::create(path)?;
         let state = personalise::personalise(personalisation)?;
         storage.write(&state)?;

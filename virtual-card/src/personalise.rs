@@ -7,8 +7,10 @@ mod tree;
 pub(crate) use self::certificates::common_name;
 pub(crate) use self::tree::personal_data;
 
+use std::ops::RangeInclusive;
+
 use cns_apdu::access::{Condition, ObjectConditions};
-use cns_apdu::file_map::{MASTER_FILE, SIGNATURE_DF};
+use cns_apdu::file_map::{FilePath, MASTER_FILE, SIGNATURE_DF};
 use cns_apdu::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId};
 use cns_apdu::secure_messaging::{DF_CREATE, DF_OBJECTS, FILE_ADMIN};
 use cns_apdu::triple_des::is_key_length;
@@ -17,7 +19,7 @@ use rsa::RsaPrivateKey;
 use rsa::traits::PublicKeyParts;
 
 use crate::envelopes::{EnvelopeError, random_digits};
-use crate::filesystem::FileSystem;
+use crate::filesystem::{FileSystem, Place};
 use crate::generation::{Chip, Generation, KeyPin, KeyPlace};
 use crate::holder::{Holder, HolderError};
 use crate::keys::{self, KeyError};
@@ -30,6 +32,8 @@ const REFERENCE_DATA: usize = 8;
 const PUK_DIGITS: u8 = 8;
 const MINIMUM_PIN: u8 = 5;
 const PIN_DIGITS: usize = 5;
+const PIN_LENGTHS: RangeInclusive<usize> = 5..=8;
+const PUK_LENGTHS: RangeInclusive<usize> = 8..=8;
 /// The security environment that every client restores.
 const ENVIRONMENT: u8 = 0x03;
 /// What the labels of the keys and certificates in an object store begin with: three characters at most.
@@ -138,12 +142,23 @@ impl Personalisation {
     }
 }
 
+/// Whether a card can be made from this order, as far as can be told without making it.
+pub(crate) fn check(order: &Personalisation) -> Result<(), CreateError> {
+    order.holder.check()?;
+    check_area(order.generation.chip(), order.signature_area)?;
+    require_digits(&order.pin, PIN_LENGTHS, "the PIN")?;
+    require_digits(&order.puk, PUK_LENGTHS, "the PUK")?;
+    match &order.signature_pin {
+        Some(pin) => require_digits(pin, PIN_LENGTHS, "the signature PIN"),
+        None => Ok(()),
+    }
+}
+
 /// The chip's contents for one holder.
 pub(crate) fn personalise(order: Personalisation) -> Result<CardState, CreateError> {
-    order.holder.check()?;
+    check(&order)?;
     let chip = order.generation.chip();
     let filled = order.signature_area == SignatureArea::Filled;
-    check_area(chip, order.signature_area)?;
     let key = match &chip.authentication {
         Some(place) => Some((place, key_for(chip, order.key)?)),
         None => None,
@@ -174,7 +189,7 @@ pub(crate) fn personalise(order: Personalisation) -> Result<CardState, CreateErr
         fill(&mut files, chip, place, &key, order.signature_pin, &order.puk)?;
     }
     if let Some(keys) = order.secure_messaging {
-        demand_secure_messaging(&mut files, keys)?;
+        demand_secure_messaging(&mut files, &chip.root(0).join(&SIGNATURE_DF), keys)?;
     }
     Ok(CardState::new(order.generation, order.behaviour, files))
 }
@@ -213,10 +228,7 @@ fn fill(
 ) -> Result<(), CreateError> {
     if place.pin == KeyPin::Own {
         let pin = pin.map_or_else(|| random_digits(PIN_DIGITS), Ok)?;
-        let pair = keyset::Pair {
-            pin: filled(&pin, 5..=8).ok_or(CreateError::ReferenceData("the signature PIN"))?,
-            puk: filled(puk, 8..=8).ok_or(CreateError::ReferenceData("the PUK"))?,
-        };
+        let pair = keyset::Pair { pin: filled(&pin)?, puk: filled(puk)? };
         keyset::open_signature_area(files, chip, key, pair)?;
     }
     keyset::place(files, chip, place, key, SIGNATURE_LABEL)
@@ -231,13 +243,13 @@ fn references(chip: &Chip, pin: &Secret, puk: &Secret) -> Result<Vec<SecurityObj
             ObjectAddress::new(ObjectClass::Test, ObjectId::CNS_PIN),
             ObjectAttributes::pin(chip.habits.pin_tries, MINIMUM_PIN),
             ObjectConditions::new(Condition::Always, pin_condition, puk_condition, Condition::Never),
-            filled(pin, 5..=8).ok_or(CreateError::ReferenceData("the PIN"))?,
+            filled(pin)?,
         ),
         object(
             ObjectAddress::new(ObjectClass::Test, ObjectId::CNS_PUK),
             ObjectAttributes::pin(chip.habits.puk_tries, PUK_DIGITS),
             ObjectConditions::new(Condition::Always, puk_condition, Condition::Never, Condition::Never),
-            filled(puk, 8..=8).ok_or(CreateError::ReferenceData("the PUK"))?,
+            filled(puk)?,
         ),
     ])
 }
@@ -254,7 +266,11 @@ fn issuer_object(key: Secret) -> SecurityObject {
 }
 
 /// The keys in the MF, and the conditions on the signature directory's objects, files and administration.
-fn demand_secure_messaging(files: &mut FileSystem, keys: SecureMessagingKeys) -> Result<(), CreateError> {
+fn demand_secure_messaging(
+    files: &mut FileSystem,
+    signature_df: &FilePath,
+    keys: SecureMessagingKeys,
+) -> Result<(), CreateError> {
     let pair = [ObjectId::ENCRYPTION_KEY, ObjectId::AUTHENTICATION_KEY];
     let master = files.directory_mut(&MASTER_FILE).ok_or(CreateError::Content("MF"))?;
     let algorithms = [Algorithm::TripleDes, Algorithm::RetailMac];
@@ -269,11 +285,10 @@ fn demand_secure_messaging(files: &mut FileSystem, keys: SecureMessagingKeys) ->
             key,
         ));
     }
-    if let Some(file) = files.file_mut(&SIGNATURE_DF) {
-        for place in [DF_OBJECTS, FILE_ADMIN, DF_CREATE] {
-            let demanded = file.secure_messaging.iter_mut().skip(place);
-            demanded.zip(pair).for_each(|(byte, id)| *byte = id.value());
-        }
+    let file = files.file_mut(signature_df).ok_or(CreateError::Content("DF_DS"))?;
+    for place in [DF_OBJECTS, FILE_ADMIN, DF_CREATE] {
+        let demanded = file.secure_messaging.iter_mut().skip(place);
+        demanded.zip(pair).for_each(|(byte, id)| *byte = id.value());
     }
     Ok(())
 }
@@ -297,14 +312,20 @@ fn object(
     object
 }
 
-/// Digits of an allowed count, filled to the stored length.
-fn filled(digits: &Secret, allowed: std::ops::RangeInclusive<usize>) -> Option<Secret> {
+/// Refuses what is no PIN or PUK.
+fn require_digits(
+    digits: &Secret,
+    lengths: RangeInclusive<usize>,
+    what: &'static str,
+) -> Result<(), CreateError> {
     let numeric = digits.expose().iter().all(u8::is_ascii_digit);
-    if !numeric || !allowed.contains(&digits.len()) {
-        return None;
-    }
-    let mut value = Secret::zeroed(REFERENCE_DATA).ok()?;
-    value.expose_mut().fill(0xFF);
-    value.expose_mut().get_mut(..digits.len())?.copy_from_slice(digits.expose());
-    Some(value)
+    if numeric && lengths.contains(&digits.len()) { Ok(()) } else { Err(CreateError::ReferenceData(what)) }
+}
+
+/// Digits, filled to the stored length.
+fn filled(digits: &Secret) -> Result<Secret, CreateError> {
+    let mut value = Secret::zeroed(REFERENCE_DATA)?;
+    let bytes = digits.expose().iter().copied().chain(std::iter::repeat(0xFF));
+    value.expose_mut().iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+    Ok(value)
 }

@@ -10,6 +10,8 @@ use crate::{SELECT_SIGNATURE_DF, VERIFY_PIN, expect, run, send};
 /// Format version 1 as the first release writes it. Never to be changed: a new format gets a new sample, and
 /// this one must still open.
 const FORMAT_1: &[u8] = include_bytes!("card-format-1.json");
+/// The same version with what cards of several applications have beside: an ACe 2025.
+const FORMAT_1_APPLICATIONS: &[u8] = include_bytes!("card-format-1-applications.json");
 
 fn order() -> Personalisation {
     sample::personalisation().unwrap()
@@ -111,4 +113,16 @@ fn the_frozen_sample_opens() {
     assert_eq!(card.summary().id_card, sample::ID_CARD);
     run(&mut card, &[("00200090", "63C2"), (VERIFY_PIN, "9000"), ("00A4080C0414008110", "9000")]);
     expect(&mut card, "0020009A08 3534333231FFFFFF", "9000");
+}
+
+#[test]
+fn the_frozen_sample_with_applications_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("card.json"), FORMAT_1_APPLICATIONS).unwrap();
+    let mut card = VirtualCard::open(folder.path()).unwrap();
+    assert_eq!(card.summary().generation.name(), "ace2025");
+    run(&mut card, &[("00A4080C04DA01C001", "6A82"), ("00A4040C0AA000000530455349474E", "9000")]);
+    assert!(send(&mut card, "00A4080004DA01C00100").contains("820101880108"));
+    run(&mut card, &[("0020001008 3132333435FFFFFF", "9000"), ("00A4080C04DA01C001", "9000")]);
+    assert!(send(&mut card, "00B0000004").starts_with("3082"));
 }
