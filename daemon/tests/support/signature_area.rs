@@ -6,7 +6,7 @@ use cns_secret::Secret;
 use cns_virtual_authority::Profile;
 use cns_virtual_card::fault::Fault;
 use cns_virtual_card::vpcd::Plugged;
-use cns_virtual_card::{SignatureArea, SignatureAreaState, sample};
+use cns_virtual_card::{SecureMessagingKeys, SignatureArea, SignatureAreaState, sample};
 use cnsd::card::signature_area::{self, Stage};
 use cnsd::card::{CardError, CardSession, LastTry, pin, sign};
 use der::Decode;
@@ -268,6 +268,23 @@ async fn a_certificate_half_written_is_written_again() {
     assert_eq!(reader.run(stage).await.unwrap(), (Stage::Certificate, false));
     // A second loading is the renewal of a certificate: the shorter one leaves no tail of the longer.
     load(certificate).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_card_that_demands_secure_messaging_is_refused_in_words_before_the_pin_is_asked() {
+    let keys = || secret(b"0123456789ABCDEF");
+    let (reader, plugged) = with_card(|order| {
+        order.secure_messaging = Some(SecureMessagingKeys { encryption: keys(), signature: keys() });
+    })
+    .await;
+    let before = reader.traffic();
+    let refused = reader.run(|session| create(session, &silent)).await;
+    match refused {
+        Err(CardError::AreaForbidden(reason)) => assert!(reason.contains("secure messaging"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(reader.since(before).commands, 2, "a look at the two directories, and no PIN");
+    assert_eq!(plugged.with_card(|card| card.card().summary().pin_tries), 3);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use cns_apdu::command::{ReadRecord, RecordSelector};
 use cns_apdu::file_map::{FileKind, SIGNATURE_DF, SIGNATURE_PUBLIC_KEY};
 use cns_apdu::object::ObjectId;
 use cns_apdu::public_key::PublicKey;
+use cns_apdu::secure_messaging::{Conditions, DF_CREATE, DF_OBJECTS, FILE_ADMIN};
 use cns_apdu::signature_area::{KeySize, LOCKED_KEY_DF_ACCESS, LOCKED_SIGNATURE_DF_ACCESS};
 use cns_apdu::{Status, StatusWord};
 
@@ -70,6 +71,13 @@ pub fn inspect(session: &mut CardSession<'_>) -> Result<AreaState, CardError> {
         if !by_holder && !area_locked {
             state.forbidden =
                 Some("the issuer alone may create in the card's place for signatures (DF 1400)");
+        }
+    }
+    if let Some(conditions) = &area.secure_messaging {
+        let conditions = Conditions(conditions);
+        let places = [DF_OBJECTS, DF_CREATE, FILE_ADMIN];
+        if places.into_iter().any(|place| !conditions.at(place).are_none()) {
+            state.forbidden = Some("it demands secure messaging with keys of the issuer");
         }
     }
     let Some(key_df) = session.chip().inspect(&place.key_df)? else {
