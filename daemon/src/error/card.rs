@@ -1,5 +1,7 @@
 //! Cards' errors as clients see them.
 
+use cns_apdu::command::{ChangeReferenceData, PerformSecurityOperation, ResetRetryCounter, Verify};
+use cns_apdu::{CardCommand, StatusWord};
 use cns_protocol::{ErrorKind, RpcError};
 
 use super::internal;
@@ -23,6 +25,11 @@ impl From<CardError> for RpcError {
             CardError::TimedOut => say(ErrorKind::TimedOut).hint("Take the card out, put it back, try again"),
             CardError::Stopped => say(ErrorKind::Busy).hint("The daemon is stopping; connect again later"),
             CardError::Panicked | CardError::Command(_) => internal(&error),
+            CardError::Refused { command, status } if demands_secure_messaging(command, *status) => {
+                say(ErrorKind::CardRefused)
+                    .status_word(status.0)
+                    .hint("The card demands secure messaging for this: only its issuer has the keys")
+            }
             CardError::Refused { status, .. } => say(ErrorKind::CardRefused).status_word(status.0),
             CardError::Answer { .. } | CardError::TooMuch => say(ErrorKind::CardAnswerInvalid),
             CardError::PinIncorrect { tries_left } => {
@@ -60,6 +67,14 @@ impl From<CardError> for RpcError {
     }
 }
 
+/// What a chip answers to a plain use of a code or key that demands secure messaging (`cns-card` §4, §7).
+fn demands_secure_messaging(command: &str, status: StatusWord) -> bool {
+    let uses =
+        [Verify::NAME, ChangeReferenceData::NAME, ResetRetryCounter::NAME, PerformSecurityOperation::NAME];
+    let answers = [StatusWord::CLASS_NOT_SUPPORTED, StatusWord::SECURE_MESSAGING_OBJECT_MISSING];
+    uses.contains(&command) && answers.contains(&status)
+}
+
 fn after_wrong_pin(tries_left: Option<u8>) -> &'static str {
     match tries_left {
         Some(1) => {
@@ -76,8 +91,6 @@ fn no_memory() -> RpcError {
 
 #[cfg(test)]
 mod tests {
-    use cns_apdu::StatusWord;
-
     use super::*;
 
     #[test]
@@ -88,6 +101,11 @@ mod tests {
         let refused =
             RpcError::from(CardError::Refused { command: "READ BINARY", status: StatusWord(0x6982) });
         assert_eq!(refused.kind, ErrorKind::CardRefused);
+        for status in [0x6E00, 0x6987] {
+            let status = StatusWord(status);
+            let demanded = RpcError::from(CardError::Refused { command: "RESET RETRY COUNTER", status });
+            assert!(demanded.hint.is_some_and(|hint| hint.contains("secure messaging")), "{status}");
+        }
         assert_eq!(refused.status_word.as_deref(), Some("6982"));
         assert!(refused.message.contains("READ BINARY"));
     }
