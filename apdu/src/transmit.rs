@@ -48,9 +48,12 @@ pub enum TransmitError<E: Error + 'static> {
     /// The reader or the card failed.
     #[error("the reader failed: {0}")]
     Transport(#[source] E),
-    /// The command cannot be written for this chip, or what came back is no response.
+    /// The command cannot be written for this chip: nothing was sent of it, or only the first parts of a chain.
     #[error("the exchange failed: {0}")]
     Apdu(#[from] ApduError),
+    /// What came back is no response: the chip may have executed the command or not.
+    #[error("what came back is no response: {0}")]
+    Response(#[source] ApduError),
     /// The chip refused, or its answer makes no sense.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -65,7 +68,7 @@ impl<E: Error + 'static> TransmitError<E> {
     pub fn status(&self) -> Option<StatusWord> {
         match self {
             Self::Command(error) => error.status(),
-            Self::Transport(_) | Self::Apdu(_) | Self::Endless => None,
+            Self::Transport(_) | Self::Apdu(_) | Self::Response(_) | Self::Endless => None,
         }
     }
 }
@@ -202,7 +205,7 @@ impl<T: Transport> Channel<T> {
         self.traffic.sent += length(bytes.expose());
         let response = self.transport.exchange(bytes.expose()).map_err(TransmitError::Transport)?;
         self.traffic.received += length(&response);
-        Ok(ResponseApdu::parse(&response)?)
+        ResponseApdu::parse(&response).map_err(TransmitError::Response)
     }
 }
 

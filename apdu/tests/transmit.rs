@@ -152,7 +152,7 @@ fn a_pin_is_never_sent_twice() {
 fn responses_that_are_none_are_errors() {
     for answer in [vec![], vec![0x90], vec![0; 65_539]] {
         let mut channel = Channel::new(Script::new(&[&answer]), Limits::SHORT);
-        assert!(matches!(channel.run(&SelectFile::master_file()), Err(TransmitError::Apdu(_))));
+        assert!(matches!(channel.run(&SelectFile::master_file()), Err(TransmitError::Response(_))));
     }
 }
 

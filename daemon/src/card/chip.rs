@@ -50,6 +50,9 @@ impl<'a> Chip<'a> {
             TransmitError::Transport(error) => error,
             TransmitError::Command(error) => error.into(),
             TransmitError::Apdu(error) => error.into(),
+            TransmitError::Response(error) => {
+                CardError::Answer { command: C::NAME, reason: error.to_string() }
+            }
             TransmitError::Endless => CardError::TooMuch,
         });
         self.lost |= matches!(answer, Err(CardError::Removed | CardError::TimedOut));

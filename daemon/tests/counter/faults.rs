@@ -3,8 +3,8 @@
 
 use cns_protocol::audit::Phase;
 use cns_protocol::counter::{Answer, Case, Procedure, ProcedureState};
-use cns_virtual_card::fault::Fault;
-use cns_virtual_card::{SignatureAreaState, sample};
+use cns_virtual_card::fault::{Fault, Garbage, Trigger};
+use cns_virtual_card::{SignatureAreaState, Tear, sample};
 use cnsd::card::CardError;
 use cnsd::custody::PukKind;
 use cnsd::procedure::ProcedureError;
@@ -18,43 +18,91 @@ async fn commands_of(rig: &Rig, paragraph: &str, code: &str) -> u64 {
     done.done.iter().find(|step| step.paragraph == paragraph).unwrap().traffic.commands
 }
 
+/// What may go wrong at one command of the PIN setting.
+fn troubles() -> Vec<Fault> {
+    let torn = [(0, false), (0, true), (1, false), (1, true)];
+    let garbage = [Garbage::Cut(0), Garbage::Cut(1), Garbage::StatusOnly, Garbage::Longer(300)];
+    [Fault::PullOutBefore, Fault::PullOutAfter, Fault::Reset]
+        .into_iter()
+        .chain(torn.map(|(write, done)| Fault::Tear(Tear { write, done })))
+        .chain([0x6F00, 0x6581, 0x6982, 0x6A84, 0x6E00].map(Fault::Status))
+        .chain(garbage.map(Fault::Garbage))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_card_pulled_at_any_command_of_the_pin_setting_gets_its_envelope() {
+async fn a_fault_at_any_command_of_the_pin_setting_costs_neither_envelope_nor_try() {
     let mut rig = Rig::new().await;
     rig.wants_signature = false;
     let mut codes = rig.codes.clone().into_iter();
-    let mut procedures = 0;
-    for fault in [Fault::PullOutBefore, Fault::PullOutAfter] {
-        // As many commands as there are: the run that is not cut any more is the last one.
+    let (mut procedures, mut cut_short) = (0, 0);
+    for fault in troubles() {
+        // As many commands as there are: the run in which nothing happens any more is the last one.
         for command in 0.. {
             let code = codes.next().unwrap();
             let ready = rig.start(Case::NewCodes).await.unwrap();
             let ready = rig.until(ready, &code, "§9.3.2-7").await;
             rig.card.with_card(|card| card.plan(command, fault));
             let answer = rig.answer(&ready, Answer::Confirmed).await;
-            let whole = answer.is_ok();
+            let happened = rig.card.with_card(|card| card.pending() == 0);
+            rig.card.with_card(|card| card.clear_plan());
             let set = match answer {
                 Ok(set) => set,
-                Err(cut) => cut_and_back(&rig, &ready, &cut).await,
+                Err(cut) if rig.card.with_card(|card| card.is_out()) => {
+                    cut_short += 1;
+                    cut_and_back(&rig, &ready, &cut).await
+                }
+                Err(_) => {
+                    cut_short += 1;
+                    answered_again(&rig, &ready).await
+                }
             };
-            rig.card.with_card(|card| card.clear_plan());
             assert_eq!(set.state, ProcedureState::Open);
             assert_eq!(set.next.as_ref().unwrap().paragraph, "§9.3.2-8");
             assert!(rig.takes_pin(&rig.letter(&code)), "{fault:?} at {command}");
             rig.until(set, &code, "").await;
             procedures += 1;
-            if whole {
-                assert!(command >= 4, "only {command} commands were cut");
+            if !happened {
+                assert!(command >= 4 || matches!(fault, Fault::Tear(_)), "only {command} commands");
                 break;
             }
         }
     }
-    println!("{procedures} procedures");
+    println!("{} faults, {procedures} procedures, {cut_short} of them cut short", troubles().len());
     let stock = rig.rooms().custody.stock().await.unwrap();
     assert_eq!((stock.used, stock.reserved, stock.void), (procedures, 0, 0));
     let summary = rig.card.with_card(|card| card.card().summary());
     assert_eq!((summary.pin_tries, summary.puk_tries), (3, 3), "no try was burnt");
     rig.rooms().audit.verify().await.unwrap();
+}
+
+/// The operator answers the step again; once more where the daemon first tells what it cannot know.
+async fn answered_again(rig: &Rig, ready: &Procedure) -> Procedure {
+    match set_again(rig, ready).await {
+        Err(ProcedureError::PukDoubtful { .. }) => set_again(rig, ready).await.unwrap(),
+        answer => answer.unwrap(),
+    }
+}
+
+/// The chip has set the PIN, and what it answered makes no sense: nobody may believe that nothing was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_garbled_answer_leaves_the_envelope_in_doubt() {
+    for garbage in [Garbage::Cut(0), Garbage::Cut(1)] {
+        let mut rig = Rig::new().await;
+        rig.wants_signature = false;
+        let ready = rig.start(Case::NewCodes).await.unwrap();
+        let ready = rig.until(ready, &rig.codes[1], "§9.3.2-7").await;
+        let reset = Trigger::Instruction { ins: 0x2C, after: 0 };
+        rig.card.with_card(|card| card.plan_at(reset, Fault::Garbage(garbage)));
+        let error = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+        assert!(matches!(error, ProcedureError::Unsettled { .. }), "{error:?}");
+        assert_eq!(rig.show(&ready).await.state, ProcedureState::Unsettled);
+        assert!(rig.takes_pin(&rig.letter(&rig.codes[1])));
+        // Cancelled now, the envelope may not be given to somebody else.
+        rig.cancel(&ready).await.unwrap();
+        let stock = rig.rooms().custody.stock().await.unwrap();
+        assert_eq!((stock.used, stock.reserved, stock.void), (0, 0, 1));
+    }
 }
 
 /// The card was pulled: nothing can be done without it, and everything with it.
@@ -68,7 +116,7 @@ async fn cut_and_back(rig: &Rig, ready: &Procedure, cut: &ProcedureError) -> Pro
     let without = rig.answer_with(ready, "§9.3.2-7", Answer::Confirmed, None).await;
     assert!(matches!(without, Err(ProcedureError::CardElsewhere)), "{without:?}");
     rig.put_in().await;
-    rig.answer_with(ready, "§9.3.2-7", Answer::Confirmed, None).await.unwrap()
+    answered_again(rig, ready).await
 }
 
 /// The chip has executed RESET RETRY COUNTER, nobody heard the answer, and the card is out of the reader.

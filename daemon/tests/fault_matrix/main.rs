@@ -189,6 +189,8 @@ fn judge_outcome(outcome: &Result<(), CardError>, trouble: Trouble, happened: bo
     };
     let words = error.to_string();
     assert!(!matches!(error, CardError::Panicked) && !words.contains("inside the daemon"), "{told}: {words}");
+    // Callers take that for a command that was never sent.
+    assert!(!matches!(error, CardError::Command(_)), "{told}: {error:?}");
     assert!(happened || trouble.is_about_time(), "{told}: nothing happened, but {error:?}");
     match trouble {
         _ if trouble.takes_the_card_out() => {
