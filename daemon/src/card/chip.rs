@@ -50,8 +50,9 @@ impl<'a> Chip<'a> {
             TransmitError::Transport(error) => error,
             TransmitError::Command(error) => error.into(),
             TransmitError::Apdu(error) => error.into(),
+            // Whether the chip executed the command is not known: as when the reader fails.
             TransmitError::Response(error) => {
-                CardError::Answer { command: C::NAME, reason: error.to_string() }
+                CardError::Reader(format!("what came from the card is no answer: {error}"))
             }
             TransmitError::Endless => CardError::TooMuch,
         });

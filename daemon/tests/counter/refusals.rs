@@ -131,7 +131,7 @@ async fn a_wrong_puk_ends_the_procedure_and_is_never_tried_again() {
     let refused = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
     assert!(matches!(refused, ProcedureError::PukRefused { tries_left: Some(2) }), "{refused:?}");
     assert_eq!(rig.show(&ready).await.state, ProcedureState::Cancelled);
-    assert_eq!(rig.rooms().custody.stock().await.unwrap().assigned, 120, "the envelope is free again");
+    assert_eq!(rig.rooms().custody.stock().await.unwrap().assigned, 160, "the envelope is free again");
     assert!(!rig.rooms().custody.has_puk(sample::ID_CARD, PukKind::Cns).await.unwrap());
     let again = rig.start(Case::Standard).await.unwrap();
     let again = rig.until(again, &rig.codes[0], "§9.3.2-7").await;
@@ -155,7 +155,7 @@ async fn a_blocked_puk_is_told_before_anything_is_sent() {
     let ready = rig.until(ready, &rig.codes[0], "§9.3.2-7").await;
     let refused = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
     assert!(matches!(refused, ProcedureError::PukBlocked), "{refused:?}");
-    assert_eq!(rig.rooms().custody.stock().await.unwrap().assigned, 120);
+    assert_eq!(rig.rooms().custody.stock().await.unwrap().assigned, 160);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -221,7 +221,7 @@ impl Rig {
             .unwrap();
         custody.import(&recipient.seal(&content).unwrap()).await.unwrap();
         let letters = self.letters();
-        custody.import(&envelopes::print(120, 5, &recipient, &letters).unwrap()).await.unwrap();
+        custody.import(&envelopes::print(160, 5, &recipient, &letters).unwrap()).await.unwrap();
         let name = |entry: io::Result<fs::DirEntry>| {
             entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()
         };

@@ -5,6 +5,7 @@
 #[path = "../support/plugged.rs"]
 mod plugged;
 
+mod generations;
 mod lane;
 mod operations;
 

@@ -158,7 +158,7 @@ fn sign_with(session: &mut CardSession<'_>, key_use: KeyUse, digits: &[u8]) -> R
     Ok(())
 }
 
-fn sign_authentication(session: &mut CardSession<'_>) -> Result<(), CardError> {
+pub(crate) fn sign_authentication(session: &mut CardSession<'_>) -> Result<(), CardError> {
     sign_with(session, KeyUse::Authentication, sample::PIN)
 }
 
