@@ -31,6 +31,7 @@ fn every_command_has_vectors() {
 #[test]
 fn commands_decode_and_encode_to_the_same_bytes() {
     let mut decoded = 0;
+    let mut wrong = Vec::new();
     for (folder, exchange) in commands() {
         let label = format!("{folder}: {}", exchange.name);
         let apdu = CommandApdu::parse(&exchange.command).unwrap_or_else(|error| panic!("{label}: {error}"));
@@ -38,17 +39,20 @@ fn commands_decode_and_encode_to_the_same_bytes() {
         assert_eq!(apdu.to_bytes(form).unwrap().expose(), exchange.command, "{label}: the envelope");
         match (Command::decode(&apdu), &exchange.refused) {
             (Err(status), Some(refused)) => assert_eq!(status.to_bytes(), refused[..], "{label}"),
-            (Err(status), None) => panic!("{label}: refused with {status}"),
+            (Err(status), None) => wrong.push(format!("{label}: refused with {status}")),
             (Ok(command), Some(_)) => panic!("{label}: taken for {}", command.name()),
             (Ok(command), None) => {
                 decoded += 1;
                 assert_eq!(folder_of(command.name()), folder, "{label}");
                 let bytes = command.encode().unwrap().to_bytes(form).unwrap();
                 let expected = exchange.canonical.as_ref().unwrap_or(&exchange.command);
-                assert_eq!(hex(bytes.expose()), hex(expected), "{label}");
+                if bytes.expose() != *expected {
+                    wrong.push(format!("{label}: written as {}", hex(bytes.expose())));
+                }
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(decoded > 80, "only {decoded} vectors decoded");
 }
 

@@ -3,6 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use cns_virtual_card::Generation;
+
+use crate::generations::card_of;
 use crate::{bytes, card, send};
 
 /// Bytes that look like commands: known instructions, short data, sometimes chained or cut.
@@ -31,6 +34,14 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
             bytes("621B80020020820301000083028010850101860900001AFFFF1010FFFF"),
             bytes("621B8002002082030600028302801185010186090000000000000000FF"),
             bytes("86090000000000000000FF"),
+            bytes("14009002"),
+            bytes("140090012002"),
+            bytes("DA01C001"),
+            bytes("7F01"),
+            bytes("A000000530455349474E"),
+            bytes("A000000530000B104001021A"),
+            bytes("A00000009501004D"),
+            bytes("E828BD080F014E585030"),
         ]),
     ];
     (class, instruction, parameter.clone(), parameter, data, any::<Option<u8>>()).prop_map(
@@ -51,6 +62,20 @@ proptest! {
         for bytes in &garbage {
             prop_assert!(card.transmit(bytes).len() >= 2);
         }
+    }
+
+    #[test]
+    fn whole_sessions_are_answered_by_every_generation(
+        generation in prop::sample::select(Generation::all().collect::<Vec<_>>()),
+        commands in vec(command(), 1..200),
+    ) {
+        let mut card = card_of(generation);
+        for bytes in &commands {
+            prop_assert!(card.transmit(bytes).len() >= 2);
+        }
+        // Still a card: the directory of its start is there.
+        card.reset();
+        prop_assert!(send(&mut card, "00A40000023F00") == "9000");
     }
 
     #[test]

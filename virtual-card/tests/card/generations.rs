@@ -2,8 +2,8 @@
 
 use cns_apdu::StatusWord;
 use cns_apdu::command::{
-    CardCommand, ManageSecurityEnvironment, PerformSecurityOperation, PinReference, ReferenceData,
-    SelectFile, Template, Verify,
+    CardCommand, ChangeProof, ChangeReferenceData, ManageSecurityEnvironment, PerformSecurityOperation,
+    PinReference, ReferenceData, ResetAction, ResetRetryCounter, SelectFile, Template, Verify,
 };
 use cns_apdu::file_map::{
     AUTHENTICATION_CERTIFICATE, ESIGN_CERTIFICATE, FilePath, MASTER_FILE, PERSONAL_DATA,
@@ -208,6 +208,77 @@ fn every_generation_is_listed_and_signs() {
         }
     }
     assert_eq!(signed, 30);
+}
+
+#[test]
+fn every_generation_counts_changes_and_unblocks() {
+    for generation in Generation::all().filter(|generation| generation.is_cns()) {
+        let name = generation.name();
+        let (pin, puk) = (PinReference::global(ObjectId::CNS_PIN), PinReference::global(ObjectId::CNS_PUK));
+        let mut host = Channel::new(card_of(generation), Limits::SHORT);
+        let digits = |text: &[u8]| ReferenceData::from_digits(&Secret::copy_from(text).unwrap()).unwrap();
+        let proof = ChangeProof::Value(digits(sample::PIN));
+        command(&mut host, &ChangeReferenceData { reference: pin, proof, new: digits(b"7654321") });
+        assert_eq!(verify(&mut host, pin, sample::PIN), Err(Some(StatusWord::retries_left(2))), "{name}");
+        verify(&mut host, pin, b"7654321").unwrap();
+        for left in [2, 1, 0] {
+            assert_eq!(verify(&mut host, pin, b"99999"), Err(Some(StatusWord::retries_left(left))), "{name}");
+        }
+        assert_eq!(verify(&mut host, pin, b"7654321"), Err(Some(StatusWord::BLOCKED)), "{name}");
+        let wrong = verify(&mut host, puk, b"00000000").unwrap_err();
+        let tries = if name.starts_with("idemia") || matches!(name, "oberthur-cosmo7" | "hpc-idemia") {
+            8
+        } else {
+            3
+        };
+        assert_eq!(wrong, Some(StatusWord::retries_left(tries - 1)), "{name}");
+        let action = ResetAction::SetNew { puk: digits(sample::PUK), new: digits(sample::PIN) };
+        command(&mut host, &ResetRetryCounter { reference: pin, action });
+        verify(&mut host, pin, sample::PIN).unwrap();
+    }
+}
+
+/// What OpenSC asks of every card before it takes it for a CNS, and while it looks for certificates: an answer other
+/// than a refusal would hand the card to another driver, another refusal than 6A82 would stop it.
+#[test]
+fn no_generation_answers_to_another_cards_name() {
+    let names = [
+        "627601FF000000",
+        "A00000000101",
+        "E82B0601040181C31F0201",
+        "D23300000045737445494420763335",
+        "A000000308000010000100",
+        "A00000011 6DB00",
+        "A000000079 0100",
+        "A000000079 010F",
+    ];
+    for generation in Generation::all() {
+        let mut card = card_of(generation);
+        for name in names {
+            let name = name.replace(' ', "");
+            let answer = send(&mut card, &format!("00A40400{:02X}{name}00", name.len() / 2));
+            assert_eq!(answer, "6A82", "{} to {name}", generation.name());
+        }
+        for path in ["2F00", "5015", "5031", "2FFF8228"] {
+            let answer = send(&mut card, &format!("00A40800{:02X}{path}00", path.len() / 2));
+            assert_eq!(answer, "6A82", "{} to {path}", generation.name());
+        }
+        for probe in ["00CADF3005", "00CB3FFF035C017E08"] {
+            assert_eq!(send(&mut card, probe)[..1], *"6", "{} to {probe}", generation.name());
+        }
+    }
+}
+
+#[test]
+fn a_makers_container_is_loaded_as_it_is() {
+    let mut card = card_of(named("idemia2021"));
+    let container = [&[0x7A, 0x82, 0x01, 0x00][..], &[0x5C; 256]].concat();
+    card.load_signature_certificate(&container).unwrap();
+    let mut host = Channel::new(card, Limits::SHORT);
+    let public = ObjectDirectory::decode(&read(&mut host, PUBLIC_OBJECT_DIRECTORY));
+    let entry = public.of_kind(ObjectKind::Certificate).nth(1).unwrap();
+    assert_eq!(usize::from(entry.size), container.len());
+    assert_eq!(read(&mut host, entry.path()), container);
 }
 
 #[test]
