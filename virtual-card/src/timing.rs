@@ -108,10 +108,18 @@ pub struct Line {
 }
 
 impl Line {
+    /// Over the air: one 128th of 13.56 MHz (ISO/IEC 14443-2 §8.1.1, §9.1.1), ten etu for a character (ISO/IEC 14443-3
+    /// §7.1.1, type B), blocks of 256 bytes with their frame. The clock is that of a contact card, so the divisor is not
+    /// whole.
+    const CONTACTLESS: Self = Self { fi: 3_371, di: 100, character: 10, card_field: 252 };
+
     /// The line that an answer to reset offers, T=1. What it does not say, or says wrongly, is as ISO/IEC 7816-3 has it
-    /// by default.
+    /// by default. One that a reader has made up for a contactless card (PC/SC part 3 §3.1.3.2.3) stands for 106 kbit/s.
     #[must_use]
     pub fn of(answer_to_reset: &[u8]) -> Self {
+        if matches!(answer_to_reset, [0x3B, 0x80..=0x8F, 0x80, 0x01, ..]) {
+            return Self::CONTACTLESS;
+        }
         let interface = interface_bytes(answer_to_reset);
         let speed = interface.ta1.unwrap_or(0x11);
         let (fi, di) = match (frequency_factor(speed >> 4), baud_divisor(speed & 0x0F)) {
@@ -471,6 +479,10 @@ mod tests {
         // 96: 512/32, 223,200 bit/s at this clock (250,000 at 4 MHz).
         let fast = Line::of(&hex::decode("3B9F96C00A31FE454E5443").unwrap());
         assert_eq!((fast.fi, fast.di, fast.bits_per_second()), (512, 32, 223_200));
+        for name in ["st2022-nfc", "idemia-nfc", "ts-cns-2018-dual"] {
+            let air = Line::of(Generation::from_name(name).unwrap().answer_to_reset());
+            assert_eq!(air.bits_per_second() / 1000, 105, "{name}");
+        }
         // Neither a bare answer nor noise stops anything.
         for bytes in [&[][..], &[0x3B], &[0x3B, 0x00], &[0x3B, 0xFF, 0x0F], &[0xFF; 33]] {
             let line = Line::of(bytes);
