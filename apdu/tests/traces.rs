@@ -67,7 +67,7 @@ fn every_captured_answer_is_understood() {
                         assert_eq!(fci.file.as_ref(), path.files().last(), "{label}");
                     }
                     SelectBy::Name(aid) => assert_eq!(fci.name.as_ref(), Some(aid), "{label}"),
-                    _ => {}
+                    SelectBy::File(_) | SelectBy::ChildDf(_) | SelectBy::ChildEf(_) | SelectBy::Parent => {}
                 }
                 assert!(fci.size.is_some() && fci.descriptor.is_some(), "{label}");
             }
@@ -194,6 +194,8 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused(text in "([#<>@ 0-9a-z\n]|#@ (reset|pin|gap|data 3 x|kind)\n|> 00B00000\n|< 9000\n){0,60}") {
-        let _ = Trace::parse(&text);
+        if let Ok(trace) = Trace::parse(&text) {
+            prop_assert!(Trace::parse(&trace.to_string()).is_ok());
+        }
     }
 }

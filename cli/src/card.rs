@@ -1,11 +1,13 @@
 //! `cnsctl card …`
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
-use cns_protocol::card::{Card, Certificate, KeyUse, List, Show};
+use cns_protocol::card::{Card, Certificate, KeyUse, List, Report, Show, Trace};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output;
+use crate::{output, prompt};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -16,6 +18,32 @@ pub(crate) enum Verb {
         /// The reader; may be left out when only one has a card
         #[arg(long)]
         reader: Option<String>,
+    },
+    /// Write the report on a card that the daemon does not know: no PIN, no personal data. The card is reset
+    Report {
+        /// The reader; may be left out when only one has a card
+        #[arg(long)]
+        reader: Option<String>,
+        /// The file for the report; it is shown first, and written if you agree
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+        /// Save without asking
+        #[arg(long, requires = "save")]
+        yes: bool,
+        /// Also ask the card how many PIN tries are left. By the standard this costs no try; it is not proven for every chip
+        #[arg(long)]
+        ask_tries: bool,
+    },
+    /// Record what the daemon exchanges with a card, secrets and personal data removed; Ctrl-C ends it
+    Trace {
+        /// The file for the trace
+        file: PathBuf,
+        /// The reader; may be left out when only one has a card
+        #[arg(long)]
+        reader: Option<String>,
+        /// How long, in seconds
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        seconds: u32,
     },
 }
 
@@ -30,7 +58,61 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             let card = context.call(&Show { reader })?;
             context.show(&card, show_text)
         }
+        Verb::Report { reader, save, yes, ask_tries } => {
+            let reader = context.reader(reader)?;
+            let report = context.call(&Report { reader, ask_tries })?;
+            context.show(&report, |report| report.text.clone())?;
+            match save {
+                Some(file) if yes || agreed(&file)? => write(&file, &report.text),
+                _ => Ok(()),
+            }
+        }
+        Verb::Trace { file, reader, seconds } => trace(context, &file, reader, seconds),
     }
+}
+
+fn agreed(file: &Path) -> Result<bool, CliError> {
+    let question = format!("Save this report, as it is shown, to {}?", file.display());
+    match prompt::yes_or_no(&question)? {
+        Some(answer) => Ok(answer),
+        None => Err(CliError::NotAgreed),
+    }
+}
+
+/// Writes a file whole: who reads it meanwhile sees the one before.
+fn write(file: &Path, text: &str) -> Result<(), CliError> {
+    let failed = |source| CliError::Write { path: file.to_owned(), source };
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = file.with_file_name(name);
+    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).map_err(failed)
+}
+
+/// Keeps the file up to date, so that an end by Ctrl-C loses no more than the last second.
+fn trace(context: &mut Context, file: &Path, reader: Option<String>, seconds: u32) -> Result<(), CliError> {
+    let reader = context.reader(reader)?;
+    let mut recording = None;
+    let mut last = String::new();
+    for second in 1..=seconds {
+        let end = second == seconds;
+        let request = Trace { reader: reader.clone(), recording, wait_ms: 1000, end };
+        let recorded = context.call(&request)?;
+        if recording.is_none() {
+            output::note(&format!("Recording {reader} for {seconds} s; Ctrl-C ends it."));
+        }
+        recording = Some(recorded.recording);
+        if recorded.text != last {
+            write(file, &recorded.text)?;
+            last = recorded.text;
+        }
+        if recorded.is_full {
+            output::note("The recording is full.");
+            break;
+        }
+    }
+    let exchanges = last.lines().filter(|line| line.starts_with('>')).count();
+    output::note(&format!("{exchanges} exchanges in {}", file.display()));
+    Ok(())
 }
 
 fn list_text(cards: &[Card]) -> String {

@@ -22,6 +22,17 @@ pub(crate) enum CliError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Nobody said that a report may be saved.
+    #[error("the report was not saved: there was no answer to the question")]
+    NotAgreed,
     /// Standard output, or the terminal, failed.
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
@@ -73,7 +84,12 @@ impl CliError {
             CliError::WhichReader(_) => Some("`cnsctl reader list` shows the readers".into()),
             CliError::Chain(_) => Some("Keep the file as it is and tell the security officer".into()),
             CliError::Memory(_) => Some("Raise the limit of locked memory (ulimit -l)".into()),
-            CliError::Read { .. } | CliError::Output(_) | CliError::Json(_) | CliError::Secret(_) => None,
+            CliError::NotAgreed => Some("Run at a terminal, or agree beforehand with --yes".into()),
+            CliError::Read { .. }
+            | CliError::Write { .. }
+            | CliError::Output(_)
+            | CliError::Json(_)
+            | CliError::Secret(_) => None,
         }
     }
 

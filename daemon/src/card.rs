@@ -8,6 +8,7 @@ mod error;
 pub mod padding;
 pub mod pin;
 pub mod random;
+pub(crate) mod report;
 pub mod sign;
 pub mod signature_area;
 

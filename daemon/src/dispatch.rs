@@ -22,6 +22,8 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add_waiting(daemon, reader::wait);
     router.add(daemon, card::list);
     router.add(daemon, card::show);
+    router.add(daemon, card::report);
+    router.add_waiting(daemon, card::trace);
     router.add(daemon, pin::verify);
     router.add(daemon, pin::logout);
     router.add(daemon, pin::change);

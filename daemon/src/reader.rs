@@ -7,6 +7,7 @@
 mod device;
 mod owner;
 pub mod pcsc;
+mod recording;
 mod slot;
 mod spec;
 mod vpcd;
@@ -24,7 +25,7 @@ pub(crate) use self::device::{Disposition, Metered};
 use self::owner::Event;
 pub(crate) use self::slot::{Known, Slot, Slots};
 pub use self::spec::{ReaderSpec, VpcdAddress};
-use crate::card::{CardContents, CardError, CardSession};
+use crate::card::{CardContents, CardError, CardSession, report};
 
 /// Why the readers cannot be started.
 #[derive(Debug, Error)]
@@ -189,6 +190,45 @@ impl Readers {
         let slot = self.slot(reader)?;
         slot.send(Event::Reread(reply))?;
         answer.await.unwrap_or(Err(CardError::Stopped))
+    }
+
+    /// Looks at the card in a reader, also at one that is no CNS, and writes the report on it as text. The card is reset
+    /// before and after.
+    ///
+    /// # Errors
+    /// As [`Readers::run`], but not for a card that is unknown.
+    pub async fn report(&self, reader: &str, ask_tries: bool) -> Result<String, CardError> {
+        let (reply, answer) = oneshot::channel();
+        self.slot(reader)?.send(Event::Report { ask_tries, reply })?;
+        answer.await.unwrap_or(Err(CardError::Stopped))
+    }
+
+    /// Starts to record what is exchanged with the cards in a reader; gives the recording's number,
+    /// nothing while there is another one.
+    ///
+    /// # Errors
+    /// [`CardError::NoReader`].
+    pub fn record(&self, reader: &str) -> Result<Option<u64>, CardError> {
+        Ok(self.slot(reader)?.meter().recording().start())
+    }
+
+    /// What was recorded so far as text, and whether the recording can hold no more.
+    ///
+    /// # Errors
+    /// [`CardError::NoReader`], and [`CardError::NoSuchObject`] when the recording is over.
+    pub fn recorded(&self, reader: &str, number: u64) -> Result<(String, bool), CardError> {
+        let slot = self.slot(reader)?;
+        let recorded = slot.meter().recording().recorded(number);
+        let recorded = recorded.ok_or(CardError::NoSuchObject("recording"))?;
+        let text = report::text(&slot, recorded.atr.as_deref(), "cnsctl card trace", recorded.sessions);
+        Ok((text, recorded.is_full))
+    }
+
+    /// Ends a recording.
+    pub fn end_recording(&self, reader: &str, number: u64) {
+        if let Ok(slot) = self.slot(reader) {
+            slot.meter().recording().end(number);
+        }
     }
 
     fn slot(&self, reader: &str) -> Result<Arc<Slot>, CardError> {

@@ -121,3 +121,71 @@ impl Method for Show {
     const ROLE: Role = Role::User;
     type Answer = Card;
 }
+
+/// `card.report`: what an unknown card's owner can send in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The reader.
+    pub reader: String,
+    /// Whether the card is asked how many tries are left, by VERIFY without a value: it costs none by the standard, which
+    /// is not proven for every chip.
+    #[serde(default)]
+    pub ask_tries: bool,
+}
+
+/// A report on a card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct ReportText {
+    /// The report, in the format of `docs/trace-format.md`: no PIN, no personal data.
+    pub text: String,
+}
+
+impl Method for Report {
+    const NAME: &'static str = "card.report";
+    const SUMMARY: &'static str =
+        "Tells where a card of any kind has what, without PIN and personal data; resets the card.";
+    const ROLE: Role = Role::User;
+    type Answer = ReportText;
+}
+
+/// `card.trace`: records what the daemon exchanges with the cards in a reader, whoever asked for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Trace {
+    /// The reader.
+    pub reader: String,
+    /// The number of the recording that goes on; absent to start one, with the card being read anew. A recording that
+    /// nobody asks for ends after 20 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<u64>,
+    /// How long to wait before answering, in milliseconds, 10,000 at most.
+    #[serde(default)]
+    pub wait_ms: u32,
+    /// Whether the recording ends with this answer.
+    #[serde(default)]
+    pub end: bool,
+}
+
+/// What was recorded since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Recorded {
+    /// The recording's number.
+    pub recording: u64,
+    /// The whole recording, in the format of `docs/trace-format.md`, with secrets and personal data removed.
+    pub text: String,
+    /// Whether it holds as much as it can.
+    pub is_full: bool,
+}
+
+impl Method for Trace {
+    const NAME: &'static str = "card.trace";
+    const SUMMARY: &'static str =
+        "Records the exchanges with the cards in a reader, secrets and personal data removed.";
+    const ROLE: Role = Role::Admin;
+    type Answer = Recorded;
+}

@@ -33,6 +33,8 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<reader::Wait, _>(generator),
         method::<card::List, _>(generator),
         method::<card::Show, _>(generator),
+        method::<card::Report, _>(generator),
+        method::<card::Trace, _>(generator),
         method::<pin::Verify, _>(generator),
         method::<pin::Logout, _>(generator),
         method::<pin::Change, _>(generator),

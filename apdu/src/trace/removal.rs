@@ -8,9 +8,9 @@ use std::mem;
 
 use super::place::Place;
 use super::{CommandMask, Exchange, Gap, MASKED_PIN, MOST_EXCHANGES, Missing, Session, Zeroed};
-use crate::command::{ManageSecurityEnvironment, SelectFile};
+use crate::command::{ManageSecurityEnvironment, SelectBy, SelectFile};
 use crate::fci::FileControlInformation;
-use crate::file_map::{self, Fid, FilePath, PRIVATE_OBJECT_DIRECTORY, PUBLIC_OBJECT_DIRECTORY};
+use crate::file_map::{self, Fid, PRIVATE_OBJECT_DIRECTORY, PUBLIC_OBJECT_DIRECTORY};
 use crate::object_directory::SLOT_LENGTH;
 use crate::tlv::{self, Lengths};
 use crate::{CommandApdu, StatusWord, command_apdu};
@@ -102,6 +102,14 @@ impl Recorder {
         mem::take(&mut self.sessions)
     }
 
+    /// What was recorded so far.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Session> {
+        let mut sessions = self.sessions.clone();
+        sessions.extend((!self.session.is_empty()).then(|| self.session.clone()));
+        sessions
+    }
+
     fn end_session(&mut self) {
         let session = mem::take(&mut self.session);
         if !session.is_empty() {
@@ -157,11 +165,12 @@ impl Recorder {
 
     /// How many bytes of a file are harmless, and what the others are.
     fn keep_file(&self, offset: u16, data: &[u8]) -> (usize, &'static str) {
-        let Some(path) = self.place.as_ref().map(|place| &place.path) else { return (0, "content") };
+        let Some(place) = &self.place else { return (0, "content") };
+        let path = &place.path;
         if [PUBLIC_OBJECT_DIRECTORY, PRIVATE_OBJECT_DIRECTORY].contains(path) && is_directory(offset, data) {
             return (data.len(), "");
         }
-        let name = name_of(path);
+        let name = name_of(place);
         match data.first_chunk::<CERTIFICATE_HEADER>() {
             Some(header) if offset == 0 && name == CERTIFICATE && is_certificate(header) => {
                 (CERTIFICATE_HEADER, name)
@@ -185,8 +194,10 @@ impl Recorder {
         self.place = select.and_then(|select| {
             let from = match (&self.place, &select.mode) {
                 (Some(place), _) => place.clone(),
-                // A name leads to the same place from everywhere.
-                (None, crate::command::SelectBy::Name(_)) => Place::default(),
+                // These lead to the same place from everywhere; the application makes no difference here.
+                (None, SelectBy::Name(_) | SelectBy::Path(_) | SelectBy::File(Fid::MASTER_FILE)) => {
+                    Place::default()
+                }
                 (None, _) => return None,
             };
             from.after(&select, fci.as_ref())
@@ -196,9 +207,13 @@ impl Recorder {
 
 const CERTIFICATE: &str = "certificate";
 
-/// What the content of a file is. The layouts are the same in every application that was seen.
-fn name_of(path: &FilePath) -> &'static str {
-    match path.files() {
+/// The application "Generic" of ChipDoc tokens, whose EFs 0001 and 0002 are certificates (`real-cards` §2.9).
+const GENERIC: &[u8] = &[0xE8, 0x28, 0xBD, 0x08, 0x0F, 0x01, 0x4E, 0x58, 0x50, 0x30];
+
+/// What the content of a file is. The layouts are the same in every application that was seen, but for one.
+fn name_of(place: &Place) -> &'static str {
+    match place.path.files() {
+        [Fid(0x0001 | 0x0002)] if place.application.as_deref() == Some(GENERIC) => CERTIFICATE,
         [Fid(0x1100), Fid(0x1101)]
         | [Fid(0x1400), Fid(0x9010)]
         | [Fid(0x1400), Fid(0x9001), Fid(0x2000..=0x20FF)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cns_apdu::transmit::Transport;
 use cns_protocol::rpc::Traffic;
 
+use super::recording::Recording;
 use crate::card::CardError;
 
 /// How long a card may work on one command.
@@ -59,9 +60,15 @@ pub(crate) struct Meter {
     commands: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
+    recording: Recording,
 }
 
 impl Meter {
+    /// Where what is exchanged can be recorded.
+    pub(crate) fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         Traffic {
             commands: self.commands.load(Ordering::Relaxed),
@@ -125,6 +132,7 @@ impl Transport for Metered<'_> {
         let limit = if self.slow { self.limits.key_generation } else { self.limits.command };
         let answer = self.link.exchange(command, limit)?;
         Meter::add(&self.meter.received, answer.len());
+        self.meter.recording.exchange(command, &answer);
         self.budget.spend(command.len(), answer.len())?;
         Ok(answer)
     }

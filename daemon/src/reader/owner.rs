@@ -10,12 +10,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use cns_apdu::trace::Recorder;
 use cns_protocol::reader::ReaderKind;
 use tokio::sync::oneshot;
 
 use super::device::{Budget, Device, Disposition, Link, Metered};
 use super::slot::Slot;
-use crate::card::{CardContents, CardError, CardSession, contents};
+use crate::card::{CardContents, CardError, CardSession, contents, report};
 
 /// Opens the card that was inserted; called again after a failure that may pass.
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Device>, CardError> + Send>;
@@ -37,6 +38,8 @@ pub(crate) enum Event {
     Job { insertion: Option<u64>, job: Job },
     /// The contents are to be read anew.
     Reread(oneshot::Sender<Result<Arc<CardContents>, CardError>>),
+    /// The report on the card, known or not.
+    Report { ask_tries: bool, reply: oneshot::Sender<Result<String, CardError>> },
     /// The end.
     Stop,
 }
@@ -88,6 +91,7 @@ impl Owner {
             };
             match event {
                 Ok(Event::Inserted { insertion, open }) => {
+                    self.slot.meter().recording().reset();
                     self.present =
                         Some(Present { insertion, open, device: None, contents: None, at_master: false });
                     self.read_contents();
@@ -100,6 +104,10 @@ impl Owner {
                 Ok(Event::Reread(reply)) => {
                     self.read_contents();
                     drop(reply.send(self.slot.card()));
+                    self.slot.done();
+                }
+                Ok(Event::Report { ask_tries, reply }) => {
+                    drop(reply.send(self.report(ask_tries)));
                     self.slot.done();
                 }
                 Err(RecvTimeoutError::Timeout) => self.read_contents(),
@@ -141,6 +149,16 @@ impl Owner {
                 self.slot.read(insertion, Err(error.to_string()));
             }
         }
+    }
+
+    fn report(&mut self, ask_tries: bool) -> Result<String, CardError> {
+        let present = self.present.as_mut().ok_or(CardError::NoCard)?;
+        let insertion = present.insertion;
+        let report = present.report(&self.slot, ask_tries);
+        if matches!(report, Err(CardError::Removed | CardError::TimedOut)) {
+            self.gone(insertion);
+        }
+        report
     }
 
     fn work(&mut self, meant: Option<u64>, job: Job) -> Deliver {
@@ -190,6 +208,7 @@ impl Present {
         let device = self.device()?;
         let atr = device.atr().to_vec();
         slot.reading(insertion);
+        slot.meter().recording().atr(&atr);
         let mut outcome = Err(CardError::NoCard);
         device.transact(&mut |link| {
             let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());
@@ -199,6 +218,26 @@ impl Present {
             Disposition::Leave
         })?;
         outcome.map(Arc::new)
+    }
+
+    /// Looks at the card between two resets.
+    fn report(&mut self, slot: &Slot, ask_tries: bool) -> Result<String, CardError> {
+        self.at_master = false;
+        let device = self.device()?;
+        let atr = device.atr().to_vec();
+        device.transact(&mut |_| Disposition::Reset)?;
+        slot.meter().recording().reset();
+        let mut recorder = Recorder::new();
+        let mut outcome = Err(CardError::NoCard);
+        device.transact(&mut |link| {
+            let mut metered = Metered::new(link, slot.meter(), Budget::JOB, slot.limits());
+            let probe = AssertUnwindSafe(|| report::probe(&mut metered, ask_tries, &mut recorder));
+            outcome = catch_unwind(probe).unwrap_or(Err(CardError::Panicked));
+            Disposition::Reset
+        })?;
+        slot.meter().recording().reset();
+        outcome?;
+        Ok(report::text(slot, Some(&atr), "cnsctl card report", recorder.take()))
     }
 
     /// Runs a job. The second part of the answer says how the transaction ended.
@@ -213,6 +252,10 @@ impl Present {
         let mut deliver = None;
         let mut removed = false;
         let ended = device.transact(&mut |link: &mut dyn Link| {
+            if slot.kind() == ReaderKind::Pcsc {
+                // Others may have selected something since.
+                slot.meter().recording().gap();
+            }
             let metered = Metered::new(link, slot.meter(), Budget::JOB, slot.limits());
             let mut session = CardSession::new(metered, contents, slot, insertion, at_master);
             if let Some(job) = job.take() {
@@ -220,7 +263,11 @@ impl Present {
             }
             removed = session.lost();
             at_master = session.leaves_at_master() && slot.kind() == ReaderKind::Vpcd;
-            session.disposition()
+            let disposition = session.disposition();
+            if disposition == Disposition::Reset {
+                slot.meter().recording().reset();
+            }
+            disposition
         });
         self.at_master = at_master && ended.is_ok();
         let ended = if removed { Err(CardError::Removed) } else { ended };

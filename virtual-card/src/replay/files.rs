@@ -59,8 +59,10 @@ impl Files {
         exchange: &Exchange,
     ) -> Option<Place> {
         let fci = FileControlInformation::decode(&exchange.data).ok();
-        let known_by_name = matches!(select.mode, SelectBy::Name(_)).then(Place::default);
-        let start = from.clone().or(known_by_name)?;
+        // These do not depend on what is selected; behind a gap the application is taken for the card's own.
+        let absolute =
+            matches!(select.mode, SelectBy::Name(_) | SelectBy::Path(_) | SelectBy::File(Fid::MASTER_FILE));
+        let start = from.clone().or(absolute.then(Place::default))?;
         let target = start.after(select, fci.as_ref()).map(|place| self.own(place));
         if !is_accepted(exchange.status) {
             if let Some(target) = target {
