@@ -229,6 +229,7 @@ pub(crate) static TABLE: [Chip; 20] = [
                 aid: &[0xA0, 0x00, 0x00, 0x05, 0x30, 0x00, 0x0B, 0x10, 0x40, 0x01, 0x02, 0x1A],
                 inside: FIRST,
                 without: &trees::ACE_2025_LACKS,
+                files: &trees::ACE_2025,
                 room: Some(0x702C),
                 access: Some(AccessConditions::NEVER),
                 ..CLASSIC
@@ -396,7 +397,7 @@ pub(crate) static TABLE: [Chip; 20] = [
             Application {
                 aid: &[0xA0, 0x00, 0x00, 0x05, 0x30, 0x00, 0x0B, 0x10, 0x40, 0x01, 0x01, 0x1B],
                 inside: FIRST,
-                without: &trees::ACE_2025_LACKS,
+                without: &trees::CHIPDOC_LACKS,
                 ..CLASSIC
             },
             Application {

@@ -170,7 +170,11 @@ pub(crate) const STORED_PRIVATE: AccessConditions =
     AccessConditions([0x10, 0x10, 0x10, FF, FF, 0x10, FF, FF, FF]);
 
 /// What ACe 2025 lacks of the classic tree.
-pub(crate) const ACE_2025_LACKS: [FilePath; 2] = [AUTHENTICATION_CERTIFICATE, SIGNATURE_DF];
+pub(crate) const ACE_2025_LACKS: [FilePath; 1] = [AUTHENTICATION_CERTIFICATE];
+/// Since 2016 the specification has an empty DF_DS on every card; nobody has told who may create something in this one.
+pub(crate) const ACE_2025: [FileSpecification; 1] = [df(SIGNATURE_DF, 0x0800, [FF; 9], PLAIN)];
+/// What the CNS application of ChipDoc lacks.
+pub(crate) const CHIPDOC_LACKS: [FilePath; 2] = [AUTHENTICATION_CERTIFICATE, SIGNATURE_DF];
 
 /// The ESIGN application of ACe 2025: the card number, and the DF of the certificates.
 pub(crate) const ESIGN: [FileSpecification; 2] = [

@@ -90,13 +90,13 @@ fn open(files: &mut FileSystem, application: &Application, order: &Order<'_>) {
 /// The files of an application, parents before children; its own in place of the classic tree's.
 fn specifications(application: &Application, area: SignatureArea) -> Vec<FileSpecification> {
     let is_own = |path: &FilePath| application.files.iter().any(|file| file.path == *path);
-    let is_wanted = |path: &FilePath| {
-        let absent = area == SignatureArea::Absent && *path == SIGNATURE_DF;
-        *path != MASTER_FILE && !is_own(path) && !application.without.contains(path) && !absent
-    };
+    let is_wanted =
+        |path: &FilePath| *path != MASTER_FILE && !is_own(path) && !application.without.contains(path);
+    let is_absent = |file: &FileSpecification| area == SignatureArea::Absent && file.path == SIGNATURE_DF;
     let tree = &CLASSIC_TREE;
     let tree = tree.iter().filter(|entry| application.classic_tree && is_wanted(&entry.path));
-    tree.map(classic).chain(application.files.iter().cloned()).collect()
+    let files = tree.map(classic).chain(application.files.iter().cloned());
+    files.filter(|file| !is_absent(file)).collect()
 }
 
 fn add(
