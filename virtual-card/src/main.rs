@@ -145,8 +145,8 @@ struct Create {
     /// Leave out the directory for the digital signature.
     #[arg(long)]
     without_signature_area: bool,
-    /// Demand secure messaging of whoever creates or changes something in the signature directory; with the issuer's
-    /// keys in this file: two lines of hexadecimal digits, the key that enciphers, then the key that signs.
+    /// Demand secure messaging of whoever creates or changes something in the signature directory, or uses the signature
+    /// PIN and key where there are some; with the issuer's keys in this file: two lines of hexadecimal digits, the key that enciphers, then the key that signs.
     #[arg(long, value_name = "KEYS", conflicts_with = "without_signature_area")]
     secure_messaging: Option<PathBuf>,
 }

@@ -12,14 +12,16 @@ use std::ops::RangeInclusive;
 use cns_apdu::access::{Condition, ObjectConditions};
 use cns_apdu::file_map::{FilePath, MASTER_FILE, SIGNATURE_DF};
 use cns_apdu::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId};
-use cns_apdu::secure_messaging::{DF_CREATE, DF_OBJECTS, FILE_ADMIN};
+use cns_apdu::secure_messaging::{
+    DF_CREATE, DF_OBJECTS, FILE_ADMIN, OBJECT_CHANGE, OBJECT_UNBLOCK, OBJECT_USE, OBJECT_USE_RESPONSE,
+};
 use cns_apdu::triple_des::is_key_length;
 use cns_secret::{Secret, SecretError};
 use rsa::RsaPrivateKey;
 use rsa::traits::PublicKeyParts;
 
 use crate::envelopes::{EnvelopeError, random_digits};
-use crate::filesystem::{FileSystem, Place};
+use crate::filesystem::{File, FileBody, FileSystem, Place};
 use crate::generation::{Chip, Generation, KeyPin, KeyPlace};
 use crate::holder::{Holder, HolderError};
 use crate::keys::{self, KeyError};
@@ -110,7 +112,7 @@ pub struct Personalisation {
     /// guards can be changed.
     pub issuer_key: Option<Secret>,
     /// The issuer's keys for secure messaging. With them the signature directory demands it of whoever creates
-    /// or changes something there.
+    /// or changes something there, and the signature PIN and key, where there are some, of whoever uses them.
     pub secure_messaging: Option<SecureMessagingKeys>,
 }
 
@@ -290,7 +292,20 @@ fn demand_secure_messaging(
         let demanded = file.secure_messaging.iter_mut().skip(place);
         demanded.zip(pair).for_each(|(byte, id)| *byte = id.value());
     }
+    demand_for_objects(file, pair);
     Ok(())
+}
+
+/// The conditions of the codes and keys that are there, however deep: use, change, unblocking, the response to a use.
+fn demand_for_objects(file: &mut File, pair: [ObjectId; 2]) {
+    let FileBody::Directory(directory) = &mut file.body else { return };
+    for object in &mut directory.objects {
+        for place in [OBJECT_USE, OBJECT_CHANGE, OBJECT_UNBLOCK, OBJECT_USE_RESPONSE] {
+            let demanded = object.secure_messaging.iter_mut().skip(place);
+            demanded.zip(pair).for_each(|(byte, id)| *byte = id.value());
+        }
+    }
+    directory.files.iter_mut().for_each(|file| demand_for_objects(file, pair));
 }
 
 fn object(

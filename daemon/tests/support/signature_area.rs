@@ -287,6 +287,26 @@ async fn a_card_that_demands_secure_messaging_is_refused_in_words_before_the_pin
     assert_eq!(plugged.with_card(|card| card.card().summary().pin_tries), 3);
 }
 
+/// As certifiers' own cards: the signature PIN is there, and only the issuer's keys reach it.
+#[tokio::test]
+async fn a_signature_pin_that_demands_secure_messaging_is_refused_in_words_and_loses_no_try() {
+    let keys = || secret(b"0123456789ABCDEF");
+    let (reader, plugged) = with_card(|order| {
+        let generation = order.generation;
+        *order = sample::personalisation_of(generation).unwrap();
+        order.secure_messaging = Some(SecureMessagingKeys { encryption: keys(), signature: keys() });
+    })
+    .await;
+    let present = |session: &mut CardSession<'_>| {
+        pin::verify(session, PinName::Signature, &secret(sample::SIGNATURE_PIN), LastTry::Ask)
+    };
+    let refused = reader.run(present).await.unwrap_err();
+    assert_eq!(refused.status().map(|status| status.0), Some(0x6E00), "{refused}");
+    let told = cns_protocol::RpcError::from(refused);
+    assert!(told.hint.is_some_and(|hint| hint.contains("secure messaging")));
+    assert_eq!(plugged.with_card(|card| card.card().summary().signature_pin_tries), Some(3));
+}
+
 #[tokio::test]
 async fn a_card_without_the_place_or_the_rights_is_refused_unharmed() {
     let (reader, plugged) = with_card(|order| order.signature_area = SignatureArea::Absent).await;

@@ -19,7 +19,7 @@ use cns_apdu::transmit::{Channel, Limits, TransmitError, Transport};
 use cns_apdu::triple_des::mac3;
 use cns_apdu::{CommandApdu, Form, StatusWord};
 use cns_secret::Secret;
-use cns_virtual_card::{Behaviour, Personalisation, SecureMessagingKeys, VirtualCard, sample};
+use cns_virtual_card::{Behaviour, Generation, Personalisation, SecureMessagingKeys, VirtualCard, sample};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rsa::sha2::{Digest, Sha256};
@@ -480,6 +480,27 @@ fn a_challenge_of_another_length_protects_nothing() {
     let command = protected_verify(&mut card, b"54321");
     send(&mut card, "0084000010");
     assert_eq!(hex::encode(card.transmit(&command)), "6985");
+}
+
+/// A card as certifiers issue them: PIN and key are there, and nobody without the issuer's keys can use them.
+#[test]
+fn a_signature_key_that_is_there_demands_it_of_its_user() {
+    let keys =
+        SecureMessagingKeys { encryption: secret(&bytes(ENCRYPTION)), signature: secret(&bytes(SIGNATURE)) };
+    let order = sample::personalisation_of(Generation::default()).unwrap();
+    let mut card = VirtualCard::create(Personalisation { secure_messaging: Some(keys), ..order }).unwrap();
+    let select = [("00A4080C0414008110", "9000"), ("0022F30300", "9000"), ("0022F1B603830110", "9000")];
+    run(&mut card, &select);
+    let pin = format!("0020009A08 {}", hex::encode(digits(sample::SIGNATURE_PIN).as_secret().expose()));
+    let digest_info = format!("002A9E9A33 3031300D060960864801650304020105000420{} 00", "5A".repeat(32));
+    run(&mut card, &[(&pin, "6E00"), (&digest_info, "6E00"), (VERIFY_PIN, "9000"), (&digest_info, "6E00")]);
+    let mut host = host_with(card, ST_2021.limits, rule);
+    let reference = local(ObjectId::SIGNATURE_PIN);
+    ok(&mut host, &Verify { reference, value: Some(digits(sample::SIGNATURE_PIN)) });
+    let info = bytes(&format!("3031300D060960864801650304020105000420{}", "5A".repeat(32)));
+    let signature = ok(&mut host, &area::sign(info));
+    let public = sample::signature_key_of(Generation::default()).unwrap().to_public_key();
+    public.verify(Pkcs1v15Sign::new::<Sha256>(), &[0x5A; 32], &signature).unwrap();
 }
 
 /// Bytes of the protected class: known instructions, objects that look right.
