@@ -32,6 +32,8 @@ pub struct CnsHistorical {
     pub mask_version: [u8; 2],
     /// H8: kind of card in the low nibble.
     pub card_kind: u8,
+    /// H10 to H12: `CNS`, `HPC`, `DSD` and others.
+    pub profile: [u8; 3],
     /// H13: version of the CNS, high nibble and low nibble.
     pub version: u8,
 }
@@ -84,16 +86,19 @@ impl Atr {
             || self.bytes.iter().skip(1).fold(0, |sum, byte| sum ^ byte) == 0
     }
 
-    /// What the historical bytes tell if they are those of a CNS: fifteen, with the name "CNS" in H10 to H12.
+    /// What the historical bytes tell if they have the form of a CNS: fifteen that begin with `00 6B`. The name in
+    /// H10 to H12 is not asked for: health professionals' cards say "HPC" there and signature cards "DSD", with the
+    /// same files, and cards of other countries say "CNS" (`real-cards` §1.2).
     #[must_use]
     pub fn cns(&self) -> Option<CnsHistorical> {
         match *self.historical() {
-            [_, _, chip, mask, high, low, _, kind, _, b'C', b'N', b'S', version, _, _] => {
+            [0x00, 0x6B, chip, mask, high, low, _, kind, _, first, second, third, version, _, _] => {
                 Some(CnsHistorical {
                     chip_maker: chip,
                     mask_maker: mask,
                     mask_version: [high, low],
                     card_kind: kind,
+                    profile: [first, second, third],
                     version,
                 })
             }

@@ -41,7 +41,7 @@ pub use self::get_data::{DataObject, GetData};
 pub use self::get_response::GetResponse;
 pub use self::give_random::GiveRandom;
 pub use self::internal_authenticate::InternalAuthenticate;
-pub use self::manage_security_environment::{ManageSecurityEnvironment, Template};
+pub use self::manage_security_environment::{ManageSecurityEnvironment, RestoreWithoutLength, Template};
 pub use self::perform_security_operation::PerformSecurityOperation;
 pub use self::put_data::{EnvironmentSettings, FileSettings, ObjectSettings, PutData};
 pub use self::read_binary::ReadBinary;

@@ -1,4 +1,4 @@
-//! How chips differ, as data (`cns-card` §1, §6.3, §11).
+//! How chips differ, as data (`cns-card` §1, §6.3, §11; `real-cards` §1.1, §3.2).
 //!
 //! Code that speaks to a card asks the table and never the ATR. An ATR proves little (some are shared with cards
 //! of other countries, over the air there is often none), so it only orders the candidates: [`rank`]. What the
@@ -8,40 +8,105 @@ mod table;
 
 use crate::atr::{Atr, CnsHistorical};
 use crate::command::{PinReference, Template};
-use crate::file_map::FilePath;
+use crate::file_map::{Fid, FilePath};
 use crate::object::ObjectId;
 use crate::transmit::Limits;
 
-pub use self::table::{CLASSIC, IDEMIA_2021, INCARD_10, ST_2021, TABLE};
+pub use self::table::{
+    ACE_2025, ATHENA, CARDOS, CLASSIC, CLASSIC_2048, COSMO_7, FOREIGN, IDEMIA_2021, IDEMIA_NFC, INCARD_10,
+    JSIGN, OBERTHUR, ST_2021, ST_2022_NFC, TABLE,
+};
 
 /// One generation of chips.
 #[derive(Debug)]
 pub struct Generation {
     /// Short name.
     pub name: &'static str,
-    /// What its historical bytes usually are.
+    /// How well it is known.
+    pub evidence: Evidence,
+    /// What its answer to reset usually is.
     pub hints: &'static [Hint],
-    /// The application to select before anything else, where the CNS is not the chip's default.
-    pub application: Option<&'static [u8]>,
-    /// The key that logs its holder in.
+    /// The file that names the card.
+    pub serial: SerialPlace,
+    /// The holder's personal data.
+    pub personal_data: FilePlace,
+    /// Whether certificates and keys are listed in the object store ([`crate::object_directory`]). Each is then as
+    /// `authentication`, but for its files and the number of its key.
+    pub store: bool,
+    /// The key that logs its holder in; with a store, where it is on cards whose store lists nothing.
     pub authentication: KeyPlace,
-    /// Where a signature key is, or would be created.
+    /// Where a signature key is that was made in the layout of `cns-card` §8.
     pub signature: Option<KeyPlace>,
+    /// Whether the holder can have such a key made.
+    pub makes_signature_area: bool,
     /// The security environment to restore before a private operation.
     pub security_environment: u8,
     /// Lengths and chaining that the chip takes.
     pub limits: Limits,
+    /// Whether SELECT FILE may say that it wants no answer (P2 = 0C).
+    pub silent_select: bool,
     /// Whether it can be asked how many tries are left.
     pub tries_query: TriesQuery,
     /// The most random bytes that one GET CHALLENGE gives.
     pub challenge_length: u32,
+    /// Where to look for a signature certificate that nobody has located, in this order.
+    pub survey: &'static [Probe],
+}
+
+/// How well a generation is known; the grades of `real-cards`, the best that any of its places has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// C: bytes of a real card were seen.
+    Captured,
+    /// D: published code that ran on a real card.
+    Driver,
+    /// I: concluded from a report.
+    Inferred,
+    /// L: only its answer to reset is known.
+    Listed,
+}
+
+/// A file of a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePlace {
+    /// The application to select before; `None` where the file is in the one that a reset selects.
+    pub application: Option<&'static [u8]>,
+    /// The file in it: each application has its own master file.
+    pub path: FilePath,
+}
+
+impl FilePlace {
+    /// A file of the application that a reset selects.
+    #[must_use]
+    pub const fn default_application(path: FilePath) -> Self {
+        Self { application: None, path }
+    }
+
+    /// A file of an application.
+    #[must_use]
+    pub const fn within(application: &'static [u8], path: FilePath) -> Self {
+        Self { application: Some(application), path }
+    }
+}
+
+/// Where the number of a card is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialPlace {
+    /// The file.
+    pub file: FilePlace,
+    /// How many of its bytes come before the number.
+    pub skip: usize,
+    /// How many bytes the number has at most.
+    pub length: usize,
 }
 
 /// One key with its certificate, PIN and PUK.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPlace {
     /// The certificate.
-    pub certificate: FilePath,
+    pub certificate: FilePlace,
+    /// The application that key, PIN and PUK are in.
+    pub application: Option<&'static [u8]>,
     /// The DF to select before the key is used; the MF for keys that any DF reaches.
     pub key_df: FilePath,
     /// The key.
@@ -58,6 +123,14 @@ pub struct KeyPlace {
     pub pin: PinReference,
     /// The PUK.
     pub puk: PinReference,
+}
+
+impl KeyPlace {
+    /// Whether the same PIN guards both.
+    #[must_use]
+    pub fn shares_pin_with(&self, other: &Self) -> bool {
+        self.application == other.application && self.pin_df == other.pin_df && self.pin == other.pin
+    }
 }
 
 /// How a key makes a signature.
@@ -80,7 +153,38 @@ pub enum TriesQuery {
     Avoid,
 }
 
-/// A property of the historical bytes and how much it speaks for a generation.
+/// Where a certificate may be that nobody has located. Looking there takes no PIN and changes nothing.
+#[derive(Debug, Clone)]
+pub enum Probe {
+    /// One file.
+    File(FilePlace),
+    /// Elementary files of one DF, by their numbers.
+    Files {
+        /// The application.
+        application: Option<&'static [u8]>,
+        /// The DF.
+        df: FilePath,
+        /// The first number.
+        first: Fid,
+        /// The last number.
+        last: Fid,
+    },
+    /// The directory of the object store: what it lists is used as on chips that are known to have one.
+    Store,
+    /// An application.
+    Application(&'static [u8]),
+}
+
+/// An application of cards that are no CNS, to say what they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreign {
+    /// The application.
+    pub application: &'static [u8],
+    /// What a card with it is, and why it cannot be used: "this is …".
+    pub words: &'static str,
+}
+
+/// A property of the answer to reset and how much it speaks for a generation.
 #[derive(Debug, Clone, Copy)]
 pub struct Hint {
     /// What to look at.
@@ -89,7 +193,7 @@ pub struct Hint {
     pub weight: u32,
 }
 
-/// What to look at in the historical bytes.
+/// What to look at in the answer to reset.
 #[derive(Debug, Clone, Copy)]
 pub enum Sign {
     /// The maker of the chip.
@@ -100,16 +204,24 @@ pub enum Sign {
     MaskVersion(u8, u8),
     /// The version of the CNS.
     CnsVersion(u8),
+    /// The historical bytes have not the form of a CNS.
+    NoCns,
+    /// The answer to reset begins with these bytes.
+    Begins(&'static [u8]),
 }
 
 impl Sign {
-    const fn is_in(self, historical: &CnsHistorical) -> bool {
-        let [version, _] = historical.mask_version;
+    fn is_in(self, atr: &[u8], historical: Option<&CnsHistorical>) -> bool {
+        let of = |test: &dyn Fn(&CnsHistorical) -> bool| historical.is_some_and(test);
         match self {
-            Self::ChipMaker(maker) => historical.chip_maker == maker,
-            Self::MaskMaker(maker) => historical.mask_maker == maker,
-            Self::MaskVersion(first, last) => version >= first && version <= last,
-            Self::CnsVersion(version) => historical.version == version,
+            Self::ChipMaker(maker) => of(&|historical| historical.chip_maker == maker),
+            Self::MaskMaker(maker) => of(&|historical| historical.mask_maker == maker),
+            Self::MaskVersion(first, last) => {
+                of(&|historical| (first..=last).contains(&historical.mask_version[0]))
+            }
+            Self::CnsVersion(version) => of(&|historical| historical.version == version),
+            Self::NoCns => historical.is_none(),
+            Self::Begins(bytes) => atr.starts_with(bytes),
         }
     }
 }
@@ -121,17 +233,17 @@ impl Generation {
         TABLE.iter().copied().find(|generation| generation.name == name)
     }
 
-    fn score(&self, historical: &CnsHistorical) -> u32 {
-        self.hints.iter().filter(|hint| hint.sign.is_in(historical)).map(|hint| hint.weight).sum()
+    fn score(&self, atr: &[u8], historical: Option<&CnsHistorical>) -> u32 {
+        let held = self.hints.iter().filter(|hint| hint.sign.is_in(atr, historical));
+        held.map(|hint| hint.weight).sum()
     }
 }
 
-/// All generations, the likeliest first. An ATR that says nothing leaves the table's own order.
+/// All generations, the likeliest first. Of equal ones, those come first that the table has first.
 #[must_use]
 pub fn rank(atr: &[u8]) -> Vec<&'static Generation> {
+    let historical = Atr::parse(atr).ok().and_then(|atr| atr.cns());
     let mut generations = TABLE.to_vec();
-    if let Some(historical) = Atr::parse(atr).ok().and_then(|atr| atr.cns()) {
-        generations.sort_by_key(|generation| std::cmp::Reverse(generation.score(&historical)));
-    }
+    generations.sort_by_key(|generation| std::cmp::Reverse(generation.score(atr, historical.as_ref())));
     generations
 }

@@ -29,6 +29,8 @@ impl ObjectId {
     pub const SIGNATURE_KEY: Self = Self(0x10);
     /// The key of IDEMIA's 2021 chips.
     pub const IDEMIA_KEY: Self = Self(0x02);
+    /// The key of the one Cosmo V7 that was seen.
+    pub const COSMO_7_KEY: Self = Self(0x0E);
 
     /// From its number; `None` for 0, 1F (both reserved) and above.
     #[must_use]

@@ -93,8 +93,13 @@ fn atrs_rank_their_generation_first() {
         assert_eq!(ranked.first().unwrap().name, sample.meaning, "{}", sample.name);
         assert_eq!(ranked.len(), rank(&[]).len(), "no generation is ever ruled out");
     }
-    // Over the air there are no historical bytes.
-    assert_eq!(rank(&[0x3B, 0x80, 0x80, 0x01, 0x01]).first().unwrap().name, "st2021");
+    // Over the air there are no historical bytes, or others.
+    assert_eq!(rank(&[0x3B, 0x80, 0x80, 0x01, 0x01]).first().unwrap().name, "st2022-nfc");
+    let idemia =
+        [0x3B, 0x8B, 0x80, 0x01, 0x00, 0x31, 0xC1, 0x64, 0x08, 0x92, 0x33, 0x54, 0x00, 0x90, 0x00, 0xF3];
+    assert_eq!(rank(&idemia).first().unwrap().name, "idemia-nfc");
+    // Of an unknown mask nothing is assumed that only ST's has.
+    assert_eq!(rank(&[]).first().unwrap().name, "classic2048");
 }
 
 #[test]

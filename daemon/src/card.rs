@@ -11,6 +11,7 @@ pub mod random;
 pub(crate) mod report;
 pub mod sign;
 pub mod signature_area;
+mod stored_keys;
 
 use cns_apdu::CardCommand;
 use cns_apdu::generation::KeyPlace;
@@ -43,7 +44,7 @@ impl<'a> CardSession<'a> {
         insertion: u64,
         at_master: bool,
     ) -> Self {
-        let mut chip = Chip::new(link, contents.generation.limits);
+        let mut chip = Chip::new(link, contents.generation);
         chip.begin_at(at_master);
         Self { chip, contents, slot, insertion, opened: false, lost: false }
     }
@@ -60,18 +61,19 @@ impl<'a> CardSession<'a> {
 
     /// What was read from the card when it came.
     #[must_use]
-    pub fn contents(&self) -> &CardContents {
+    pub fn contents(&self) -> &'a CardContents {
         self.contents
     }
 
-    /// Where a key is on this generation of cards.
-    pub(crate) fn place(&self, key_use: KeyUse) -> Result<&'static KeyPlace, CardError> {
-        match key_use {
-            KeyUse::Authentication => Ok(&self.contents.generation.authentication),
-            KeyUse::Signature => {
-                self.contents.generation.signature.as_ref().ok_or(CardError::NoSuchObject("signature area"))
-            }
-        }
+    /// Where a key of this card is.
+    pub(crate) fn place(&self, key_use: KeyUse) -> Result<&'a KeyPlace, CardError> {
+        let contents = self.contents;
+        let stored = contents.stored.as_ref().and_then(|stored| stored.place(key_use));
+        let usual = match key_use {
+            KeyUse::Authentication => Some(&contents.generation.authentication),
+            KeyUse::Signature => contents.generation.signature.as_ref(),
+        };
+        stored.or(usual).ok_or(CardError::NoSuchObject("signature area"))
     }
 
     /// The chip, for commands that need no more than itself.

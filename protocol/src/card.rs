@@ -62,6 +62,39 @@ pub struct Holder {
     pub birth_place: String,
 }
 
+/// What lies at a place of the card where a certificate might be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PlaceContent {
+    /// No such file or application.
+    Absent,
+    /// A file without content: all zeros.
+    Empty,
+    /// A certificate (DER) that is not used: the detail says why.
+    Certificate,
+    /// A certificate in a maker's packing, which cannot be read.
+    Container,
+    /// A file that may not be read without a PIN.
+    Protected,
+    /// An application, which was not looked into.
+    Application,
+    /// Something else.
+    Other,
+}
+
+/// What was found where a certificate might be, beside [`Card::certificates`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Finding {
+    /// The file's path, behind its application's identifier where it is not in the usual one.
+    pub place: String,
+    /// What lies there.
+    pub content: PlaceContent,
+    /// The same in words.
+    pub detail: String,
+}
+
 /// A CNS and its public contents, read once per insertion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
@@ -84,8 +117,12 @@ pub struct Card {
     pub issued: String,
     /// Expiry date, `YYYY-MM-DD`, or empty.
     pub expires: String,
-    /// The certificates.
+    /// The certificates: at most one of each use.
     pub certificates: Vec<Certificate>,
+    /// What was found at other places. On cards of which nobody knows where a signature certificate is, more of it
+    /// follows a moment after the card is listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Whether codice fiscale and serial agree between the card's files and its certificate (§4.2.1).
     pub data_agree: bool,
     /// Tries left on the CNS PIN as far as an earlier answer told, without asking the chip.

@@ -94,3 +94,24 @@ impl CardCommand for ManageSecurityEnvironment {
         Self::accepted(response).map(drop)
     }
 }
+
+/// MANAGE SECURITY ENVIRONMENT RESTORE of four bytes: what chips were seen to take as well (`real-cards` §4, 11), for
+/// those that answer 6700 to the fifth byte
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreWithoutLength {
+    /// The environment's identifier.
+    pub se: u8,
+}
+
+impl CardCommand for RestoreWithoutLength {
+    type Answer = ();
+    const NAME: &'static str = ManageSecurityEnvironment::NAME;
+
+    fn encode(&self) -> Result<CommandApdu, ApduError> {
+        Ok(CommandApdu::new(0x22, 0xF3, self.se))
+    }
+
+    fn decode_answer(&self, response: ResponseApdu) -> Result<Self::Answer, CommandError> {
+        Self::accepted(response).map(drop)
+    }
+}

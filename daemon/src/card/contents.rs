@@ -3,25 +3,37 @@
 //! What the card holds decides what it is; the answer to reset only says what is likely, so that the first guess is
 //! right. A classic card of the extended form takes seven commands (SELECT FILE and READ BINARY of EF_ID_Carta, of the
 //! authentication certificate and of EF_Dati_personali, and a SELECT FILE that finds no signature certificate), eight
-//! with a signature certificate.
+//! with a signature certificate. `docs/architecture.md` has the figures of every generation.
+//!
+//! Where nobody knows the place of a signature certificate, [`survey`] looks for it once, after the card was listed.
 
 mod agreement;
 mod certificate;
+mod finding;
+mod recognise;
+mod serial;
+mod store;
+mod survey;
 
-use cns_apdu::command::SelectFile;
-use cns_apdu::file_map::{self, FilePath};
-use cns_apdu::generation::{self, Generation};
-use cns_apdu::id_card::IdCard;
+use std::sync::OnceLock;
+
+use cns_apdu::command::PinReference;
+use cns_apdu::generation::{self, Generation, KeyPlace};
+use cns_apdu::object::ObjectId;
+use cns_apdu::object_directory::DirectoryEntry;
 use cns_apdu::personal_data::PersonalData;
-use cns_protocol::card::{Card, Holder, KeyUse};
+use cns_protocol::card::{Card, Finding, Holder, KeyUse};
 use cns_protocol::reader::ReaderKind;
 use rsa::RsaPublicKey;
 
 pub(crate) use self::certificate::{Parsed, der_length, parse};
+pub(super) use self::store::read_keys;
+pub(crate) use self::survey::{Survey, survey};
 use super::{CardError, Chip};
-use crate::reader::Metered;
+use crate::reader::{Disposition, Metered};
 
 /// A card's public contents.
+#[derive(Clone)]
 pub struct CardContents {
     /// What clients are told, `pin_tries_left` apart.
     pub card: Card,
@@ -35,6 +47,46 @@ pub struct CardContents {
     pub personal_data: PersonalData,
     authentication_key: Option<RsaPublicKey>,
     signature_key: Option<RsaPublicKey>,
+    /// The keys of an object store.
+    pub(super) stored: Option<StoredKeys>,
+}
+
+/// The keys of an object store, and what was learned of them since the card came.
+#[derive(Clone)]
+pub(super) struct StoredKeys {
+    pub(super) authentication: Option<KeyPlace>,
+    pub(super) signature: Option<KeyPlace>,
+    /// The private keys; unset while their directory could not be read.
+    pub(super) keys: OnceLock<Vec<DirectoryEntry>>,
+    pub(super) authentication_link: OnceLock<ObjectId>,
+    pub(super) signature_link: OnceLock<ObjectId>,
+    /// The PIN of the signature key.
+    pub(super) signature_pin: OnceLock<PinReference>,
+}
+
+impl StoredKeys {
+    pub(super) fn place(&self, key_use: KeyUse) -> Option<&KeyPlace> {
+        match key_use {
+            KeyUse::Authentication => self.authentication.as_ref(),
+            KeyUse::Signature => self.signature.as_ref(),
+        }
+    }
+
+    pub(super) fn link(&self, key_use: KeyUse) -> &OnceLock<ObjectId> {
+        match key_use {
+            KeyUse::Authentication => &self.authentication_link,
+            KeyUse::Signature => &self.signature_link,
+        }
+    }
+}
+
+/// The certificates of a card, and where their keys are if not where the generation has them.
+#[derive(Default)]
+struct Held {
+    authentication: Option<Parsed>,
+    signature: Option<Parsed>,
+    stored: Option<StoredKeys>,
+    findings: Vec<Finding>,
 }
 
 impl CardContents {
@@ -55,6 +107,31 @@ impl CardContents {
             KeyUse::Signature => self.signature_certificate.as_deref(),
         }
     }
+
+    /// Whether the signature certificate is in the area that this daemon makes, with PIN and PUK of its own.
+    #[must_use]
+    pub fn has_signature_area(&self) -> bool {
+        let stored = self.stored.as_ref().is_some_and(|stored| stored.signature.is_some());
+        self.signature_certificate.is_some() && self.generation.makes_signature_area && !stored
+    }
+
+    /// Whether nobody knows where this card's signature certificate would be, and it may be looked for.
+    pub(crate) fn wants_survey(&self) -> bool {
+        self.signature_certificate.is_none() && !self.generation.survey.is_empty()
+    }
+
+    /// Adds what was found later.
+    pub(crate) fn add(&mut self, survey: &Survey) {
+        self.card.findings.extend(survey.findings.iter().cloned());
+        if let (Some(signature), Some(stored), None) =
+            (&survey.signature, &survey.stored, &self.signature_certificate)
+        {
+            self.card.certificates.push(signature.describe(KeyUse::Signature));
+            self.signature_certificate = Some(signature.der.clone());
+            self.signature_key = Some(signature.key.clone());
+            self.stored = Some(stored.clone());
+        }
+    }
 }
 
 /// Where the card is.
@@ -65,102 +142,47 @@ pub(crate) struct Place<'a> {
     pub(crate) atr: &'a [u8],
 }
 
-/// Recognises a card and reads it.
-pub(crate) fn read(link: Metered<'_>, place: &Place<'_>) -> Result<CardContents, CardError> {
+/// Recognises a card and reads it. The second part says how to leave it: a card that is no CNS is reset if an
+/// application had to be asked for, so that its own programs find it as it came.
+pub(crate) fn read(link: Metered<'_>, place: &Place<'_>) -> (Result<CardContents, CardError>, Disposition) {
     let candidates = generation::rank(place.atr);
-    let likeliest = candidates.first().ok_or_else(no_cns)?;
-    let mut chip = Chip::new(link, likeliest.limits);
-    let (id_card, application) = find_application(&mut chip, &candidates)?.ok_or_else(no_cns)?;
-    let candidates: Vec<_> =
-        candidates.into_iter().filter(|known| known.application == application).collect();
-    let (generation, authentication) = find_certificate(&mut chip, &candidates)?.ok_or_else(no_cns)?;
-    let personal_data = read_personal_data(&mut chip)?;
-    let signature = match &generation.signature {
-        Some(signature) => read_certificate(&mut chip, &signature.certificate)?.flatten(),
-        None => None,
+    let Some(likeliest) = candidates.first() else {
+        return (Err(CardError::NoCard), Disposition::Leave);
     };
-    Ok(assemble(place, generation, id_card, personal_data, authentication, signature))
+    let mut chip = Chip::new(link, likeliest);
+    let outcome = read_card(&mut chip, &candidates, place);
+    let leave = match outcome {
+        Err(CardError::Unknown(_)) if chip.has_entered_application() => Disposition::Reset,
+        _ => Disposition::Leave,
+    };
+    (outcome, leave)
 }
 
-fn no_cns() -> CardError {
-    CardError::Unknown("this card is no CNS that the daemon knows".to_owned())
-}
-
-/// The number of the card and the application that it is in; `None` when no candidate's application has one.
-#[expect(clippy::type_complexity, reason = "said once")]
-fn find_application(
+fn read_card(
     chip: &mut Chip<'_>,
     candidates: &[&'static Generation],
-) -> Result<Option<(IdCard, Option<&'static [u8]>)>, CardError> {
-    let mut tried = Vec::new();
-    for candidate in candidates {
-        if tried.contains(&candidate.application) {
-            continue;
-        }
-        tried.push(candidate.application);
-        if let Some(name) = candidate.application {
-            match chip.run(&SelectFile::application(name)) {
-                Ok(_) => {}
-                Err(CardError::Refused { .. }) => continue,
-                Err(error) => return Err(error),
-            }
-        }
-        // Cards of other kinds refuse in their own ways, so every refusal means "no CNS here".
-        match chip.read_file(&file_map::ID_CARD, |_| Some(16)) {
-            Ok(Some(bytes)) => {
-                if let Ok(id_card) = IdCard::parse(&bytes) {
-                    return Ok(Some((id_card, candidate.application)));
-                }
-            }
-            Ok(None) | Err(CardError::Refused { .. } | CardError::Answer { .. }) => {}
-            Err(error) => return Err(error),
-        }
+    place: &Place<'_>,
+) -> Result<CardContents, CardError> {
+    let recognise::Recognised { generation, serial, mut held } = recognise::recognise(chip, candidates)?;
+    chip.set_limits(generation.limits);
+    let personal_data = read_personal_data(chip, generation)?;
+    if let (Some(signature), None) = (&generation.signature, &held.stored) {
+        let (found, finding) = certificate::read(chip, &signature.certificate)?;
+        held.signature = found;
+        held.findings.extend(finding.filter(finding::is_remarkable));
     }
-    Ok(None)
+    Ok(assemble(place, generation, serial, personal_data, held))
 }
 
-/// The generation whose place of the authentication certificate exists, and the certificate when there is one in it.
-/// Of generations that share the place, the key's size decides before their rank.
-fn find_certificate(
+fn read_personal_data(
     chip: &mut Chip<'_>,
-    candidates: &[&'static Generation],
-) -> Result<Option<(&'static Generation, Option<Parsed>)>, CardError> {
-    let mut tried: Vec<&FilePath> = Vec::new();
-    for candidate in candidates {
-        let path = &candidate.authentication.certificate;
-        if tried.contains(&path) {
-            continue;
-        }
-        tried.push(path);
-        if let Some(found) = read_certificate(chip, path)? {
-            let fits = |known: &&&'static Generation| {
-                known.authentication.certificate == *path
-                    && found.as_ref().is_some_and(|found| found.is_of_size(known.authentication.modulus_bits))
-            };
-            let generation = candidates.iter().find(fits).copied().unwrap_or(candidate);
-            return Ok(Some((generation, found)));
-        }
-    }
-    Ok(None)
-}
-
-/// The outer option: whether the file is there. The inner one: whether there is a certificate in it.
-fn read_certificate(chip: &mut Chip<'_>, path: &FilePath) -> Result<Option<Option<Parsed>>, CardError> {
-    match chip.read_file(path, der_length) {
-        Ok(Some(der)) => Ok(Some(parse(&der))),
-        Ok(None) => Ok(None),
-        // A file that is there but cannot be read now has no certificate for us.
-        Err(CardError::Refused { .. } | CardError::Answer { .. }) => Ok(Some(None)),
-        Err(error) => Err(error),
-    }
-}
-
-fn read_personal_data(chip: &mut Chip<'_>) -> Result<PersonalData, CardError> {
+    generation: &'static Generation,
+) -> Result<PersonalData, CardError> {
     let needed = |content: &[u8]| {
         let digits = std::str::from_utf8(content.get(..6)?).ok()?;
         usize::from_str_radix(digits, 16).ok().map(|length| length.saturating_add(6))
     };
-    match chip.read_file(&file_map::PERSONAL_DATA, needed) {
+    match chip.read_place(&generation.personal_data, needed) {
         Ok(Some(content)) => Ok(PersonalData::decode(&content).unwrap_or_else(|error| {
             tracing::warn!(%error, "the card's personal data cannot be read");
             PersonalData::default()
@@ -173,12 +195,11 @@ fn read_personal_data(chip: &mut Chip<'_>) -> Result<PersonalData, CardError> {
 fn assemble(
     place: &Place<'_>,
     generation: &'static Generation,
-    id_card: IdCard,
+    serial: String,
     personal_data: PersonalData,
-    authentication: Option<Parsed>,
-    signature: Option<Parsed>,
+    held: Held,
 ) -> CardContents {
-    let serial = id_card.as_str().to_owned();
+    let Held { authentication, signature, stored, findings } = held;
     let data_agree = authentication
         .as_ref()
         .is_some_and(|certificate| agreement::agrees(&certificate.common_name, &personal_data, &serial));
@@ -197,6 +218,7 @@ fn assemble(
         issued: date(&personal_data.issued),
         expires: date(&personal_data.expires),
         certificates,
+        findings,
         data_agree,
         pin_tries_left: None,
     };
@@ -211,6 +233,7 @@ fn assemble(
         personal_data,
         authentication_key,
         signature_key,
+        stored,
     }
 }
 

@@ -7,14 +7,13 @@ use cns_apdu::command::{
     ChangeProof, ChangeReferenceData, PinReference, ReferenceData, ReferenceDataError, ResetAction,
     ResetRetryCounter, Verify,
 };
-use cns_apdu::file_map::FilePath;
-use cns_apdu::generation::TriesQuery;
+use cns_apdu::generation::{KeyPlace, TriesQuery};
 use cns_apdu::{CardCommand, Status, StatusWord};
 use cns_protocol::card::KeyUse;
 use cns_protocol::pin::{PinName, PinState};
 use cns_secret::Secret;
 
-use super::{CardError, CardSession};
+use super::{CardError, CardSession, stored_keys};
 use crate::reader::Known;
 
 /// The length of a PUK.
@@ -37,6 +36,20 @@ struct Code {
     reference: PinReference,
 }
 
+/// Where a PIN is.
+struct Place<'a> {
+    /// The name that its tries are known by: keys of an object store may share one PIN.
+    which: PinName,
+    key: &'a KeyPlace,
+    pin: PinReference,
+}
+
+impl Place<'_> {
+    fn puk(&self) -> Result<PinReference, CardError> {
+        stored_keys::puk_of(self.key, self.pin)
+    }
+}
+
 /// Presents a PIN. Until the end of the job what it protects is open.
 ///
 /// # Errors
@@ -55,6 +68,8 @@ pub fn verify(
 
 /// Changes a PIN, given the old one.
 ///
+/// Gives the name of the PIN that is another now: keys may share one.
+///
 /// # Errors
 /// As [`verify`]. The old PIN being wrong costs a try.
 pub fn change(
@@ -63,14 +78,15 @@ pub fn change(
     old: &Secret,
     new: &Secret,
     last_try: LastTry,
-) -> Result<(), CardError> {
+) -> Result<PinName, CardError> {
     let proof = ChangeProof::Value(digits(old)?);
     let new = digits(new)?;
     let code = prepare(session, which, false, last_try)?;
-    spend(session, code, &ChangeReferenceData { reference: code.reference, proof, new })
+    spend(session, code, &ChangeReferenceData { reference: code.reference, proof, new })?;
+    Ok(code.which)
 }
 
-/// Sets a PIN with its PUK, whether it is blocked or not (`cns-card` §7).
+/// Sets a PIN with its PUK, whether it is blocked or not (`cns-card` §7). Gives the name of the PIN as [`change`].
 ///
 /// # Errors
 /// [`CardError::PinInvalid`], [`CardError::LastTry`] (for the PUK), [`CardError::PukIncorrect`],
@@ -81,16 +97,16 @@ pub fn reset(
     puk: &Secret,
     new: &Secret,
     last_try: LastTry,
-) -> Result<(), CardError> {
+) -> Result<PinName, CardError> {
     if puk.len() != PUK_LENGTH {
         return Err(CardError::PinInvalid);
     }
     let action = ResetAction::SetNew { puk: digits(puk)?, new: digits(new)? };
     let puk = prepare(session, which, true, last_try)?;
-    let reference = place(session, which)?.1;
+    let reference = place(session, which)?.pin;
     spend(session, puk, &ResetRetryCounter { reference, action })?;
-    session.set_tries(which, false, Known::All);
-    Ok(())
+    session.set_tries(puk.which, false, Known::All);
+    Ok(puk.which)
 }
 
 /// What is known of every PIN and PUK, asked of the chip where that is known to cost no try.
@@ -99,17 +115,24 @@ pub fn reset(
 /// What the reader says; a chip that does not tell is no error.
 pub fn status(session: &mut CardSession<'_>) -> Result<Vec<PinState>, CardError> {
     let mut states = Vec::new();
-    for which in [PinName::Cns, PinName::Signature] {
-        let Ok((df, pin, puk)) = place(session, which) else {
+    for asked in [PinName::Cns, PinName::Signature] {
+        let Ok(Place { which, key, pin }) = place(session, asked) else {
             continue;
         };
-        match session.chip().select_df(df) {
+        if which != asked {
+            // It is the other one.
+            continue;
+        }
+        session.chip().enter(key.application)?;
+        match session.chip().select_df(&key.pin_df) {
             Ok(()) => {}
             // No such DF: no such PIN.
             Err(CardError::Refused { .. }) => continue,
             Err(error) => return Err(error),
         }
-        for (is_puk, reference) in [(false, pin), (true, puk)] {
+        let puk = stored_keys::puk_of(key, pin).ok();
+        for (is_puk, reference) in [(false, Some(pin)), (true, puk)] {
+            let Some(reference) = reference else { continue };
             let code = Code { which, is_puk, reference };
             if let Some(state) = ask(session, code)? {
                 states.push(state);
@@ -146,15 +169,20 @@ pub(super) fn is_there(
     }
 }
 
-fn place(
-    session: &CardSession<'_>,
-    which: PinName,
-) -> Result<(&'static FilePath, PinReference, PinReference), CardError> {
-    let place = session.place(match which {
-        PinName::Cns => KeyUse::Authentication,
-        PinName::Signature => KeyUse::Signature,
-    })?;
-    Ok((&place.pin_df, place.pin, place.puk))
+fn place<'a>(session: &mut CardSession<'a>, which: PinName) -> Result<Place<'a>, CardError> {
+    match which {
+        PinName::Cns => {
+            let key = session.place(KeyUse::Authentication)?;
+            Ok(Place { which, key, pin: key.pin })
+        }
+        PinName::Signature => {
+            let key = session.place(KeyUse::Signature)?;
+            let other = session.place(KeyUse::Authentication)?;
+            let pin = stored_keys::signature_pin(session, key)?;
+            let shared = key.shares_pin_with(other) && pin == other.pin;
+            Ok(Place { which: if shared { PinName::Cns } else { PinName::Signature }, key, pin })
+        }
+    }
 }
 
 /// Goes where the code is, and judges whether a try may be spent on it.
@@ -164,13 +192,15 @@ fn prepare(
     is_puk: bool,
     last_try: LastTry,
 ) -> Result<Code, CardError> {
-    let (df, pin, puk) = place(session, which)?;
-    let code = Code { which, is_puk, reference: if is_puk { puk } else { pin } };
+    let place = place(session, which)?;
+    let which = place.which;
+    let code = Code { which, is_puk, reference: if is_puk { place.puk()? } else { place.pin } };
     let refuse = |known| last_try == LastTry::Ask && known == Known::Left(1);
     if refuse(session.tries(which, is_puk)) {
         return Err(CardError::LastTry);
     }
-    match session.chip().select_df(df) {
+    session.chip().enter(place.key.application)?;
+    match session.chip().select_df(&place.key.pin_df) {
         Err(CardError::Refused { status: StatusWord::FILE_NOT_FOUND, .. }) => {
             return Err(CardError::NoSuchObject("signature area"));
         }

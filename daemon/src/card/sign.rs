@@ -1,8 +1,9 @@
 //! Signatures and other uses of the card's private keys.
 
 use aws_lc_rs::rand;
-use cns_apdu::command::{ManageSecurityEnvironment, PerformSecurityOperation};
+use cns_apdu::command::{ManageSecurityEnvironment, PerformSecurityOperation, RestoreWithoutLength};
 use cns_apdu::generation::{KeyPlace, Signing};
+use cns_apdu::object::ObjectId;
 use cns_apdu::{Status, StatusWord};
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::Mechanism;
@@ -12,10 +13,10 @@ use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, RsaPublicKey};
 
 use super::pin::{self, LastTry};
-use super::{CardError, CardSession, padding};
+use super::{CardError, CardSession, padding, stored_keys};
 
 /// Presents the PIN and signs in the same transaction: VERIFY, MANAGE SECURITY ENVIRONMENT twice and PERFORM SECURITY
-/// OPERATION, for a signature key a SELECT FILE before. The result is checked with the certificate's public key before
+/// OPERATION, for a key in a DF of its own a SELECT FILE before. The result is checked with the certificate's public key before
 /// it is given out: a chip that fails in its computation would give away the key (Boneh, DeMillo, Lipton 1997).
 ///
 /// # Errors
@@ -29,17 +30,18 @@ pub fn sign(
     data: &[u8],
 ) -> Result<Vec<u8>, CardError> {
     let place = session.place(key_use)?;
-    let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?.clone();
-    let input = Input::new(key_use, place.signing, &key, mechanism, data)?;
+    let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
+    let input = Input::new(key_use, place.signing, key, mechanism, data)?;
     let which = match key_use {
         KeyUse::Authentication => PinName::Cns,
         KeyUse::Signature => PinName::Signature,
     };
     pin::verify(session, which, pin, last_try)?;
+    let number = stored_keys::key_of(session, key_use, place, key)?;
     if place.key_df != place.pin_df {
         session.chip().select_df(&place.key_df)?;
     }
-    operate(session, place, &key, input)
+    operate(session, place, number, key, input)
 }
 
 /// What a key works on.
@@ -100,21 +102,28 @@ fn raw_block(key: &RsaPublicKey, data: &[u8]) -> Result<Vec<u8>, CardError> {
     }
 }
 
-/// The private operation, the PIN being verified and the key's DF current.
+/// The private operation, the PIN being verified and the key's DF current: a chip that looks for the key only when it
+/// is used finds it from there (`real-cards` §4, 15).
 pub(super) fn operate(
     session: &mut CardSession<'_>,
     place: &KeyPlace,
+    number: ObjectId,
     key: &RsaPublicKey,
     input: Input,
 ) -> Result<Vec<u8>, CardError> {
     let se = session.contents().generation.security_environment;
-    session.run(&ManageSecurityEnvironment::Restore { se })?;
-    let set = ManageSecurityEnvironment::Set { template: place.template, key: place.key };
+    match session.run(&ManageSecurityEnvironment::Restore { se }) {
+        Err(CardError::Refused { status: StatusWord::WRONG_LENGTH, .. }) => {
+            session.run(&RestoreWithoutLength { se })?;
+        }
+        outcome => outcome?,
+    }
+    let set = ManageSecurityEnvironment::Set { template: place.template, key: number };
     session.run(&set).map_err(|error| match error.status().map(StatusWord::meaning) {
         Some(Status::ObjectNotFound) => CardError::NoSuchObject("key"),
         _ => error,
     })?;
-    let result = session.run(&input.command)?;
+    let result = session.chip().run_long(&input.command)?;
     if applies(key, &result, &input.block) { Ok(result) } else { Err(CardError::WrongSignature) }
 }
 

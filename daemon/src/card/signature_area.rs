@@ -18,7 +18,6 @@ use cns_apdu::command::PutData;
 use cns_apdu::generation::KeyPlace;
 use cns_apdu::signature_area::KeySize;
 use cns_apdu::{CardCommand, Status, StatusWord};
-use cns_protocol::card::KeyUse;
 use cns_protocol::rpc::Progress;
 
 pub use self::certificate::load_certificate;
@@ -32,10 +31,12 @@ use super::{CardError, CardSession};
 /// The manual's paragraph that asks for the area.
 const PARAGRAPH: &str = "§9.1.3";
 
-/// Where the area is on this generation of cards.
+/// Where the area is on this generation of cards. A signature key that a card brings in an object store is no area: it
+/// has no codes of its own, and the daemon did not make it.
 fn place(session: &CardSession<'_>) -> Result<&'static KeyPlace, CardError> {
     let forbidden = CardError::AreaForbidden("no signature area can be made on this generation of cards");
-    session.place(KeyUse::Signature).map_err(|_| forbidden)
+    let generation = session.contents().generation;
+    generation.signature.as_ref().filter(|_| generation.makes_signature_area).ok_or(forbidden)
 }
 
 /// The size of its key.

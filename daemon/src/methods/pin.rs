@@ -65,8 +65,8 @@ pub async fn change(daemon: Arc<Daemon>, call: Call, request: Change) -> Result<
         .readers
         .run(&request.reader, Some(meant), move |session| pin::change(session, which, &old, &new, last_try));
     let act = Act { name: "pin-change", card: Some(&contents.card.serial), paragraph: None };
-    recorded(&daemon, &call, act, work, |()| "done".to_owned()).await?;
-    if which == PinName::Cns {
+    let changed = recorded(&daemon, &call, act, work, |_| "done".to_owned()).await?;
+    if changed == PinName::Cns {
         daemon.logins.forget_card(&place);
         // A session that was logged in stays so, with the new PIN (as C_SetPIN in PKCS#11).
         if was_logged_in {
@@ -90,8 +90,8 @@ pub async fn unblock(daemon: Arc<Daemon>, call: Call, request: Unblock) -> Resul
         .readers
         .run(&request.reader, Some(meant), move |session| pin::reset(session, which, &puk, &new, last_try));
     let act = Act { name: "pin-unblock", card: Some(&contents.card.serial), paragraph: None };
-    recorded(&daemon, &call, act, work, |()| "done".to_owned()).await?;
-    if which == PinName::Cns {
+    let changed = recorded(&daemon, &call, act, work, |_| "done".to_owned()).await?;
+    if changed == PinName::Cns {
         daemon.logins.forget_card(&place);
     }
     Ok(Done {})

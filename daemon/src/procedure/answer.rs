@@ -128,11 +128,8 @@ impl Engine {
     /// §9.3.2-8.
     fn choose_signature(&self, dossier: &mut Dossier, wanted: bool) -> Result<Led, ProcedureError> {
         if wanted {
-            let has_one = self
-                .readers
-                .find_card(&dossier.card)
-                .is_some_and(|card| card.signature_certificate.is_some());
-            self.check_signature_allowed(&dossier.holder.birth_date, has_one)?;
+            let card = self.readers.find_card(&dossier.card);
+            self.check_signature_allowed(&dossier.holder.birth_date, card.as_deref())?;
         }
         dossier.signature_wanted = wanted;
         Ok(Led::On(if wanted { "wanted" } else { "not wanted" }.to_owned()))

@@ -158,7 +158,7 @@ impl Engine {
         }
         let puk = custody.puk(card, PukKind::Cns).await?;
         let pin = custody.envelope_pin(code, &dossier.id).await?;
-        let again = dossier.case == Case::NewCodes && contents.signature_certificate.is_some();
+        let again = dossier.case == Case::NewCodes && contents.has_signature_area();
         let signature = if again && custody.has_puk(card, PukKind::Signature).await? {
             let puk = custody.puk(card, PukKind::Signature).await?;
             Some((puk, custody.envelope_pin(code, &dossier.id).await?))
@@ -195,10 +195,8 @@ impl Engine {
     ) -> Result<(), ProcedureError> {
         match result {
             None => {
-                let has_area = self
-                    .readers
-                    .find_card(&dossier.card)
-                    .is_some_and(|card| card.signature_certificate.is_some());
+                let has_area =
+                    self.readers.find_card(&dossier.card).is_some_and(|card| card.has_signature_area());
                 if dossier.case == Case::NewCodes && has_area {
                     dossier.warn("The signature PIN is as it was: custody has no PUK for the signature area");
                 }
@@ -273,7 +271,7 @@ fn reset(session: &mut CardSession<'_>, values: Values) -> Result<SignatureResul
     puk.lend(|puk| pin.lend(|pin| pin::reset(session, PinName::Cns, puk, pin, LastTry::Confirmed)))?;
     let Some((puk, pin)) = signature else { return Ok(None) };
     match puk.lend(|puk| pin.lend(|pin| pin::reset(session, PinName::Signature, puk, pin, LastTry::Ask))) {
-        Ok(()) => Ok(Some(Ok(()))),
+        Ok(_) => Ok(Some(Ok(()))),
         // Without a clear answer the whole is unknown, and both are set again.
         Err(error) if matches!(what_was_sent(&error), Sent::Unknown) => Err(error),
         Err(error) => Ok(Some(Err(error))),

@@ -119,24 +119,27 @@ impl Engine {
         match case {
             Case::Standard | Case::NewCodes => Ok(certificate),
             Case::Signature => {
-                self.check_signature_allowed(
-                    &card.holder.birth_date,
-                    contents.signature_certificate.is_some(),
-                )?;
+                self.check_signature_allowed(&card.holder.birth_date, Some(contents))?;
                 Ok(certificate)
             }
         }
     }
 
-    /// Whether the signature certificate may be made for this holder and card (§7).
+    /// Whether the signature certificate may be made for this holder and card (§7), and can be (§9.1.3).
     pub(super) fn check_signature_allowed(
         &self,
         birth_date: &str,
-        has_one: bool,
+        card: Option<&CardContents>,
     ) -> Result<(), ProcedureError> {
         identity::check_adult(birth_date, clock::today())?;
-        if has_one {
+        if card.is_some_and(|card| card.signature_certificate.is_some()) {
             return Err(ProcedureError::rule("§7-default", "the card has a signature certificate already"));
+        }
+        if card.is_some_and(|card| !card.generation.makes_signature_area) {
+            return Err(ProcedureError::rule(
+                "§9.1.3",
+                "no signature area can be made on this generation of cards",
+            ));
         }
         if self.certifier.is_none() { Err(ProcedureError::NoAuthority) } else { Ok(()) }
     }

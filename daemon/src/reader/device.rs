@@ -90,8 +90,9 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// For one recognition. A classic card takes eight commands and about 3 KiB, in short steps about twenty.
-    pub(crate) const RECOGNITION: Self = Self { commands: 64, bytes: 128 * 1024 };
+    /// For one recognition. A classic card takes eight commands and about 3 KiB, in short steps about twenty; an object
+    /// store full of certificates in short steps about eighty.
+    pub(crate) const RECOGNITION: Self = Self { commands: 96, bytes: 128 * 1024 };
     /// For one job. Making a signature area takes about forty commands.
     pub(crate) const JOB: Self = Self { commands: 1024, bytes: 1024 * 1024 };
 

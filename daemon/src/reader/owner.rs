@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::device::{Budget, Device, Disposition, Link, Metered};
 use super::slot::Slot;
+use crate::card::contents::Survey;
 use crate::card::{CardContents, CardError, CardSession, contents, report};
 
 /// Opens the card that was inserted; called again after a failure that may pass.
@@ -70,6 +71,8 @@ struct Present {
     open: Opener,
     device: Option<Box<dyn Device>>,
     contents: Option<Arc<CardContents>>,
+    /// What was found where nobody knows the place of a certificate.
+    survey: Option<Survey>,
     /// Whether the MF is known to be the current DF: only where nobody else reaches the card.
     at_master: bool,
 }
@@ -92,8 +95,14 @@ impl Owner {
             match event {
                 Ok(Event::Inserted { insertion, open }) => {
                     self.slot.meter().recording().reset();
-                    self.present =
-                        Some(Present { insertion, open, device: None, contents: None, at_master: false });
+                    self.present = Some(Present {
+                        insertion,
+                        open,
+                        device: None,
+                        contents: None,
+                        survey: None,
+                        at_master: false,
+                    });
                     self.read_contents();
                 }
                 Ok(Event::Removed { insertion }) => self.forget(insertion),
@@ -139,6 +148,7 @@ impl Owner {
             Ok(contents) => {
                 present.contents = Some(Arc::clone(&contents));
                 self.slot.read(insertion, Ok(contents));
+                self.survey();
             }
             Err(CardError::Removed) => self.gone(insertion),
             Err(CardError::Busy) => {
@@ -159,6 +169,23 @@ impl Owner {
             self.gone(insertion);
         }
         report
+    }
+
+    /// After the card was listed, and before the first job: nobody waits for it but who comes in the same moment.
+    fn survey(&mut self) {
+        let Some(present) = &mut self.present else {
+            return;
+        };
+        let insertion = present.insertion;
+        match present.survey(&self.slot) {
+            Ok(None) => {}
+            Ok(Some(contents)) => self.slot.read(insertion, Ok(contents)),
+            Err(CardError::Removed | CardError::TimedOut) => self.gone(insertion),
+            // The card is listed all the same.
+            Err(error) => {
+                tracing::info!(reader = self.slot.name(), %error, "the card could not be looked through");
+            }
+        }
     }
 
     fn work(&mut self, meant: Option<u64>, job: Job) -> Deliver {
@@ -214,10 +241,47 @@ impl Present {
             let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());
             let place = contents::Place { reader: slot.name(), kind: slot.kind(), insertion, atr: &atr };
             let read = AssertUnwindSafe(|| contents::read(metered, &place));
-            outcome = catch_unwind(read).unwrap_or(Err(CardError::Panicked));
-            Disposition::Leave
+            let (read, leave) = catch_unwind(read).unwrap_or((Err(CardError::Panicked), Disposition::Leave));
+            outcome = read;
+            if leave == Disposition::Reset {
+                slot.meter().recording().reset();
+            }
+            leave
         })?;
-        outcome.map(Arc::new)
+        let mut contents = outcome?;
+        if let Some(survey) = &self.survey {
+            contents.add(survey);
+        }
+        Ok(Arc::new(contents))
+    }
+
+    /// Looks for a signature certificate where nobody knows its place, once per insertion; `None` when there is
+    /// nothing to look for.
+    fn survey(&mut self, slot: &Slot) -> Result<Option<Arc<CardContents>>, CardError> {
+        let Some(contents) = self.contents.as_deref() else {
+            return Ok(None);
+        };
+        if self.survey.is_some() || !contents.wants_survey() {
+            return Ok(None);
+        }
+        let mut contents = contents.clone();
+        let mut outcome = Err(CardError::NoCard);
+        self.device()?.transact(&mut |link| {
+            let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());
+            let look = AssertUnwindSafe(|| contents::survey(metered, &contents));
+            let (look, leave) = catch_unwind(look).unwrap_or((Err(CardError::Panicked), Disposition::Reset));
+            outcome = look;
+            if leave == Disposition::Reset {
+                slot.meter().recording().reset();
+            }
+            leave
+        })?;
+        let survey = outcome?;
+        contents.add(&survey);
+        self.survey = Some(survey);
+        let contents = Arc::new(contents);
+        self.contents = Some(Arc::clone(&contents));
+        Ok(Some(contents))
     }
 
     /// Looks at the card between two resets.

@@ -112,7 +112,7 @@ fn verify_confirmed(session: &mut CardSession<'_>) -> Result<(), CardError> {
 
 fn change_with(session: &mut CardSession<'_>, last_try: LastTry) -> Result<(), CardError> {
     let (old, new) = (secret(sample::PIN), secret(NEW_PIN));
-    pin::change(session, PinName::Cns, &old, &new, last_try)
+    pin::change(session, PinName::Cns, &old, &new, last_try).map(drop)
 }
 
 fn change(session: &mut CardSession<'_>) -> Result<(), CardError> {
@@ -130,13 +130,13 @@ fn settle_change(session: &mut CardSession<'_>) -> Result<(), CardError> {
 
 fn unblock(session: &mut CardSession<'_>) -> Result<(), CardError> {
     let (puk, new) = (secret(sample::PUK), secret(NEW_PIN));
-    pin::reset(session, PinName::Cns, &puk, &new, LastTry::Ask)
+    pin::reset(session, PinName::Cns, &puk, &new, LastTry::Ask).map(drop)
 }
 
 fn wrong_unblock(session: &mut CardSession<'_>) -> Result<(), CardError> {
     match pin::reset(session, PinName::Cns, &secret(WRONG_PUK), &secret(NEW_PIN), LastTry::Ask) {
         Err(CardError::PukIncorrect { .. }) => Ok(()),
-        Ok(()) => panic!("a wrong PUK was taken"),
+        Ok(_) => panic!("a wrong PUK was taken"),
         Err(error) => Err(error),
     }
 }

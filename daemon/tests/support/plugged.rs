@@ -46,7 +46,7 @@ pub fn sample_card(change: impl FnOnce(&mut Personalisation)) -> VirtualCard {
 }
 
 /// The certifier issues for keys of today's length only; for an old chip's key its certificate is made over.
-fn issue_authentication(request: &[u8]) -> Vec<u8> {
+pub fn issue_authentication(request: &[u8]) -> Vec<u8> {
     use der::Encode;
     let asked = CertReq::from_der(request).unwrap();
     let old = asked.info.public_key.subject_public_key.raw_bytes().len() < 200;

@@ -1,6 +1,7 @@
 //! A certificate as a card holds it: DER at the beginning of a file that is filled up with zeros.
 
-use cns_protocol::card::{Certificate, KeyUse};
+use cns_apdu::generation::FilePlace;
+use cns_protocol::card::{Certificate, Finding, KeyUse};
 use const_oid::db::rfc4519::CN;
 use der::asn1::{PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use der::{Decode, Encode};
@@ -8,6 +9,10 @@ use rsa::RsaPublicKey;
 use rsa::traits::PublicKeyParts;
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate as X509;
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
+
+use super::super::{CardError, Chip};
+use super::finding;
 
 /// The longest certificate that is read.
 const LONGEST: usize = 16 * 1024;
@@ -19,6 +24,26 @@ pub(crate) struct Parsed {
     /// The subject's common name, or nothing.
     pub(crate) common_name: String,
     certificate: X509,
+}
+
+/// Reads a certificate as far as its DER goes. Without one, the second part says what lies there instead; both are
+/// nothing when there is no such file.
+pub(super) fn read(
+    chip: &mut Chip<'_>,
+    place: &FilePlace,
+) -> Result<(Option<Parsed>, Option<Finding>), CardError> {
+    match chip.read_place(place, der_length) {
+        Ok(Some(content)) => match parse(&content) {
+            Some(parsed) => Ok((Some(parsed), None)),
+            None => Ok((None, Some(finding::of_content(finding::name(place), &content)))),
+        },
+        Ok(None) => Ok((None, None)),
+        // A file that is there but cannot be read now has no certificate for us.
+        Err(CardError::Refused { .. } | CardError::Answer { .. }) => {
+            Ok((None, Some(finding::protected(finding::name(place)))))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// How many bytes of a file the certificate at its beginning takes, header included; nothing when there is none.
@@ -56,6 +81,18 @@ impl Parsed {
     /// Whether the key's modulus has so many bits.
     pub(crate) fn is_of_size(&self, bits: u16) -> bool {
         self.key.n().bits() == usize::from(bits)
+    }
+
+    /// Whether its key usage says that it is for signatures (nonRepudiation, also called contentCommitment).
+    pub(crate) fn is_for_signatures(&self) -> bool {
+        let usage = self.certificate.tbs_certificate.get::<KeyUsage>().ok().flatten();
+        usage.is_some_and(|(_, usage)| usage.non_repudiation())
+    }
+
+    /// Whether it is an authority's own.
+    pub(crate) fn is_authority(&self) -> bool {
+        let constraints = self.certificate.tbs_certificate.get::<BasicConstraints>().ok().flatten();
+        constraints.is_some_and(|(_, constraints)| constraints.ca)
     }
 
     /// What clients are told of it.

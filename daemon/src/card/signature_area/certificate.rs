@@ -50,7 +50,7 @@ pub fn load_certificate(
     }
     write(session, der, room, &mut steps)?;
     steps.next("check-certificate", "reading the certificate back");
-    if session.chip().read_file(&place.certificate, der_length)?.as_deref() == Some(der) {
+    if session.chip().read_file(&place.certificate.path, der_length)?.as_deref() == Some(der) {
         Ok(())
     } else {
         Err(CardError::Answer {
@@ -69,7 +69,7 @@ fn prepare_file(
 ) -> Result<usize, CardError> {
     steps.next("verify-pin", "presenting the CNS PIN");
     pin::verify(session, PinName::Cns, cns_pin, LastTry::Ask)?;
-    let path = &place(session)?.certificate;
+    let path = &place(session)?.certificate.path;
     let size = match session.chip().inspect(path)? {
         Some(file) => file.size,
         None => {

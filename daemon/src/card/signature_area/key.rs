@@ -71,7 +71,7 @@ pub fn sign_request(
     let key = usable(&key)?;
     let input = Input::digest_info(&[prefix, digest].concat(), &key)?;
     pin::verify(session, PinName::Signature, area_pin, LastTry::Ask)?;
-    operate(session, place, &key, input)
+    operate(session, place, place.key, &key, input)
 }
 
 fn usable(key: &PublicKey) -> Result<RsaPublicKey, CardError> {

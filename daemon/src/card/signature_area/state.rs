@@ -90,7 +90,7 @@ pub fn inspect(session: &mut CardSession<'_>) -> Result<AreaState, CardError> {
         return Ok(state);
     }
     state.stage = Stage::Key;
-    let content = session.chip().read_file(&place.certificate, der_length)?;
+    let content = session.chip().read_file(&place.certificate.path, der_length)?;
     if let Some(certificate) = content.as_deref().and_then(parse) {
         state.stage = Stage::Certificate;
         state.certificate = Some(certificate.der);

@@ -1,0 +1,112 @@
+//! What a card is, told from what it holds.
+
+use cns_apdu::generation::{FOREIGN, FilePlace, Generation, SerialPlace};
+use cns_protocol::card::KeyUse;
+
+use super::super::{CardError, Chip};
+use super::{Held, certificate, serial, store};
+
+/// A card that was recognised.
+pub(super) struct Recognised {
+    pub(super) generation: &'static Generation,
+    pub(super) serial: String,
+    pub(super) held: Held,
+}
+
+/// Recognises a card: by its number first, then by where its authentication certificate is. A number of another form
+/// than the specification's counts only together with a certificate.
+pub(super) fn recognise(
+    chip: &mut Chip<'_>,
+    candidates: &[&'static Generation],
+) -> Result<Recognised, CardError> {
+    let mut tried: Vec<&SerialPlace> = Vec::new();
+    for candidate in candidates {
+        let place = &candidate.serial;
+        if tried.contains(&place) {
+            continue;
+        }
+        tried.push(place);
+        let Some(serial) = serial::read(chip, place)? else {
+            continue;
+        };
+        let alike: Vec<_> = candidates.iter().copied().filter(|other| other.serial == *place).collect();
+        if let Some((generation, held)) = find_certificates(chip, &alike)?
+            && (serial.is_usual || held.authentication.is_some() || held.signature.is_some())
+        {
+            return Ok(Recognised { generation, serial: serial.text, held });
+        }
+    }
+    Err(CardError::Unknown(what_it_is(chip)?.to_owned()))
+}
+
+/// What a card is that is no CNS.
+fn what_it_is(chip: &mut Chip<'_>) -> Result<&'static str, CardError> {
+    for foreign in FOREIGN {
+        if chip.find_application(Some(foreign.application))? {
+            return Ok(foreign.words);
+        }
+    }
+    Ok("this card is no CNS that the daemon knows")
+}
+
+/// The generation whose place of the authentication certificate has one, and what was found there. A place that
+/// exists and has none is normal on cards that have it elsewhere; when there is none anywhere, the first counts.
+fn find_certificates(
+    chip: &mut Chip<'_>,
+    candidates: &[&'static Generation],
+) -> Result<Option<(&'static Generation, Held)>, CardError> {
+    let mut tried: Vec<&FilePlace> = Vec::new();
+    let mut store_tried = false;
+    let mut first = None;
+    let mut findings = Vec::new();
+    for candidate in candidates {
+        if candidate.store && !store_tried {
+            store_tried = true;
+            if let Some(held) = store::read(chip, &candidate.authentication)? {
+                if held.authentication.is_some() || held.signature.is_some() {
+                    return Ok(Some((
+                        candidate,
+                        Held { findings: [findings, held.findings].concat(), ..held },
+                    )));
+                }
+                findings.extend(held.findings);
+                first.get_or_insert(*candidate);
+            }
+        }
+        let place = &candidate.authentication.certificate;
+        if tried.contains(&place) {
+            continue;
+        }
+        tried.push(place);
+        let (found, finding) = certificate::read(chip, place)?;
+        if let Some(found) = found {
+            let generation = fitting(candidates, place, &found).unwrap_or(candidate);
+            return Ok(Some((generation, Held { authentication: Some(found), findings, ..Held::default() })));
+        }
+        if let Some(finding) = finding {
+            first.get_or_insert(*candidate);
+            findings.push(finding);
+        }
+    }
+    Ok(first.map(|generation| (generation, Held { findings, ..Held::default() })))
+}
+
+/// Of generations that share the place, the key's size decides before their rank.
+fn fitting(
+    candidates: &[&'static Generation],
+    place: &FilePlace,
+    found: &super::Parsed,
+) -> Option<&'static Generation> {
+    let is_of_size = |bits| found.is_of_size(bits);
+    candidates
+        .iter()
+        .find(|known| {
+            known.authentication.certificate == *place && is_of_size(known.authentication.modulus_bits)
+        })
+        .copied()
+}
+
+/// The use of a certificate that is one of several, by its key usage: nonRepudiation means signatures.
+pub(super) fn use_of(parsed: &super::Parsed) -> KeyUse {
+    if parsed.is_for_signatures() { KeyUse::Signature } else { KeyUse::Authentication }
+}

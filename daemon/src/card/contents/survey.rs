@@ -1,0 +1,92 @@
+//! Looking for a signature certificate whose place nobody knows, in the order of the generation's data
+//! (`real-cards` §3.2): without a PIN, read-only, once per insertion and after the card was listed.
+
+use cns_apdu::file_map::Fid;
+use cns_apdu::generation::{FilePlace, Probe};
+use cns_protocol::card::Finding;
+
+use super::super::{CardError, Chip};
+use super::{CardContents, Parsed, StoredKeys, certificate, finding, store};
+use crate::reader::{Disposition, Metered};
+
+/// What was found.
+pub(crate) struct Survey {
+    pub(super) findings: Vec<Finding>,
+    /// A signature certificate in an object store that the generation was not known to have.
+    pub(super) signature: Option<Parsed>,
+    pub(super) stored: Option<StoredKeys>,
+}
+
+/// Looks at every place. The second part says how to leave the card: reset, where an application was selected that
+/// is not the CNS.
+pub(crate) fn survey(link: Metered<'_>, contents: &CardContents) -> (Result<Survey, CardError>, Disposition) {
+    let mut chip = Chip::new(link, contents.generation);
+    let outcome = look(&mut chip, contents);
+    let leave = if chip.has_entered_application() { Disposition::Reset } else { Disposition::Leave };
+    (outcome, leave)
+}
+
+fn look(chip: &mut Chip<'_>, contents: &CardContents) -> Result<Survey, CardError> {
+    let mut survey = Survey { findings: Vec::new(), signature: None, stored: None };
+    for probe in contents.generation.survey {
+        match probe {
+            Probe::File(place) => {
+                let (_, finding) = file(chip, place)?;
+                survey.findings.push(finding);
+            }
+            Probe::Files { application, df, first, last } => {
+                let numbers = if chip.find_application(*application)? { first.0..=last.0 } else { 1..=0 };
+                let mut is_there = false;
+                for number in numbers {
+                    let place = FilePlace { application: *application, path: df.child(Fid(number)) };
+                    let (found, finding) = file(chip, &place)?;
+                    if found {
+                        is_there = true;
+                        survey.findings.push(finding);
+                    }
+                }
+                if !is_there {
+                    let place = FilePlace { application: *application, path: df.child(*first) };
+                    survey.findings.push(finding::absent(format!(
+                        "{} to {:04X}",
+                        finding::name(&place),
+                        last.0
+                    )));
+                }
+            }
+            Probe::Application(name) => {
+                let is_there = chip.find_application(Some(name))?;
+                survey.findings.push(finding::application(name, is_there));
+            }
+            Probe::Store => from_store(chip, contents, &mut survey)?,
+        }
+    }
+    Ok(survey)
+}
+
+/// Whether the file is there, and what lies in it.
+fn file(chip: &mut Chip<'_>, place: &FilePlace) -> Result<(bool, Finding), CardError> {
+    let (found, finding) = certificate::read(chip, place)?;
+    let name = finding::name(place);
+    Ok(match (found, finding) {
+        (Some(_), _) => (true, finding::certificate(name, "not used: nobody knows its key")),
+        (None, Some(finding)) => (true, finding),
+        (None, None) => (false, finding::absent(name)),
+    })
+}
+
+fn from_store(chip: &mut Chip<'_>, contents: &CardContents, survey: &mut Survey) -> Result<(), CardError> {
+    let Some(held) = store::read(chip, &contents.generation.authentication)? else {
+        survey
+            .findings
+            .push(finding::absent(finding::path_name(&cns_apdu::file_map::PUBLIC_OBJECT_DIRECTORY)));
+        return Ok(());
+    };
+    survey.findings.extend(held.findings);
+    if held.signature.is_some() {
+        survey.signature = held.signature;
+        // The authentication key stays where its certificate was found first.
+        survey.stored = held.stored.map(|stored| StoredKeys { authentication: None, ..stored });
+    }
+    Ok(())
+}
