@@ -291,6 +291,33 @@ async fn a_chip_that_does_not_tell_is_settled_by_the_operators_decision() {
     assert_eq!(settled.next.as_ref().unwrap().paragraph, "§9.3.2-8");
 }
 
+/// What happens at the commands of the signature work, besides being pulled out.
+const OTHERS: [Fault; 7] = [
+    Fault::Tear(Tear { write: 0, done: false }),
+    Fault::Status(0x6F00),
+    Fault::Reset,
+    Fault::Garbage(Garbage::Cut(0)),
+    Fault::Status(0x6982),
+    Fault::Garbage(Garbage::Longer(300)),
+    Fault::Tear(Tear { write: 0, done: true }),
+];
+
+/// The operator answers §9.1.3 again; where reading the card anew had gone wrong, after taking it out and putting it
+/// in again.
+async fn work_again(rig: &Rig, ready: &Procedure) -> Result<Procedure, ProcedureError> {
+    let again = || rig.answer_with(ready, "§9.1.3", Answer::Confirmed, None);
+    let made = again().await;
+    let misread = |error: &ProcedureError| {
+        matches!(error, ProcedureError::CardElsewhere | ProcedureError::Card(CardError::AreaExists))
+    };
+    if !made.as_ref().is_err_and(misread) {
+        return made;
+    }
+    rig.card.pull_out();
+    rig.put_in().await;
+    again().await
+}
+
 /// The card is pulled out at every command, and at every command something else happens as well, one kind after the
 /// other.
 #[tokio::test(flavor = "multi_thread")]
@@ -306,16 +333,7 @@ async fn a_fault_at_any_command_of_the_signature_work_still_ends_with_a_certific
     let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap());
     let commands = commands_of(&rig, "§9.1.3", &codes.next().unwrap()).await;
     println!("the signature work takes {commands} commands");
-    let others = [
-        Fault::Tear(Tear { write: 0, done: false }),
-        Fault::Status(0x6F00),
-        Fault::Reset,
-        Fault::Garbage(Garbage::Cut(0)),
-        Fault::Status(0x6982),
-        Fault::Garbage(Garbage::Longer(300)),
-        Fault::Tear(Tear { write: 0, done: true }),
-    ];
-    let other = (0..commands).zip(others.iter().cycle().copied());
+    let other = (0..commands).zip(OTHERS.iter().cycle().copied());
     let runs = (0..commands).map(|command| (command, Fault::PullOutAfter)).chain(other);
     for (command, fault) in runs {
         rig.kept_card_again().await;
@@ -335,23 +353,9 @@ async fn a_fault_at_any_command_of_the_signature_work_still_ends_with_a_certific
         }
         let made = match cut {
             Ok(made) => made,
-            Err(_) => {
-                let again = || rig.answer_with(&ready, "§9.1.3", Answer::Confirmed, None);
-                let mut made = again().await;
-                let reread = |error: &ProcedureError| {
-                    matches!(
-                        error,
-                        ProcedureError::CardElsewhere | ProcedureError::Card(CardError::AreaExists)
-                    )
-                };
-                if made.as_ref().is_err_and(reread) {
-                    // Reading it anew went wrong: the operator takes it out and puts it in again.
-                    rig.card.pull_out();
-                    rig.put_in().await;
-                    made = again().await;
-                }
-                made.unwrap_or_else(|error| panic!("after {fault:?} at {command}: {error:?}"))
-            }
+            Err(_) => work_again(&rig, &ready)
+                .await
+                .unwrap_or_else(|error| panic!("after {fault:?} at {command}: {error:?}")),
         };
         let done = rig.until(made, &code, "").await;
         assert_eq!(done.state, ProcedureState::Done);
