@@ -70,7 +70,7 @@ fn verify(session: &mut CardSession<'_>) -> Result<(), CardError> {
     verify_with(session, sample::PIN)
 }
 
-fn verify_new(session: &mut CardSession<'_>) -> Result<(), CardError> {
+pub(crate) fn verify_new(session: &mut CardSession<'_>) -> Result<(), CardError> {
     verify_with(session, NEW_PIN)
 }
 
@@ -115,20 +115,20 @@ fn change_with(session: &mut CardSession<'_>, last_try: LastTry) -> Result<(), C
     pin::change(session, PinName::Cns, &old, &new, last_try).map(drop)
 }
 
-fn change(session: &mut CardSession<'_>) -> Result<(), CardError> {
+pub(crate) fn change(session: &mut CardSession<'_>) -> Result<(), CardError> {
     change_with(session, LastTry::Ask)
 }
 
 /// The person tries the new PIN, and if that is not the one, changes it again; one try was taken by the change, so that
 /// this may be the last one.
-fn settle_change(session: &mut CardSession<'_>) -> Result<(), CardError> {
+pub(crate) fn settle_change(session: &mut CardSession<'_>) -> Result<(), CardError> {
     match verify_new(session) {
         Err(CardError::PinIncorrect { .. }) => change_with(session, LastTry::Confirmed),
         outcome => outcome,
     }
 }
 
-fn unblock(session: &mut CardSession<'_>) -> Result<(), CardError> {
+pub(crate) fn unblock(session: &mut CardSession<'_>) -> Result<(), CardError> {
     let (puk, new) = (secret(sample::PUK), secret(NEW_PIN));
     pin::reset(session, PinName::Cns, &puk, &new, LastTry::Ask).map(drop)
 }

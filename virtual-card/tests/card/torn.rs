@@ -2,6 +2,11 @@
 
 use std::path::Path;
 
+use cns_apdu::Form;
+use cns_apdu::access::ObjectConditions;
+use cns_apdu::command::{CardCommand, ObjectSettings, PutData};
+use cns_apdu::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId};
+use cns_secret::Secret;
 use cns_virtual_card::{Snapshot, Tear, VirtualCard, sample};
 
 use crate::{EMPTY_VERIFY, SELECT_MF, SELECT_SIGNATURE_DF, VERIFY_PIN, WRONG_PIN, bytes, expect, run, send};
@@ -303,4 +308,37 @@ fn the_chip_never_knows_more_than_its_memory() {
         assert!(card.snapshot().unwrap() == on_disk, "{command} answered {answer}");
     }
     assert!(done > 20, "only {done} commands were done");
+}
+
+/// A use of a key with a limit is counted before the key works: what is cut off is counted and brings nothing, or has
+/// not happened.
+#[test]
+fn cutting_the_power_gives_no_use_back() {
+    let key = PutData::Oci(ObjectSettings {
+        address: ObjectAddress::new(ObjectClass::Test, ObjectId::new(0x15).unwrap()),
+        attributes: Some(ObjectAttributes { uses: 3, ..ObjectAttributes::exponent(Algorithm::RetailMac) }),
+        conditions: Some(ObjectConditions([0; 7])),
+        secure_messaging: None,
+        body: Some(Secret::copy_from(&bytes("0123456789ABCDEFFEDCBA9876543210")).unwrap()),
+    });
+    let mut card = crate::card();
+    send_all(&mut card, OPEN);
+    assert_eq!(card.transmit(key.encode().unwrap().to_bytes(Form::Short).unwrap().expose()), [0x90, 0x00]);
+    let mut use_it = |tear: Option<Tear>| {
+        card.power_on();
+        send_all(&mut card, &[SELECT_SIGNATURE_DF, "0022F30300", "0022F1A403830115"]);
+        let command = bytes("0088000008 0011223344556677 00");
+        match tear {
+            Some(tear) => card.transmit_torn(&command, tear),
+            None => Some(card.transmit(&command)),
+        }
+    };
+    for _ in 0..5 {
+        assert_eq!(use_it(Some(Tear { write: 0, done: false })), None);
+    }
+    for _ in 0..2 {
+        assert_eq!(use_it(Some(Tear { write: 0, done: true })), None);
+    }
+    assert_eq!(use_it(None), Some(bytes("31A7364CAC91CA39 9000")), "the third use");
+    assert_eq!(use_it(None), Some(bytes("6985")));
 }
