@@ -151,7 +151,7 @@ pub(crate) static TABLE: [Chip; 20] = [
     },
     Chip {
         name: "idemia-nfc",
-        cards: "the same over NFC",
+        cards: "TS-CNS ACe 2021 by IDEMIA over NFC",
         grade: Grade::Driven,
         evidence: "OpenSC treats it as the contact card (commit 1708c065f)",
         answer_to_reset: &[
