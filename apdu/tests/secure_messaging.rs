@@ -1,6 +1,7 @@
 //! Secure messaging: the reference's bytes in both directions, and what is missing, wrong or hostile.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use cns_apdu::chaining::{Assembled, Assembler, is_part, split};
 use cns_apdu::command::{
     CardCommand, Command, PinReference, ReadBinary, ReferenceData, UpdateBinary, Verify,
 };
@@ -287,6 +288,35 @@ proptest! {
             prop_assert!(!command.signed);
             prop_assert!(data.len() <= bytes.len());
         }
+    }
+}
+
+#[test]
+fn a_protected_command_is_chained_as_a_whole() {
+    let key = key();
+    let exchange = exchange(&key, Protection::BOTH, Protection::NONE);
+    let command = UpdateBinary { offset: 0x0102, data: vec![0x5A; 600] }.encode().unwrap();
+    let wrapped = exchange.wrap_command(&command).unwrap();
+    let parts = split(&wrapped, 255).unwrap();
+    assert_eq!(parts.iter().map(|part| part.cla).collect::<Vec<_>>(), [0x1C, 0x1C, 0x0C]);
+    let together = |parts: Vec<CommandApdu>| {
+        let mut assembler = Assembler::default();
+        parts.into_iter().fold(None, |_, part| match assembler.push(part).unwrap() {
+            Assembled::Partial => None,
+            Assembled::Whole(command) => Some(command),
+        })
+    };
+    let whole = together(parts).unwrap();
+    assert_eq!((whole.cla, whole.data.len()), (0x0C, wrapped.data.len()));
+    assert_eq!(exchange.unwrap_command(&whole).unwrap().data.as_bytes(), [0x5A; 600]);
+    // A plain part does not continue a protected one, nor the other way round: what came before is dropped.
+    for (first, second) in [(0x10, 0x0C), (0x1C, 0x00)] {
+        let part = |cla, byte| CommandApdu::new(0xD6, 0, 0).class(cla).plain(vec![byte; 4]);
+        assert_eq!(together(vec![part(first, 1), part(second, 2)]).unwrap().data.as_bytes(), [2; 4]);
+    }
+    // Classes of which no command is chained, one of them secure.
+    for class in [0x80, 0x90, 0x9C, 0x8C] {
+        assert!(!is_part(class) && split(&CommandApdu::new(0x24, 0, 0).class(class), 255).is_err());
     }
 }
 
