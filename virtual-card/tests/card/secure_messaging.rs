@@ -543,3 +543,46 @@ proptest! {
         prop_assert_eq!(tries_left(card).1, StatusWord::retries_left(3));
     }
 }
+
+/// What is done in the signature directory, right and wrong, in clear.
+const ACTS: [&str; 14] = [
+    "0020009A08 3534333231FFFFFF",
+    "0020009A08 3939393939FFFFFF",
+    "0020009A",
+    "0020009B08 3131323233333434",
+    "0024009A10 3534333231FFFFFF 3534333231FFFFFF",
+    "0024009A10 3939393939FFFFFF 3534333231FFFFFF",
+    "0024019A08 3534333231FFFFFF",
+    "002C009A10 3131323233333434 3534333231FFFFFF",
+    "002C009A10 3030303030303030 3534333231FFFFFF",
+    "002C039A",
+    "00DA016E0E 8302001A8F083534333231FFFFFF",
+    "00DA016D0F 8301048602 00FF8F06001000101A00",
+    "00E000001D 621B8002002082030100008302902085010186090000FFFFFF1010FFFF",
+    "00A4080C021400",
+];
+
+/// The signature PIN and PUK on a card that demands nothing.
+fn with_a_plain_pin() -> VirtualCard {
+    let mut host = host_with(crate::card(), ST_2021.limits, |_| None);
+    verify_holder(&mut host);
+    ok(&mut host, &area::create_puk(&digits(b"11223344")).unwrap());
+    ok(&mut host, &area::create_pin(&digits(b"54321")).unwrap());
+    host.into_transport().into_inner().into_transport().card
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Protection changes how a command travels, not what it does.
+    #[test]
+    fn protected_commands_do_what_plain_ones_do(acts in vec(prop::sample::select(&ACTS[..]), 1..40)) {
+        let mut protected = host_with(with_a_pin(), ST_2021.limits, rule);
+        let mut plain = host_with(with_a_plain_pin(), ST_2021.limits, |_| None);
+        for act in acts {
+            let command = CommandApdu::parse(&bytes(act)).unwrap();
+            let answers = [&mut protected, &mut plain].map(|host| host.transmit(&command).unwrap().to_bytes());
+            prop_assert_eq!(&answers[0], &answers[1], "{}", act);
+        }
+    }
+}
