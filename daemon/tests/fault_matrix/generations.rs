@@ -10,23 +10,20 @@ use crate::lane::Lane;
 use crate::operations::{Job, change, settle_change, sign_authentication, unblock, verify_new};
 use crate::plugged::sample_card;
 
-/// What is about time is in the other test. The last four are for what writes: reading does not.
-const FAULTS: [Fault; 16] = [
+/// What is about time is in the other test. The last three are for what writes: reading does not. What a
+/// second write loses is what the first one left.
+const FAULTS: [Fault; 12] = [
     Fault::PullOutBefore,
     Fault::PullOutAfter,
     Fault::Reset,
     Fault::Status(0x6F00),
     Fault::Status(0x6A82),
     Fault::Status(0x6982),
-    Fault::Status(0x6E00),
-    Fault::Status(0x6283),
-    Fault::Garbage(Garbage::Cut(0)),
     Fault::Garbage(Garbage::Cut(40)),
     Fault::Garbage(Garbage::StatusOnly),
     Fault::Garbage(Garbage::Longer(300)),
     Fault::Tear(Tear { write: 0, done: false }),
     Fault::Tear(Tear { write: 0, done: true }),
-    Fault::Tear(Tear { write: 1, done: false }),
     Fault::Tear(Tear { write: 1, done: true }),
 ];
 
@@ -131,7 +128,8 @@ async fn use_it(lane: &mut Lane, generation: Generation, start: &Snapshot, usual
         assert!(!matches!(outcome, Err(CardError::Panicked | CardError::Command(_))), "{name}: {outcome:?}");
         let summary = lane.card().card().summary();
         assert!(summary.pin_tries >= 2 && summary.puk_tries >= 2, "{name}: {outcome:?}");
-        let steps = if outcome.is_ok() { vec![one.done] } else { vec![one.settle, one.done] };
+        let settled = outcome.is_ok() || std::ptr::fn_addr_eq(one.settle, one.done);
+        let steps = if settled { vec![one.done] } else { vec![one.settle, one.done] };
         for step in steps {
             assert_eq!(told(&lane.put_in().await), usual, "{name}");
             lane.run(step).await.unwrap_or_else(|error| panic!("{name}: {outcome:?}, afterwards {error:?}"));
