@@ -7,6 +7,7 @@ mod login;
 mod openrpc;
 mod operator;
 mod running;
+mod traces;
 
 #[path = "../support/plugged.rs"]
 mod plugged;
