@@ -90,6 +90,12 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// List the generations of chip that can be made, and what is known of each.
+    Generations {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print blind envelopes: letters, and the batch that is imported.
     Envelopes {
         /// How many.
@@ -121,7 +127,7 @@ struct Create {
     #[arg(long)]
     request: PathBuf,
     /// The generation of chip.
-    #[arg(long, default_value = "st2021", value_parser = generation, long_help = generations())]
+    #[arg(long, default_value = "st2021", value_parser = generation, long_help = format!("The generation of chip, one of:\n\n{}", generations()))]
     generation: Generation,
     /// The certificate that the PUK is sealed to (PEM or DER).
     #[arg(long, requires = "sealed_puk")]
@@ -215,6 +221,7 @@ fn main() -> ExitCode {
             replay(&trace, &endpoint)
         }
         Action::Show { card, json } => show(&card, json),
+        Action::Generations { json } => list_generations(json),
         Action::Envelopes { count, seal_to, out, letters, pin_digits } => {
             print(count, pin_digits.into(), &seal_to, &out, &letters)
         }
@@ -235,14 +242,35 @@ fn generation(name: &str) -> Result<Generation, String> {
     })
 }
 
-/// The help text that lists them, each with what is known of it.
+/// The generations, each with what is known of it.
 fn generations() -> String {
-    let mut text = "The generation of chip, one of:\n".to_owned();
-    for generation in Generation::all() {
+    let describe = |generation: Generation| {
         let (name, cards, grade) = (generation.name(), generation.cards(), generation.grade());
-        text.push_str(&format!("\n{name}: {cards}.\n    {grade}: {}", generation.evidence()));
-    }
-    text
+        format!("{name}: {cards}.\n    {grade}: {}", generation.evidence())
+    };
+    Generation::all().map(describe).collect::<Vec<_>>().join("\n")
+}
+
+fn list_generations(json: bool) -> Result<(), Failure> {
+    let describe = |generation: Generation| {
+        serde_json::json!({
+            "name": generation.name(),
+            "cards": generation.cards(),
+            "grade": generation.grade().to_string(),
+            "evidence": generation.evidence(),
+            "answer_to_reset": hex::encode_upper(generation.answer_to_reset()),
+            "key_bits": generation.key_bits(),
+            "is_cns": generation.is_cns(),
+            "takes_signature_key": generation.takes_signature_key(),
+            "has_signature_pin": generation.has_signature_pin(),
+        })
+    };
+    let text = if json {
+        serde_json::to_string_pretty(&Generation::all().map(describe).collect::<Vec<_>>())?
+    } else {
+        generations()
+    };
+    Ok(writeln!(io::stdout(), "{text}")?)
 }
 
 fn create(order: &Create) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 //! 2 reset, 4 the answer to reset is wanted. Anything longer is a command APDU, answered by one frame.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use crate::replay::TraceCard;
 
 /// How long a read may block before the switch is looked at again.
 const TICK: Duration = Duration::from_millis(50);
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -320,6 +321,19 @@ fn lock<C>(card: &Mutex<C>) -> MutexGuard<'_, C> {
     card.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Connects within [`CONNECT_LIMIT`] per address: a vpcd with a card in it answers no second one, and whoever waits for
+/// it must stay able to end.
+fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 enum Connection {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -329,7 +343,7 @@ impl Connection {
     fn open(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
             Endpoint::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port))?;
+                let stream = connect(host, *port)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(TICK))?;
                 stream.set_write_timeout(Some(WRITE_LIMIT))?;

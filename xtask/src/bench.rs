@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{During, Error};
-use crate::office::{self, OwnCard};
+use crate::office::{self, Generation, OwnCard};
 use crate::report::{self, Section, line};
 use crate::rig::{CITIZEN_READER, OPENSC, start_pcscd};
 use crate::stage::{Stage, output_of};
@@ -104,20 +104,19 @@ fn inside(programs: &Path, only: Option<&str>) -> Result<()> {
     line(
         "Bytes up go to the card, bytes down come from it; the time is what a real card and reader would take.",
     );
-    let generations = match only {
-        Some(only) => vec![only.to_owned()],
-        None => office::generations(&stage)?,
-    };
-    for generation in generations {
-        measure(&mut stage, &generation)?;
+    for generation in office::generations(&stage)? {
+        if generation.is_served() && only.is_none_or(|only| only == generation.name) {
+            measure(&mut stage, &generation)?;
+        }
     }
     stage.finish()
 }
 
 /// `cnsd` first, whose listing happens when the card comes; then OpenSC alone, each time in a new process.
-fn measure(stage: &mut Stage, generation: &str) -> Result<()> {
+fn measure(stage: &mut Stage, generation: &Generation) -> Result<()> {
+    let card = office::make_own_card(stage, generation)?;
+    let generation = &generation.name;
     let section = Section::begin("•", generation);
-    let card = office::make_own_card(stage, generation, generation)?;
     office::start_daemon(stage)?;
     let account = stage.path(&format!("{generation}.account"));
     let mut plug = stage.program("cns-card");
@@ -154,7 +153,8 @@ impl Bench {
         })?;
         row("cnsd: another process's listing", second);
         for (number, id) in peers::certificate_ids(&listing).iter().enumerate() {
-            let sign = || peers::sign(stage, &module, id, &[], &self.card.pin, "bench");
+            let pins = [&self.card.pin, self.card.signature_pin.as_ref().unwrap_or(&self.card.pin)];
+            let sign = || peers::sign(stage, &module, id, &[], &pins, "bench");
             row(&format!("cnsd: login and first signature, key {}", number + 1), self.during(sign)?);
             row(&format!("cnsd: login and signature, key {}", number + 1), self.during(sign)?);
         }
@@ -173,8 +173,11 @@ impl Bench {
             return Ok(());
         }
         row("OpenSC: listing", first);
-        let sign = || peers::sign(stage, opensc, "01", &["--slot", "0"], &self.card.pin, "bench");
-        row("OpenSC: login and signature", self.during(sign)?);
+        let sign = || peers::sign(stage, opensc, "01", &["--slot", "0"], &[&self.card.pin], "bench");
+        match self.during(sign) {
+            Ok(account) => row("OpenSC: login and signature", account),
+            Err(error) => report::fact(&format!("OpenSC does not sign: {}", last_error(&error))),
+        }
         Ok(())
     }
 
@@ -184,6 +187,12 @@ impl Bench {
         what()?;
         Ok(Account::read(&self.account)?.since(before))
     }
+}
+
+/// The line of a failed program's output that tells why.
+fn last_error(error: &Error) -> String {
+    let text = error.to_string();
+    text.lines().rfind(|line| line.starts_with("error:")).unwrap_or("it refuses").to_owned()
 }
 
 fn row(what: &str, account: Account) {

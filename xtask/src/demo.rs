@@ -174,7 +174,7 @@ impl Demo {
         checked("pkcs11-tool lists two certificates");
         for (id, name, what) in [(login, "login", "login"), (signature, "signature", "signature")] {
             let before = Traffic::now(&self.stage, &self.readers.citizen)?;
-            peers::sign(&self.stage, &module, id, &[], pin, name)?;
+            peers::sign(&self.stage, &module, id, &[], &[pin, pin], name)?;
             peers::verify(&self.stage, &module, id, &[], name)?;
             let traffic = Traffic::since(&self.stage, &self.readers.citizen, before)?;
             checked(&format!("pkcs11-tool signs with the {what} key ({traffic}), openssl verifies"));

@@ -118,16 +118,44 @@ pub(crate) fn make_citizen_card(stage: &Stage, authority: &Authority) -> Result<
     enrol_authentication(stage, authority, "citizen").map(|_| ())
 }
 
+/// A generation of chip, as `cns-card` tells of it.
+pub(crate) struct Generation {
+    pub(crate) name: String,
+    is_cns: bool,
+    /// Whether it can be made with a second key, for signatures.
+    takes_signature_key: bool,
+    /// Whether that key has a PIN of its own.
+    has_signature_pin: bool,
+}
+
+impl Generation {
+    /// Whether `cnsd` uses such a card. The keys of ChipDoc are behind PACE, whose password is the vendor's secret.
+    pub(crate) fn is_served(&self) -> bool {
+        self.is_cns && self.name != "chipdoc"
+    }
+}
+
 /// The generations that `cns-card` makes.
-pub(crate) fn generations(stage: &Stage) -> Result<Vec<String>> {
-    let list = output_of(stage.program("cns-card").arg("generations"))?;
-    Ok(list.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect())
+pub(crate) fn generations(stage: &Stage) -> Result<Vec<Generation>> {
+    let list = parse(&output_of(stage.program("cns-card").args(["generations", "--json"]))?)?;
+    let is = |entry: &Value, name: &str| entry.get(name) == Some(&Value::Bool(true));
+    let entries = list.as_array().into_iter().flatten();
+    Ok(entries
+        .map(|entry| Generation {
+            name: entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            is_cns: is(entry, "is_cns"),
+            takes_signature_key: is(entry, "takes_signature_key"),
+            has_signature_pin: is(entry, "has_signature_pin"),
+        })
+        .collect())
 }
 
 /// A card of some generation that its holder knows PIN and PUK of.
 pub(crate) struct OwnCard {
     pub(crate) pin: Secret,
     pub(crate) puk: Secret,
+    /// The PIN of the signature key, where that has one of its own.
+    pub(crate) signature_pin: Option<Secret>,
 }
 
 /// What a login certificate of a TS-CNS holds beside name and key (`cns-card` §10.1).
@@ -137,38 +165,38 @@ const LOGIN_EXTENSIONS: &str = "keyUsage = critical, digitalSignature, keyEnciph
     authorityInfoAccess = OCSP;URI:http://ca.invalid/cns/ocsp\n[notice]\npolicyIdentifier = 1.3.76.16.2.2\n\
     CPS.1 = http://ca.invalid/cns/cps.pdf\n";
 
-/// Makes a card of `generation` for the citizen, in the folder `WHO-card`. OpenSSL certifies it: the certifier gives
-/// no certificate to the short keys of the oldest cards.
-pub(crate) fn make_own_card(stage: &Stage, who: &str, generation: &str) -> Result<OwnCard> {
+/// What a signature certificate holds beside name and key (`cns-card` §10.2).
+const SIGNATURE_EXTENSIONS: &str = "keyUsage = critical, nonRepudiation\nsubjectKeyIdentifier = hash\n\
+    authorityKeyIdentifier = keyid\ncertificatePolicies = 1.3.76.16.6\n\
+    crlDistributionPoints = URI:http://ca.invalid/firma/crl.der\n\
+    authorityInfoAccess = OCSP;URI:http://ca.invalid/firma/ocsp\n";
+
+/// Makes a card of `generation` for the citizen, in the folder `NAME-card`, with both keys where the generation takes
+/// two. OpenSSL certifies it: the certifier gives no certificate to the short keys of the oldest cards.
+pub(crate) fn make_own_card(stage: &Stage, generation: &Generation) -> Result<OwnCard> {
+    let name = &generation.name;
     let pin = random_digits(6)?;
-    let path = |suffix: &str| stage.path(&format!("{who}{suffix}"));
-    let holder = stage.write(&format!("{who}.toml"), &CITIZEN.toml())?;
+    let signature_pin = if generation.has_signature_pin { Some(random_digits(7)?) } else { None };
+    let path = |suffix: &str| stage.path(&format!("{name}{suffix}"));
+    let holder = stage.write(&format!("{name}.toml"), &CITIZEN.toml())?;
     let mut own = Command::new("openssl");
-    own.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/C=IT/O=Prova/CN=CA di prova",
-    ]);
-    output_of(own.arg("-keyout").arg(path(".key")).arg("-out").arg(path("-ca.pem")))?;
+    own.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+    own.args(["-subj", "/C=IT/O=Prova/CN=CA di prova", "-keyout"]).arg(path(".key"));
+    output_of(own.arg("-out").arg(path("-ca.pem")))?;
     let mut create = stage.program("cns-card");
     create.arg("create").arg(path("-card")).arg("--holder").arg(holder).arg("--request").arg(path(".csr"));
-    create.args(["--generation", generation, "--pin-from-stdin", "--seal-to"]).arg(path("-ca.pem"));
+    create.args(["--generation", name, "--pin-from-stdin", "--seal-to"]).arg(path("-ca.pem"));
     create.arg("--sealed-puk").arg(path("-puk.cms"));
-    output_with_input(&mut create, lines(&[pin.expose()])?.expose())?;
-    let extensions = stage.write(&format!("{who}-extensions.cnf"), LOGIN_EXTENSIONS)?;
-    let mut certify = Command::new("openssl");
-    certify
-        .args(["x509", "-req", "-inform", "DER", "-days", "30", "-outform", "DER", "-in"])
-        .arg(path(".csr"));
-    certify.arg("-CA").arg(path("-ca.pem")).arg("-CAkey").arg(path(".key")).arg("-extfile").arg(extensions);
-    output_of(certify.arg("-out").arg(path(".der")))?;
-    output_of(stage.program("cns-card").arg("load").arg(path("-card")).arg(path(".der")))?;
+    if generation.takes_signature_key {
+        create.arg("--signature-request").arg(path("-signature.csr"));
+    }
+    let pins: Vec<&[u8]> =
+        [Some(&pin), signature_pin.as_ref()].into_iter().flatten().map(Secret::expose).collect();
+    output_with_input(&mut create, lines(&pins)?.expose())?;
+    certify(stage, name, "", LOGIN_EXTENSIONS, &[])?;
+    if generation.takes_signature_key {
+        certify(stage, name, "-signature", SIGNATURE_EXTENSIONS, &["--signature"])?;
+    }
     let mut open = Command::new("openssl");
     open.args(["cms", "-decrypt", "-inform", "DER", "-in"])
         .arg(path("-puk.cms"))
@@ -177,7 +205,33 @@ pub(crate) fn make_own_card(stage: &Stage, who: &str, generation: &str) -> Resul
     let letter = secret_output_of(&mut open)?;
     let puk = letter.expose().split(|byte| *byte == b'"').skip_while(|part| *part != b"puk").nth(2);
     let puk = puk.ok_or_else(|| Error::Wrong("the sealed file names no PUK".into()))?;
-    Ok(OwnCard { pin, puk: Secret::copy_from(puk)? })
+    Ok(OwnCard { pin, puk: Secret::copy_from(puk)?, signature_pin })
+}
+
+/// Makes a card that nobody certifies, in the folder `NAME-card`.
+pub(crate) fn make_plain_card(stage: &Stage, name: &str) -> Result<()> {
+    let holder = stage.write(&format!("{name}.toml"), &CITIZEN.toml())?;
+    let mut create = stage.program("cns-card");
+    create.arg("create").arg(stage.path(&format!("{name}-card"))).arg("--holder").arg(holder);
+    create.arg("--request").arg(stage.path(&format!("{name}.csr"))).args(["--generation", name]);
+    output_of(&mut create).map(drop)
+}
+
+/// Certifies the request `NAME+which.csr` and loads the certificate.
+fn certify(stage: &Stage, name: &str, which: &str, extensions: &str, load: &[&str]) -> Result<()> {
+    let path = |suffix: &str| stage.path(&format!("{name}{suffix}"));
+    let certificate = path(&format!("{which}.der"));
+    let extensions = stage.write(&format!("{name}{which}-extensions.cnf"), extensions)?;
+    let mut certify = Command::new("openssl");
+    certify.args(["x509", "-req", "-inform", "DER", "-days", "30", "-outform", "DER", "-in"]);
+    certify
+        .arg(path(&format!("{which}.csr")))
+        .arg("-CA")
+        .arg(path("-ca.pem"))
+        .arg("-CAkey")
+        .arg(path(".key"));
+    output_of(certify.arg("-extfile").arg(extensions).arg("-out").arg(&certificate))?;
+    output_of(stage.program("cns-card").arg("load").arg(path("-card")).arg(certificate).args(load)).map(drop)
 }
 
 /// Gets the authentication certificate with `openssl cmp`, and loads it into the card.

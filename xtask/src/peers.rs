@@ -32,13 +32,14 @@ pub(crate) fn certificate_ids(listing: &str) -> Vec<String> {
     ids
 }
 
-/// Signs a file with the key of this ID through a module, SHA256-RSA-PKCS, typing the PIN where it is asked for.
+/// Signs a file with the key of this ID through a module, SHA256-RSA-PKCS, typing the next of `pins` where one is asked
+/// for: the signature key wants one once more, for the one signature.
 pub(crate) fn sign(
     stage: &Stage,
     module: &Path,
     id: &str,
     slot: &[&str],
-    pin: &Secret,
+    pins: &[&Secret],
     name: &str,
 ) -> Result<()> {
     let input = stage.write(&format!("{name}.txt"), "A text that is signed on the card.\n")?;
@@ -50,8 +51,7 @@ pub(crate) fn sign(
         .arg(input)
         .arg("--output-file")
         .arg(stage.path(&format!("{name}.sig")));
-    // The signature key wants its PIN once more, for the one signature.
-    terminal::run(&command, &[pin, pin]).map(|_| ())
+    terminal::run(&command, pins).map(|_| ())
 }
 
 /// Reads the certificate of this ID through a module, and checks a signature with it by `openssl`.

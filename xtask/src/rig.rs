@@ -159,7 +159,7 @@ impl Rig {
             .ok_or_else(|| Error::Wrong(format!("no slot for {reference}:\n{slots}")))?;
         let name = format!("opensc-{id}");
         let opensc = Path::new(OPENSC);
-        peers::sign(&self.stage, opensc, id, &["--slot", &slot], self.pin()?, &name)?;
+        peers::sign(&self.stage, opensc, id, &["--slot", &slot], &[self.pin()?, self.pin()?], &name)?;
         peers::verify(&self.stage, opensc, id, &["--slot", &slot], &name)
     }
 
@@ -174,7 +174,8 @@ impl Rig {
         expect(ids.len() == 2, || format!("the module lists {} certificates:\n{listing}", ids.len()))?;
         for (number, id) in ids.iter().enumerate() {
             let name = format!("module-{number}");
-            peers::sign(&self.stage, &module, id, &["--token-label", &token_label()], self.pin()?, &name)?;
+            let slot = ["--token-label", &token_label()];
+            peers::sign(&self.stage, &module, id, &slot, &[self.pin()?, self.pin()?], &name)?;
             peers::verify(&self.stage, &module, id, &["--token-label", &token_label()], &name)?;
         }
         Ok(())

@@ -8,15 +8,34 @@ use serde_json::Value;
 
 use super::{CITIZEN_READER, OPENSC, expect, run_tool, start_pcscd, wrong_pin};
 use crate::Result;
-use crate::error::Error;
-use crate::office::{self, CITIZEN, OwnCard};
-use crate::peers;
+use crate::error::{During, Error};
+use crate::office::{self, CITIZEN, Generation, OwnCard};
 use crate::stage::{Stage, output_of};
 use crate::terminal;
 use crate::test::Tally;
+use crate::{peers, report};
 
-/// The generations that OpenSC 0.23 knows: those whose login certificate lies in 1100/1101.
-const GENERATIONS: &[&str] = &["st2021", "incard10"];
+/// What Debian's OpenSC, 0.23, makes of a generation.
+enum Opinion {
+    /// It lists the login certificate and uses key and PIN.
+    Serves,
+    /// It lists the login certificate, and then does not sign.
+    OnlyLists,
+    /// It takes the card for a CNS and finds no certificate.
+    FindsNothing,
+    /// It does not know the card.
+    Unknown,
+}
+
+/// Its opinion of each generation; `docs/card-behaviour.md` says why.
+fn opinion(generation: &str) -> Opinion {
+    match generation {
+        "jsign2048" => Opinion::OnlyLists,
+        "idemia2021" | "idemia-cosmo91" | "oberthur-cosmo7" | "ace2025" => Opinion::FindsNothing,
+        "st2022-nfc" | "idemia-nfc" | "ts-cns-2018-dual" | "hpc" | "hpc-idemia" | "dsd" => Opinion::Unknown,
+        _ => Opinion::Serves,
+    }
+}
 
 /// Where the card under judgement is plugged in: vpcd's first reader.
 const PORT: &str = "35963";
@@ -27,14 +46,33 @@ pub(super) fn run(programs: &Path, tally: &mut Tally) -> Result<()> {
     office::configure_plain(&stage)?;
     start_pcscd(&mut stage, &[])?;
     office::start_daemon(&mut stage)?;
-    for generation in GENERATIONS {
-        tally.run(&format!("OpenSC judges {generation}"), || judge(&mut stage, generation));
+    for generation in office::generations(&stage)? {
+        if generation.is_served() {
+            tally.run(&format!("OpenSC judges {}", generation.name), || judge(&mut stage, &generation));
+        } else {
+            tally.run(&format!("cnsd leaves {} alone, and says so", generation.name), || {
+                left_alone(&mut stage, &generation)
+            });
+        }
     }
     stage.finish()
 }
 
-fn judge(stage: &mut Stage, generation: &str) -> Result<()> {
-    let card = office::make_own_card(stage, generation, generation)?;
+/// A card that `cnsd` does not use: told in words, and not touched further.
+fn left_alone(stage: &mut Stage, generation: &Generation) -> Result<()> {
+    office::make_plain_card(stage, &generation.name)?;
+    plug(stage, &generation.name)?;
+    let words = stage.wait_for("cnsd's words on the card", 10, |stage| {
+        let state =
+            office::reader_entry(stage, CITIZEN_READER)?.and_then(|entry| entry.get("state").cloned());
+        Ok(state.and_then(|state| state.get("unusable")?.as_str().map(str::to_owned)))
+    });
+    take_out(stage, &generation.name)?;
+    report::fact(&words?);
+    Ok(())
+}
+
+fn plug(stage: &mut Stage, generation: &str) -> Result<()> {
     let mut plug = stage.program("cns-card");
     plug.arg("vpcd").arg(stage.path(&format!("{generation}-card"))).args([
         "--host",
@@ -42,19 +80,33 @@ fn judge(stage: &mut Stage, generation: &str) -> Result<()> {
         "--port",
         PORT,
     ]);
-    stage.start(generation, &mut plug)?;
-    office::wait_for_card(stage, CITIZEN_READER)?;
-    stage.wait_for("OpenSC's sight of the card", 10, |_| {
-        Ok(run_tool("opensc-tool", &["--reader", CITIZEN_READER, "--atr"]).ok())
-    })?;
-    let result = Judgement { stage, card, generation }.run();
+    stage.start(generation, &mut plug).map(drop)
+}
+
+fn take_out(stage: &mut Stage, generation: &str) -> Result<()> {
     stage.stop(generation)?;
     stage.wait_for("the card's removal", 10, |stage| {
         let state =
             office::reader_entry(stage, CITIZEN_READER)?.and_then(|entry| entry.get("state").cloned());
-        Ok(state.filter(|state| state.get("card").is_none()).map(drop))
+        Ok(state.filter(|state| state == "empty").map(drop))
+    })
+}
+
+fn judge(stage: &mut Stage, generation: &Generation) -> Result<()> {
+    let card = office::make_own_card(stage, generation)?;
+    let generation = &generation.name;
+    plug(stage, generation)?;
+    let judged = in_reader(stage).and_then(|()| Judgement { stage, card, generation }.run());
+    take_out(stage, generation)?;
+    judged
+}
+
+fn in_reader(stage: &mut Stage) -> Result<()> {
+    office::wait_for_card(stage, CITIZEN_READER)?;
+    stage.wait_for("OpenSC's sight of the card", 10, |_| {
+        Ok(run_tool("opensc-tool", &["--reader", CITIZEN_READER, "--atr"]).ok())
     })?;
-    result
+    Ok(())
 }
 
 struct Judgement<'a> {
@@ -65,6 +117,20 @@ struct Judgement<'a> {
 
 impl Judgement<'_> {
     fn run(mut self) -> Result<()> {
+        match opinion(self.generation) {
+            Opinion::Serves => {}
+            Opinion::OnlyLists => {
+                self.recognises()?;
+                self.lists()?;
+                let refused = self.opensc_signs();
+                return expect(refused.is_err(), || "OpenSC signs after all: say so in the documents".into());
+            }
+            Opinion::FindsNothing => {
+                self.recognises()?;
+                return self.finds_nothing();
+            }
+            Opinion::Unknown => return self.finds_nothing(),
+        }
         self.recognises()?;
         self.lists()?;
         self.signs()?;
@@ -109,15 +175,31 @@ impl Judgement<'_> {
         expect(slots.contains(&label), || format!("OpenSC labels no token {label}:\n{slots}"))
     }
 
+    /// No certificate through OpenSC, where `cnsd` has one.
+    fn finds_nothing(&self) -> Result<()> {
+        let listing = self.module_tool(Path::new(OPENSC), &["--list-objects"]).output();
+        let listing = String::from_utf8_lossy(&listing.during("running pkcs11-tool")?.stdout).into_owned();
+        expect(peers::certificate_ids(&listing).is_empty(), || {
+            format!("OpenSC lists a certificate after all: say so in the documents\n{listing}")
+        })?;
+        let ours =
+            output_of(&mut self.module_tool(&self.stage.module(), &["--list-objects", "--type", "cert"]))?;
+        expect(!peers::certificate_ids(&ours).is_empty(), || format!("cnsd lists no certificate:\n{ours}"))
+    }
+
+    fn opensc_signs(&self) -> Result<()> {
+        let (opensc, name) = (Path::new(OPENSC), format!("{}-opensc", self.generation));
+        peers::sign(self.stage, opensc, "01", &["--slot", "0"], &[&self.card.pin], &name)?;
+        peers::verify(self.stage, opensc, "01", &["--slot", "0"], &name)
+    }
+
     fn signs(&self) -> Result<()> {
-        let (opensc, module) = (Path::new(OPENSC), self.stage.module());
-        let name = format!("{}-opensc", self.generation);
-        peers::sign(self.stage, opensc, "01", &["--slot", "0"], &self.card.pin, &name)?;
-        peers::verify(self.stage, opensc, "01", &["--slot", "0"], &name)?;
+        self.opensc_signs()?;
+        let module = self.stage.module();
         let ids = peers::certificate_ids(&output_of(&mut self.module_tool(&module, &["--list-objects"]))?);
         let id = ids.first().ok_or_else(|| Error::Wrong("cnsd lists no certificate".into()))?;
         let name = format!("{}-cnsd", self.generation);
-        peers::sign(self.stage, &module, id, &[], &self.card.pin, &name)?;
+        peers::sign(self.stage, &module, id, &[], &[&self.card.pin], &name)?;
         peers::verify(self.stage, &module, id, &[], &name)
     }
 
