@@ -118,6 +118,8 @@ fn measure(stage: &mut Stage, generation: &Generation) -> Result<()> {
     let generation = &generation.name;
     let section = Section::begin("•", generation);
     office::start_daemon(stage)?;
+    // pcscd polls: the card before is to be seen gone.
+    office::wait_for_removal(stage, CITIZEN_READER)?;
     let account = stage.path(&format!("{generation}.account"));
     let mut plug = stage.program("cns-card");
     plug.arg("vpcd").arg(stage.path(&format!("{generation}-card"))).args([

@@ -352,6 +352,14 @@ pub(crate) fn wait_for_card(stage: &mut Stage, reader: &str) -> Result<()> {
     })
 }
 
+/// Waits until the daemon sees an empty reader.
+pub(crate) fn wait_for_removal(stage: &mut Stage, reader: &str) -> Result<()> {
+    stage.wait_for("the card's removal", 10, |stage| {
+        let state = reader_entry(stage, reader)?.and_then(|entry| entry.get("state").cloned());
+        Ok(state.filter(|state| state == "empty").map(drop))
+    })
+}
+
 /// Opens the operator session.
 pub(crate) fn operator_login(stage: &Stage, readers: &Readers, card: &OperatorCard) -> Result<Value> {
     let mut login = stage.program("cnsctl");

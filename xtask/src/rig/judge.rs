@@ -85,11 +85,7 @@ fn plug(stage: &mut Stage, generation: &str) -> Result<()> {
 
 fn take_out(stage: &mut Stage, generation: &str) -> Result<()> {
     stage.stop(generation)?;
-    stage.wait_for("the card's removal", 10, |stage| {
-        let state =
-            office::reader_entry(stage, CITIZEN_READER)?.and_then(|entry| entry.get("state").cloned());
-        Ok(state.filter(|state| state == "empty").map(drop))
-    })
+    office::wait_for_removal(stage, CITIZEN_READER)
 }
 
 fn judge(stage: &mut Stage, generation: &Generation) -> Result<()> {
