@@ -24,6 +24,7 @@
 pub mod access;
 pub mod atr;
 mod bytes;
+pub mod certificate_container;
 pub mod chaining;
 pub mod command;
 mod command_apdu;

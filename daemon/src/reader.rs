@@ -5,6 +5,7 @@
 //! insertion; everything else is a job, queued by [`Readers::run`] and executed inside one transaction.
 
 mod device;
+pub mod direct;
 mod owner;
 pub mod pcsc;
 mod recording;
@@ -20,7 +21,7 @@ use cns_protocol::rpc::Traffic;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
-pub use self::device::TimeLimits;
+pub use self::device::{Budget, TimeLimits};
 pub(crate) use self::device::{Disposition, Metered};
 use self::owner::Event;
 pub(crate) use self::slot::{Known, Slot, Slots};

@@ -7,7 +7,7 @@ mod plugged;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,11 +16,13 @@ use cns_protocol::card::KeyUse;
 use cns_protocol::key::Mechanism;
 use cns_protocol::pin::PinName;
 use cns_protocol::reader::ReaderState;
+use cns_virtual_card::vpcd::{Endpoint, plug as plug_in};
 use cns_virtual_card::{VirtualCard, sample};
 use cnsd::card::{CardError, CardSession, LastTry, pin, random, sign, signature_area};
-use cnsd::reader::TimeLimits;
+use cnsd::reader::{ReaderSpec, Readers, TimeLimits, VpcdAddress};
 use plugged::{Reader, sample_card, secret};
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 /// What a hostile card does with one answer.
 #[derive(Clone, Debug)]
@@ -185,4 +187,102 @@ proptest! {
     fn noise_alone_is_survived(plan in prop::collection::vec(trick(), 100)) {
         tokio::runtime::Runtime::new().unwrap().block_on(survive(plan.into_iter().enumerate().collect()));
     }
+}
+
+/// How a card keeps its reader busy: its answer to reset is right, what comes then is not.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// No answer at all.
+    Silent,
+    /// An answer that announces many bytes, and one of them a second.
+    Dripping,
+    /// An answer that announces more bytes than come.
+    FrameTooLong,
+    /// More bytes than the answer announces: the rest counts as the next answer.
+    FrameTooShort,
+    /// There is always more.
+    Endless,
+}
+
+/// Plugs such a card; it goes when the stream is shut down.
+fn plug_hostile(socket: &Path, manner: Manner) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let end = stream.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut length = [0; 2];
+        while stream.read_exact(&mut length).is_ok() {
+            let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut frame).unwrap_or_default();
+            let answer: &[u8] = match (frame.as_slice(), manner) {
+                ([1 | 2 | 0], _) | (_, Manner::Silent) if frame != [4] => continue,
+                ([4], _) => &[0x00, 0x02, 0x3B, 0x00],
+                (_, Manner::Dripping) => &[0x40, 0x00],
+                (_, Manner::FrameTooLong) => &[0xFF, 0xFF, 0x90, 0x00],
+                (_, Manner::FrameTooShort) => &[0x00, 0x02, 0x61, 0x00, 0xFF, 0xFF, 0xFF],
+                (_, Manner::Endless | Manner::Silent) => &[0x00, 0x03, 0xAB, 0x61, 0x00],
+            };
+            if stream.write_all(answer).is_err() {
+                return;
+            }
+            while matches!(manner, Manner::Dripping) && frame != [4] {
+                std::thread::sleep(Duration::from_secs(1));
+                if stream.write_all(&[0xAB]).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    end
+}
+
+async fn until(readers: &Readers, name: &str, holds: impl Fn(&ReaderState) -> bool) {
+    let ends = tokio::time::Instant::now() + plugged::WAIT;
+    loop {
+        let list = readers.list();
+        let state = &list.readers.iter().find(|reader| reader.name == name).unwrap().state;
+        if holds(state) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < ends, "{name} stays {state:?}");
+        readers.wait(list.change, Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_neighbour_is_listed_and_signs_while_a_card_is_hostile() {
+    let folder = TempDir::new().unwrap();
+    let socket = |name: &str| -> PathBuf { folder.path().join(name) };
+    let spec = |name: &str| ReaderSpec::Vpcd(VpcdAddress::Unix(socket(name)));
+    let (hostile, honest) = (spec("hostile.sock"), spec("honest.sock"));
+    let limit = Duration::from_secs(600);
+    let limits = TimeLimits { command: limit, key_generation: limit };
+    let readers = Readers::start_with(&[hostile.clone(), honest.clone()], limits).unwrap();
+    let (hostile, honest) = (hostile.to_string(), honest.to_string());
+    for manner in
+        [Manner::Silent, Manner::Dripping, Manner::FrameTooLong, Manner::FrameTooShort, Manner::Endless]
+    {
+        let end = plug_hostile(&socket("hostile.sock"), manner);
+        // Those that the daemon waits for keep their reader, and nothing else, until they are pulled out.
+        let waits = !matches!(manner, Manner::Endless);
+        if waits {
+            until(&readers, &hostile, |state| matches!(state, ReaderState::Reading)).await;
+        } else {
+            until(&readers, &hostile, |state| matches!(state, ReaderState::Unusable(_))).await;
+        }
+        let plugged = plug_in(card(), Endpoint::Unix(socket("honest.sock"))).unwrap();
+        until(&readers, &honest, |state| matches!(state, ReaderState::Card(_))).await;
+        let signed = readers.run(&honest, None, |session| {
+            let (pin, mechanism) = (secret(sample::PIN), Mechanism::RsaPkcs1);
+            sign::sign(session, KeyUse::Authentication, &pin, LastTry::Ask, &mechanism, &[1; 20])
+        });
+        assert_eq!(signed.await.unwrap().len(), 256, "{manner:?}");
+        if waits {
+            until(&readers, &hostile, |state| matches!(state, ReaderState::Reading)).await;
+        }
+        drop(plugged);
+        end.shutdown(std::net::Shutdown::Both).unwrap_or_default();
+        until(&readers, &hostile, |state| matches!(state, ReaderState::Empty)).await;
+        until(&readers, &honest, |state| matches!(state, ReaderState::Empty)).await;
+    }
+    readers.stop();
 }

@@ -91,11 +91,12 @@ fn family(ancestor: u32) -> io::Result<Vec<Pid>> {
 
 /// Builds every program and the module for release; the folder that holds them.
 pub(crate) fn build_release() -> Result<PathBuf> {
-    run(&["build", "--release", "--workspace", "--exclude", "xtask"])?;
+    run(&["build", "--release", "--workspace", "--exclude", "xtask", "--exclude", "cns-fuzz"])?;
     Ok(target_directory()?.join("release"))
 }
 
-fn target_directory() -> Result<PathBuf> {
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
     let metadata = metadata()?;
     let folder = metadata.get("target_directory").and_then(serde_json::Value::as_str);
     folder.map(PathBuf::from).ok_or_else(|| Error::Wrong("cargo metadata names no target folder".into()))

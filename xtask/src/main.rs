@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod error;
+mod fuzz;
 mod lint;
 mod namespace;
 mod office;
@@ -59,6 +60,18 @@ enum Command {
     },
     /// Check formatting, lints, licences and the arrows between the members
     Lint,
+    /// Fuzz what reads bytes of cards, and keep the inputs that reach something new in fuzz/corpus
+    Fuzz {
+        /// For so long, all targets together
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        minutes: u64,
+        /// Only this target
+        #[arg(long)]
+        target: Option<String>,
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+    },
     /// Measure the use of cards
     Bench {
         #[command(subcommand)]
@@ -79,6 +92,7 @@ fn main() -> ExitCode {
         Command::Demo { no_install, keep, programs } => demo::run(no_install, keep, programs),
         Command::Test { no_install, real_parts } => test::run(no_install, real_parts),
         Command::Lint => lint::run(),
+        Command::Fuzz { minutes, target, no_install } => fuzz::run(minutes, target.as_deref(), no_install),
         Command::Bench { what } => bench::run(&what),
         Command::Rig { programs, only } => rig::run(&programs, only),
     };

@@ -11,6 +11,9 @@ pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "make", "pkg-config", "l
 /// For the demo: programs that use the card through the module.
 pub(crate) const DEMO: &[&str] = &["opensc", "openssl", "libengine-pkcs11-openssl", "util-linux"];
 
+/// To build libFuzzer.
+pub(crate) const FUZZ: &[&str] = &["g++"];
+
 /// For the tests on real parts.
 pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2"];
 

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::report::{self, Section, line};
-use crate::{Result, cargo, demo, lint, namespace, packages};
+use crate::{Result, cargo, demo, fuzz, lint, namespace, packages};
 
 /// How long the members' tests may take, building included: several times what two cores need.
 const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Runs everything, to the end even when something fails.
 pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
-    packages::ensure(&[packages::BUILD, packages::DEMO, packages::REAL_PARTS], no_install)?;
+    let groups = [packages::BUILD, packages::DEMO, packages::FUZZ, packages::REAL_PARTS];
+    packages::ensure(&groups, no_install)?;
     let mut tally = Tally::default();
     if !real_parts_only {
         tally.run("The gate", lint::run);
@@ -24,6 +25,7 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
     let programs = cargo::build_release()?;
     tally.run("The tests on real parts", || real_parts(&programs));
     if !real_parts_only {
+        tally.run("A little fuzzing", fuzz::briefly);
         tally.run("The demo", || demo::on(&programs, false));
     }
     tally.close()

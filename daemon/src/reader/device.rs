@@ -84,17 +84,19 @@ impl Meter {
 
 /// What work may exchange at most, so that a hostile card cannot keep a reader busy for ever.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
-    pub(crate) commands: u32,
-    pub(crate) bytes: usize,
+pub struct Budget {
+    /// Command APDUs, each GET RESPONSE and repetition included.
+    pub commands: u32,
+    /// Bytes of commands and answers together.
+    pub bytes: usize,
 }
 
 impl Budget {
     /// For one recognition. A classic card takes eight commands and about 3 KiB, in short steps about twenty; an object
     /// store full of certificates in short steps about eighty.
-    pub(crate) const RECOGNITION: Self = Self { commands: 96, bytes: 128 * 1024 };
+    pub const RECOGNITION: Self = Self { commands: 96, bytes: 128 * 1024 };
     /// For one job. Making a signature area takes about forty commands.
-    pub(crate) const JOB: Self = Self { commands: 1024, bytes: 1024 * 1024 };
+    pub const JOB: Self = Self { commands: 1024, bytes: 1024 * 1024 };
 
     fn spend(&mut self, sent: usize, received: usize) -> Result<(), CardError> {
         let bytes = sent.saturating_add(received);

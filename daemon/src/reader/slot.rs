@@ -39,17 +39,9 @@ impl Slots {
     /// Adds a reader and starts its owner.
     pub(crate) fn add(self: &Arc<Self>, name: &str, kind: ReaderKind) -> Result<Arc<Slot>, ReaderError> {
         let (events, queue) = std::sync::mpsc::channel();
-        let slot = Arc::new(Slot {
-            name: name.to_owned(),
-            kind,
-            limits: self.limits,
-            change: self.change.clone(),
-            events,
-            waiting: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
-            meter: Meter::default(),
-            state: Mutex::new(State { insertion: self.retired.load(Ordering::Relaxed), ..State::default() }),
-        });
+        let slot = Slot::new(name, kind, self.limits, self.change.clone(), events);
+        slot.lock().insertion = self.retired.load(Ordering::Relaxed);
+        let slot = Arc::new(slot);
         owner::start(Arc::clone(&slot), queue).map_err(ReaderError::Thread)?;
         self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(&slot));
         self.changed();
@@ -159,6 +151,32 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    fn new(
+        name: &str,
+        kind: ReaderKind,
+        limits: TimeLimits,
+        change: watch::Sender<u64>,
+        events: Sender<Event>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            limits,
+            change,
+            events,
+            waiting: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            meter: Meter::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// A reader without an owner, of which nobody hears.
+    pub(crate) fn alone(name: &str, kind: ReaderKind, limits: TimeLimits) -> Self {
+        let (events, _) = std::sync::mpsc::channel();
+        Self::new(name, kind, limits, watch::Sender::new(1), events)
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

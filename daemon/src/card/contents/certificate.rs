@@ -1,5 +1,6 @@
-//! A certificate as a card holds it: DER at the beginning of a file that is filled up with zeros.
+//! A certificate as a card holds it: at the beginning of a file that is filled up with zeros.
 
+use cns_apdu::certificate_container::{self, CertificateForm};
 use cns_apdu::generation::FilePlace;
 use cns_protocol::card::{Certificate, Finding, KeyUse};
 use const_oid::db::rfc4519::CN;
@@ -13,9 +14,6 @@ use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use super::super::{CardError, Chip};
 use super::finding;
-
-/// The longest certificate that is read.
-const LONGEST: usize = 16 * 1024;
 
 /// A certificate that could be read, with an RSA key.
 pub(crate) struct Parsed {
@@ -46,23 +44,18 @@ pub(super) fn read(
     }
 }
 
-/// How many bytes of a file the certificate at its beginning takes, header included; nothing when there is none.
+/// How many bytes of a file are to be read for the certificate at its beginning; nothing when there is none.
 pub(crate) fn der_length(content: &[u8]) -> Option<usize> {
-    let length = match *content {
-        [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
-        [0x30, 0x81, length, ..] => 3 + usize::from(length),
-        _ => return None,
-    };
-    (length <= LONGEST).then_some(length)
+    CertificateForm::of(content).map(CertificateForm::needed)
 }
 
 /// Reads a certificate from the beginning of a file; nothing when there is none, or none with an RSA key.
 pub(crate) fn parse(content: &[u8]) -> Option<Parsed> {
-    let der = content.get(..der_length(content)?)?;
-    let certificate = X509::from_der(der).ok()?;
+    let der = certificate_container::open(content).ok()?;
+    let certificate = X509::from_der(&der).ok()?;
     let spki = certificate.tbs_certificate.subject_public_key_info.to_der().ok()?;
     let key = <RsaPublicKey as spki::DecodePublicKey>::from_public_key_der(&spki).ok()?;
-    Some(Parsed { der: der.to_vec(), key, common_name: common_name(&certificate), certificate })
+    Some(Parsed { der: der.into_owned(), key, common_name: common_name(&certificate), certificate })
 }
 
 fn common_name(certificate: &X509) -> String {

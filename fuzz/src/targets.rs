@@ -1,0 +1,13 @@
+//! One function per target.
+
+pub(crate) mod certificate;
+pub(crate) mod chip;
+pub(crate) mod command;
+pub(crate) mod fci;
+pub(crate) mod fields;
+pub(crate) mod object_directory;
+pub(crate) mod personal_data;
+pub(crate) mod secure_messaging;
+pub(crate) mod session;
+pub(crate) mod tlv;
+pub(crate) mod trace;
