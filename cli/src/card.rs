@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use cns_protocol::card::{Card, Certificate, KeyUse, List, Report, Show, Trace};
+use cns_protocol::card::{Card, Certificate, Finding, KeyUse, List, Report, Show, Trace};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -155,7 +155,17 @@ fn show_text(card: &Card) -> String {
         text += "\n";
         text += &certificate_text(certificate);
     }
+    if !card.findings.is_empty() {
+        text += "\n";
+        text += &findings_text(&card.findings);
+    }
     text
+}
+
+/// What lies where a certificate might be.
+fn findings_text(findings: &[Finding]) -> String {
+    let lines = findings.iter().map(|finding| format!("  {}: {}\n", finding.place, finding.detail));
+    format!("Looked at as well\n{}", lines.collect::<String>())
 }
 
 fn certificate_text(certificate: &Certificate) -> String {

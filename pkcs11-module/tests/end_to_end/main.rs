@@ -11,6 +11,7 @@
 )]
 
 mod desk;
+mod generations;
 mod login;
 mod removal;
 mod signature_key;

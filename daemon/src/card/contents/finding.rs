@@ -1,6 +1,5 @@
 //! What lies where a certificate might be, in the words of `card.list`.
 
-use cns_apdu::file_map::FilePath;
 use cns_apdu::generation::FilePlace;
 use cns_protocol::card::{Finding, PlaceContent};
 
@@ -10,11 +9,6 @@ pub(super) fn name(place: &FilePlace) -> String {
         Some(application) => format!("{} {}", hex::encode_upper(application), place.path),
         None => place.path.to_string(),
     }
-}
-
-/// How a file of the application is named that a reset selects.
-pub(super) fn path_name(path: &FilePath) -> String {
-    path.to_string()
 }
 
 pub(super) fn absent(place: String) -> Finding {

@@ -1,7 +1,7 @@
 //! Looking for a signature certificate whose place nobody knows, in the order of the generation's data
 //! (`real-cards` §3.2): without a PIN, read-only, once per insertion and after the card was listed.
 
-use cns_apdu::file_map::Fid;
+use cns_apdu::file_map::{Fid, PUBLIC_OBJECT_DIRECTORY};
 use cns_apdu::generation::{FilePlace, Probe};
 use cns_protocol::card::Finding;
 
@@ -35,24 +35,10 @@ fn look(chip: &mut Chip<'_>, contents: &CardContents) -> Result<Survey, CardErro
                 survey.findings.push(finding);
             }
             Probe::Files { application, df, first, last } => {
-                let numbers = if chip.find_application(*application)? { first.0..=last.0 } else { 1..=0 };
-                let mut is_there = false;
-                for number in numbers {
-                    let place = FilePlace { application: *application, path: df.child(Fid(number)) };
-                    let (found, finding) = file(chip, &place)?;
-                    if found {
-                        is_there = true;
-                        survey.findings.push(finding);
-                    }
-                }
-                if !is_there {
-                    let place = FilePlace { application: *application, path: df.child(*first) };
-                    survey.findings.push(finding::absent(format!(
-                        "{} to {:04X}",
-                        finding::name(&place),
-                        last.0
-                    )));
-                }
+                let places: Vec<_> = (first.0..=last.0)
+                    .map(|number| FilePlace { application: *application, path: df.child(Fid(number)) })
+                    .collect();
+                survey.findings.extend(files(chip, *application, &places, *last)?);
             }
             Probe::Application(name) => {
                 let is_there = chip.find_application(Some(name))?;
@@ -75,11 +61,29 @@ fn file(chip: &mut Chip<'_>, place: &FilePlace) -> Result<(bool, Finding), CardE
     })
 }
 
+/// What lies in those of the files that are there; of the absent ones only that there are none.
+fn files(
+    chip: &mut Chip<'_>,
+    application: Option<&'static [u8]>,
+    places: &[FilePlace],
+    last: Fid,
+) -> Result<Vec<Finding>, CardError> {
+    let mut findings = Vec::new();
+    if chip.find_application(application)? {
+        for place in places {
+            let (is_there, finding) = file(chip, place)?;
+            findings.extend(is_there.then_some(finding));
+        }
+    }
+    if let (true, Some(first)) = (findings.is_empty(), places.first()) {
+        findings.push(finding::absent(format!("{} to {:04X}", finding::name(first), last.0)));
+    }
+    Ok(findings)
+}
+
 fn from_store(chip: &mut Chip<'_>, contents: &CardContents, survey: &mut Survey) -> Result<(), CardError> {
     let Some(held) = store::read(chip, &contents.generation.authentication)? else {
-        survey
-            .findings
-            .push(finding::absent(finding::path_name(&cns_apdu::file_map::PUBLIC_OBJECT_DIRECTORY)));
+        survey.findings.push(finding::absent(PUBLIC_OBJECT_DIRECTORY.to_string()));
         return Ok(());
     };
     survey.findings.extend(held.findings);
