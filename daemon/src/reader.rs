@@ -24,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 pub use self::device::{Budget, TimeLimits};
 pub(crate) use self::device::{Disposition, Metered};
 use self::owner::Event;
+use self::slot::Unusable;
 pub(crate) use self::slot::{Known, Slot, Slots};
 pub use self::spec::{ReaderSpec, VpcdAddress};
 use crate::card::{CardContents, CardError, CardSession, report};
@@ -162,8 +163,9 @@ impl Readers {
     ///
     /// # Errors
     /// The job's own, and [`CardError::NoReader`], [`CardError::NoCard`], [`CardError::Swapped`] or
-    /// [`CardError::Removed`] (the latter two when `insertion` is named and over), [`CardError::Busy`],
-    /// [`CardError::Stopped`].
+    /// [`CardError::Removed`] (the latter two when `insertion` is named and over), [`CardError::Exclusive`] or
+    /// [`CardError::Held`] by another program, [`CardError::NotAnswering`], [`CardError::ReaderGone`],
+    /// [`CardError::Busy`], [`CardError::Stopped`].
     pub async fn run<T: Send + 'static>(
         &self,
         reader: &str,
@@ -172,8 +174,9 @@ impl Readers {
     ) -> Result<T, CardError> {
         let (reply, answer) = oneshot::channel();
         let job = owner::job(job, reply);
-        self.slot(reader)?.send(Event::Job { insertion, job })?;
-        answer.await.unwrap_or(Err(CardError::Stopped))
+        let slot = self.slot(reader)?;
+        slot.send(Event::Job { insertion, job })?;
+        answer.await.unwrap_or_else(|_| Err(slot.ended()))
     }
 
     /// What was exchanged through a reader since the daemon started; nothing for an unknown reader.
@@ -190,7 +193,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let slot = self.slot(reader)?;
         slot.send(Event::Reread(reply))?;
-        answer.await.unwrap_or(Err(CardError::Stopped))
+        answer.await.unwrap_or_else(|_| Err(slot.ended()))
     }
 
     /// Looks at the card in a reader, also at one that is no CNS, and writes the report on it as text. The card is reset

@@ -122,6 +122,7 @@ impl From<ErrorKind> for Error {
             | ErrorKind::Busy
             | ErrorKind::TimedOut
             | ErrorKind::ReaderFailed
+            | ErrorKind::CardInUse
             | ErrorKind::CardRefused
             | ErrorKind::CardAnswerInvalid
             | ErrorKind::Internal => Error::DeviceError,

@@ -43,6 +43,8 @@ pub enum ErrorKind {
     CardAnswerInvalid,
     /// No such object (key, certificate, file) on the card.
     NoSuchObject,
+    /// Another program holds the card: alone, or in a transaction that does not end.
+    CardInUse,
     /// Wrong PIN: `tries_left` says how many tries remain, when the chip tells.
     PinIncorrect,
     /// The PIN is blocked; a PUK or a counter (§9.4) can help.
@@ -94,7 +96,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 40] = [
+    pub const ALL: [ErrorKind; 41] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -112,6 +114,7 @@ impl ErrorKind {
         ErrorKind::CardRefused,
         ErrorKind::CardAnswerInvalid,
         ErrorKind::NoSuchObject,
+        ErrorKind::CardInUse,
         ErrorKind::PinIncorrect,
         ErrorKind::PinBlocked,
         ErrorKind::PinInvalid,
@@ -158,6 +161,7 @@ impl ErrorKind {
             ErrorKind::CardRefused => 1106,
             ErrorKind::CardAnswerInvalid => 1107,
             ErrorKind::NoSuchObject => 1108,
+            ErrorKind::CardInUse => 1109,
             ErrorKind::PinIncorrect => 1200,
             ErrorKind::PinBlocked => 1201,
             ErrorKind::PinInvalid => 1202,

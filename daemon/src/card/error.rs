@@ -28,6 +28,18 @@ pub enum CardError {
     /// The reader or PC/SC failed: in words.
     #[error("the reader failed: {0}")]
     Reader(String),
+    /// Another program is connected to the card alone (`SCARD_SHARE_EXCLUSIVE`).
+    #[error("another program holds the card for itself")]
+    Exclusive,
+    /// Another program's transaction did not end in time.
+    #[error("another program works on the card without an end")]
+    Held,
+    /// An earlier command hangs in the reader's driver or in PC/SC.
+    #[error("the reader does not answer: it still works on an earlier command")]
+    NotAnswering,
+    /// The reader was taken away, or pcscd ended.
+    #[error("the reader is gone: it was unplugged, or pcscd has ended")]
+    ReaderGone,
     /// Too many jobs wait for this reader.
     #[error("too much work waits for this reader")]
     Busy,

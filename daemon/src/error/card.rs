@@ -21,6 +21,15 @@ impl From<CardError> for RpcError {
             }
             CardError::Unknown(_) => say(ErrorKind::UnknownCard).hint("Only CNS cards can be used here"),
             CardError::Reader(_) => say(ErrorKind::ReaderFailed).hint("Check the reader's cable and pcscd"),
+            CardError::Exclusive => say(ErrorKind::CardInUse)
+                .hint("Close the other program, or set it to share the card; it is tried again by itself"),
+            CardError::Held => say(ErrorKind::CardInUse)
+                .hint("Wait for the other program or close it: the card can be used as soon as it lets go"),
+            CardError::NotAnswering => say(ErrorKind::ReaderFailed)
+                .hint("Take the card out and put it back; if that does not help, unplug the reader or restart pcscd"),
+            CardError::ReaderGone => {
+                say(ErrorKind::ReaderFailed).hint("Plug the reader in again; when pcscd is back, so is the reader")
+            }
             CardError::Busy => say(ErrorKind::Busy).hint("Try again in a moment"),
             CardError::TimedOut => say(ErrorKind::TimedOut).hint("Take the card out, put it back, try again"),
             CardError::Stopped => say(ErrorKind::Busy).hint("The daemon is stopping; connect again later"),
@@ -129,6 +138,10 @@ mod tests {
             CardError::NoCard,
             CardError::Removed,
             CardError::Reset,
+            CardError::Exclusive,
+            CardError::Held,
+            CardError::NotAnswering,
+            CardError::ReaderGone,
         ] {
             let sentence = error.to_string();
             assert!(RpcError::from(error).hint.is_some(), "{sentence}");

@@ -287,6 +287,9 @@ fn what_was_sent(error: &CardError) -> Sent {
         CardError::NoReader
         | CardError::NoCard
         | CardError::Swapped
+        | CardError::Exclusive
+        | CardError::Held
+        | CardError::NotAnswering
         | CardError::Busy
         | CardError::PinInvalid
         | CardError::LastTry
@@ -299,6 +302,7 @@ fn what_was_sent(error: &CardError) -> Sent {
         | CardError::Unknown(_)
         | CardError::Reader(_)
         | CardError::TimedOut
+        | CardError::ReaderGone
         | CardError::Stopped
         | CardError::Panicked
         | CardError::TooMuch

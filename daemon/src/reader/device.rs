@@ -18,6 +18,14 @@ pub struct TimeLimits {
     pub key_generation: Duration,
 }
 
+impl TimeLimits {
+    /// How long another program's transaction is waited for: twice a command's time, so that a neighbour's few
+    /// commands are outlasted.
+    pub(crate) fn neighbour(&self) -> Duration {
+        self.command.saturating_mul(2)
+    }
+}
+
 impl Default for TimeLimits {
     fn default() -> Self {
         Self { command: Duration::from_secs(10), key_generation: Duration::from_secs(120) }

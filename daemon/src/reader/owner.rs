@@ -8,12 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cns_apdu::trace::Recorder;
 use cns_protocol::reader::ReaderKind;
 use tokio::sync::oneshot;
 
+use super::Unusable;
 use super::device::{Budget, Device, Disposition, Link, Metered};
 use super::slot::Slot;
 use crate::card::contents::Survey;
@@ -26,8 +27,11 @@ type Deliver = Box<dyn FnOnce() + Send>;
 /// A job, given its card or the reason why there is none.
 pub(crate) type Job = Box<dyn FnOnce(Result<&mut CardSession<'_>, CardError>) -> Deliver + Send>;
 
-/// How long to wait before a card that another program holds is tried again.
+/// How long to wait before a card is tried again that another program holds, or whose reader does not answer.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a card is read again that did not answer in time.
+const LATE_RETRIES: u32 = 3;
 
 /// What an owner is told.
 pub(crate) enum Event {
@@ -62,7 +66,7 @@ pub(crate) fn job<T: Send + 'static>(
 /// Starts the owner of a reader.
 pub(crate) fn start(slot: Arc<Slot>, queue: Receiver<Event>) -> io::Result<()> {
     let builder = thread::Builder::new().name("reader".to_owned());
-    builder.spawn(move || Owner { slot, present: None, retry: false }.run(&queue)).map(drop)
+    builder.spawn(move || Owner { slot, present: None, retry: None }.run(&queue)).map(drop)
 }
 
 /// A card in the reader.
@@ -75,22 +79,27 @@ struct Present {
     survey: Option<Survey>,
     /// Whether the MF is known to be the current DF: only where nobody else reaches the card.
     at_master: bool,
+    /// How often it could not be read in time.
+    late: u32,
 }
 
 struct Owner {
     slot: Arc<Slot>,
     present: Option<Present>,
-    /// Whether the card could not be had for a reason that may pass.
-    retry: bool,
+    /// When to try again, where the card could not be had for a reason that may pass.
+    retry: Option<Instant>,
 }
 
 impl Owner {
     fn run(mut self, queue: &Receiver<Event>) {
         loop {
-            let event = if self.retry {
-                queue.recv_timeout(RETRY)
-            } else {
-                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            let event = match self.retry {
+                // However many jobs come: the time is kept.
+                Some(at) => match at.saturating_duration_since(Instant::now()) {
+                    Duration::ZERO => Err(RecvTimeoutError::Timeout),
+                    left => queue.recv_timeout(left),
+                },
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match event {
                 Ok(Event::Inserted { insertion, open }) => {
@@ -102,6 +111,7 @@ impl Owner {
                         contents: None,
                         survey: None,
                         at_master: false,
+                        late: 0,
                     });
                     self.read_contents();
                 }
@@ -128,7 +138,7 @@ impl Owner {
     fn forget(&mut self, insertion: u64) {
         if self.present.as_ref().is_some_and(|present| present.insertion == insertion) {
             self.present = None;
-            self.retry = false;
+            self.retry = None;
         }
     }
 
@@ -143,7 +153,15 @@ impl Owner {
         if matches!(outcome, Err(CardError::Reset)) {
             outcome = present.read(&self.slot);
         }
-        self.retry = matches!(outcome, Err(CardError::Busy));
+        let again = match &outcome {
+            Err(CardError::Exclusive | CardError::Held | CardError::NotAnswering) => true,
+            Err(CardError::TimedOut) => {
+                present.late = present.late.saturating_add(1);
+                self.slot.kind() == ReaderKind::Pcsc && present.late <= LATE_RETRIES
+            }
+            Ok(_) | Err(_) => false,
+        };
+        self.retry = again.then(|| Instant::now() + RETRY);
         match outcome {
             Ok(contents) => {
                 present.contents = Some(Arc::clone(&contents));
@@ -151,12 +169,13 @@ impl Owner {
                 self.survey();
             }
             Err(CardError::Removed) => self.gone(insertion),
-            Err(CardError::Busy) => {
-                self.slot.read(insertion, Err("another program holds the card for itself".to_owned()));
-            }
             Err(error) => {
-                tracing::info!(reader = self.slot.name(), %error, "the card cannot be used");
-                self.slot.read(insertion, Err(error.to_string()));
+                // Other programs may want a card for themselves that is no use here.
+                present.device = None;
+                let words = error.to_string();
+                if self.slot.read(insertion, Err(unusable(error))) {
+                    tracing::info!(reader = self.slot.name(), error = words, "the card cannot be used");
+                }
             }
         }
     }
@@ -189,8 +208,8 @@ impl Owner {
     }
 
     fn work(&mut self, meant: Option<u64>, job: Job) -> Deliver {
-        if self.slot.is_stopped() {
-            return job(Err(CardError::Stopped));
+        if let Some(error) = self.slot.refusal() {
+            return job(Err(error));
         }
         if let Err(error) = self.slot.judge_insertion(meant) {
             return job(Err(error));
@@ -207,6 +226,11 @@ impl Owner {
             Err(error) => return job(Err(error)),
         };
         match ended {
+            // The card is still there and may come back; on a vpcd connection nothing is left to come back.
+            Err(CardError::TimedOut) if self.slot.kind() == ReaderKind::Pcsc => {
+                self.slot.read(insertion, Err(Unusable::NotAnswering));
+                self.retry = Some(Instant::now() + RETRY);
+            }
             Err(CardError::Removed | CardError::TimedOut) => self.gone(insertion),
             Err(error) => tracing::warn!(reader = self.slot.name(), %error, "a transaction did not end well"),
             Ok(()) => {}
@@ -217,6 +241,24 @@ impl Owner {
     fn gone(&mut self, insertion: u64) {
         self.forget(insertion);
         self.slot.removed(insertion);
+    }
+}
+
+fn unusable(error: CardError) -> Unusable {
+    match error {
+        CardError::Exclusive => Unusable::Exclusive,
+        CardError::Held => Unusable::Held,
+        CardError::NotAnswering => Unusable::NotAnswering,
+        error => Unusable::Card(error.to_string()),
+    }
+}
+
+/// What an error before or after a job means for the card: whether it is gone, or hangs.
+fn consequence(error: &CardError) -> Result<(), CardError> {
+    match error {
+        CardError::Removed => Err(CardError::Removed),
+        CardError::TimedOut => Err(CardError::TimedOut),
+        _ => Ok(()),
     }
 }
 
@@ -310,7 +352,10 @@ impl Present {
         let mut at_master = std::mem::take(&mut self.at_master);
         let device = match self.device() {
             Ok(device) => device,
-            Err(error) => return (job(Err(error)), Ok(())),
+            Err(error) => {
+                let consequence = consequence(&error);
+                return (job(Err(error)), consequence);
+            }
         };
         let mut job = Some(job);
         let mut deliver = None;
@@ -334,14 +379,17 @@ impl Present {
             disposition
         });
         self.at_master = at_master && ended.is_ok();
-        let ended = if removed { Err(CardError::Removed) } else { ended };
+        let ended = match ended {
+            Err(CardError::TimedOut) => Err(CardError::TimedOut),
+            _ if removed => Err(CardError::Removed),
+            ended => ended,
+        };
         match (deliver, job) {
             (Some(deliver), _) => (deliver, ended),
             (None, Some(job)) => match ended {
                 Err(error) => {
-                    let gone =
-                        if matches!(error, CardError::Removed) { Err(CardError::Removed) } else { Ok(()) };
-                    (job(Err(error)), gone)
+                    let consequence = consequence(&error);
+                    (job(Err(error)), consequence)
                 }
                 Ok(()) => (job(Err(CardError::NoCard)), Ok(())),
             },

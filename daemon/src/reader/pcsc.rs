@@ -1,125 +1,22 @@
 //! The readers of pcscd.
 //!
-//! One monitor thread watches readers and cards; each reader's owner has its own context. Cards are shared with other
+//! One monitor thread watches readers and cards; each connection to a card has a [`worker`] thread and a context of
+//! its own, so that a call that does not come back holds up nobody ([`left_behind`]). Cards are shared with other
 //! programs (`SCARD_SHARE_SHARED`), so every piece of work is one transaction, and what a transaction does to the
 //! card at its end is always said: the `pcsc` crate resets when a `Card` is dropped and leaves it when a
 //! `Transaction` is.
 
+mod connection;
+mod left_behind;
 mod monitor;
+mod worker;
 
-use std::ffi::CString;
-use std::time::Duration;
 use std::{fs, io};
 
-use pcsc::{Context, Error, Protocols, Scope, ShareMode};
+use pcsc::Error;
 
 pub(super) use self::monitor::start;
-use super::device::{Device, Disposition, Link};
-use super::owner::Opener;
 use crate::card::CardError;
-
-/// The longest response APDU, and a little more than pcscd ever gives.
-const LONGEST_RESPONSE: usize = 65_536 + 2;
-/// How often a card that keeps being reset by another program is taken up again before giving up.
-const RECONNECTS: u32 = 3;
-
-/// How the owner of a reader connects to the card in it.
-fn opener(reader: CString) -> Opener {
-    Box::new(move || {
-        let context = Context::establish(Scope::System).map_err(failed)?;
-        let card = context.connect(&reader, ShareMode::Shared, Protocols::ANY).map_err(failed)?;
-        let atr = match card.status2_owned() {
-            Ok(status) => status.atr().to_vec(),
-            Err(error) => {
-                leave(card, pcsc::Disposition::LeaveCard);
-                return Err(failed(error));
-            }
-        };
-        Ok(Box::new(Connection { card: Some(card), atr, unclean: false }))
-    })
-}
-
-/// A card in a PC/SC reader.
-struct Connection {
-    /// Absent only while it is dropped.
-    card: Option<pcsc::Card>,
-    atr: Vec<u8>,
-    /// Whether a reset was wanted that could not be had; the disconnection makes up for it.
-    unclean: bool,
-}
-
-impl Device for Connection {
-    fn atr(&self) -> &[u8] {
-        &self.atr
-    }
-
-    fn transact(&mut self, work: &mut dyn FnMut(&mut dyn Link) -> Disposition) -> Result<(), CardError> {
-        let mut card = self.card.as_mut().ok_or(CardError::Removed)?;
-        let mut reconnects = 0;
-        let transaction = loop {
-            match card.transaction2() {
-                Ok(transaction) => break transaction,
-                Err((same, Error::ResetCard)) if reconnects < RECONNECTS => {
-                    reconnects += 1;
-                    // What was verified is lost, which is all that the next piece of work expects.
-                    same.reconnect(ShareMode::Shared, Protocols::ANY, pcsc::Disposition::LeaveCard)
-                        .map_err(failed)?;
-                    card = same;
-                }
-                Err((_, error)) => return Err(failed(error)),
-            }
-        };
-        let disposition = work(&mut Exchange { card: &transaction });
-        let wanted = match disposition {
-            Disposition::Leave => pcsc::Disposition::LeaveCard,
-            Disposition::Reset => pcsc::Disposition::ResetCard,
-        };
-        let ended = transaction.end(wanted).map_err(|(transaction, error)| {
-            drop(transaction);
-            failed(error)
-        });
-        self.unclean = ended.is_err() && disposition == Disposition::Reset;
-        ended
-    }
-
-    fn is_usable(&self) -> bool {
-        !self.unclean
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let end = if self.unclean { pcsc::Disposition::ResetCard } else { pcsc::Disposition::LeaveCard };
-        if let Some(card) = self.card.take() {
-            leave(card, end);
-        }
-    }
-}
-
-/// Disconnects, saying what happens to the card; `Card`'s own drop would reset it.
-fn leave(card: pcsc::Card, end: pcsc::Disposition) {
-    if let Err((card, error)) = card.disconnect(end) {
-        tracing::debug!(%error, "a card could not be disconnected");
-        // Nothing is left that dropping could reset, but a handle that the failure has made useless.
-        drop(card);
-    }
-}
-
-/// A card inside a transaction.
-struct Exchange<'a> {
-    card: &'a pcsc::Card,
-}
-
-impl Link for Exchange<'_> {
-    /// PC/SC has no time limit of its own per command: the reader's driver keeps the card's waiting times.
-    fn exchange(&mut self, command: &[u8], _limit: Duration) -> Result<Vec<u8>, CardError> {
-        let mut answer = vec![0; LONGEST_RESPONSE];
-        #[expect(clippy::disallowed_methods, reason = "the one door")]
-        let length = self.card.transmit(command, &mut answer).map_err(failed)?.len();
-        answer.truncate(length);
-        Ok(answer)
-    }
-}
 
 fn failed(error: Error) -> CardError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "PC/SC's many other errors have one meaning here")]
@@ -128,8 +25,14 @@ fn failed(error: Error) -> CardError {
             CardError::Removed
         }
         Error::ResetCard => CardError::Reset,
-        Error::SharingViolation => CardError::Busy,
+        Error::SharingViolation => CardError::Exclusive,
         Error::Timeout => CardError::TimedOut,
+        Error::NotTransacted => {
+            CardError::Reader("no answer came from the card: it was taken out, or has no contact".to_owned())
+        }
+        Error::NoService | Error::ServiceStopped | Error::CommError => {
+            CardError::Reader("pcscd has ended, or does not run; it is looked for again".to_owned())
+        }
         Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard => {
             CardError::Unknown("the card does not answer: is it the right way round?".to_owned())
         }

@@ -1,7 +1,7 @@
 //! What the rest of the daemon sees of a reader.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -52,7 +52,7 @@ impl Slots {
     pub(crate) fn remove(&self, name: &str) {
         let removed = self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(slot) = removed {
-            slot.stop();
+            slot.stop(Ending::Gone);
             self.retired.fetch_max(slot.insertion().saturating_add(1), Ordering::Relaxed);
             self.changed();
         }
@@ -78,7 +78,7 @@ impl Slots {
 
     pub(crate) fn stop(&self) {
         for slot in self.all() {
-            slot.stop();
+            slot.stop(Ending::Stopped);
         }
     }
 
@@ -126,11 +126,45 @@ enum Inside {
     Nothing,
     Reading,
     Card(Arc<CardContents>),
-    Unusable(String),
+    Unusable(Unusable),
+}
+
+/// Why the card in a reader cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// The card itself is the reason: in words.
+    Card(String),
+    /// Another program is connected to it alone.
+    Exclusive,
+    /// Another program's transaction does not end.
+    Held,
+    /// The reader hangs.
+    NotAnswering,
+}
+
+impl Unusable {
+    fn error(&self) -> CardError {
+        match self {
+            Self::Card(words) => CardError::Unknown(words.clone()),
+            Self::Exclusive => CardError::Exclusive,
+            Self::Held => CardError::Held,
+            Self::NotAnswering => CardError::NotAnswering,
+        }
+    }
+}
+
+/// Why a reader works no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// The daemon stops.
+    Stopped,
+    /// The reader is gone.
+    Gone,
 }
 
 #[derive(Default)]
 struct State {
+    ending: Option<Ending>,
     insertion: u64,
     inside: Inside,
     contents_reads: u64,
@@ -145,7 +179,6 @@ pub(crate) struct Slot {
     change: watch::Sender<u64>,
     events: Sender<Event>,
     waiting: AtomicUsize,
-    stopped: AtomicBool,
     meter: Meter,
     state: Mutex<State>,
 }
@@ -165,7 +198,6 @@ impl Slot {
             change,
             events,
             waiting: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
             meter: Meter::default(),
             state: Mutex::default(),
         }
@@ -199,12 +231,24 @@ impl Slot {
             self.done();
             return Err(CardError::Busy);
         }
-        self.events.send(event).map_err(|_| CardError::Stopped)
+        self.events.send(event).map_err(|_| {
+            self.done();
+            self.ended()
+        })
     }
 
-    /// Whether no job is to be begun any more.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+    /// Why no job is to be begun any more; nothing while the reader works.
+    pub(crate) fn refusal(&self) -> Option<CardError> {
+        let ending = self.lock().ending;
+        ending.map(|ending| match ending {
+            Ending::Stopped => CardError::Stopped,
+            Ending::Gone => CardError::ReaderGone,
+        })
+    }
+
+    /// Why a job that was queued got no answer.
+    pub(crate) fn ended(&self) -> CardError {
+        self.refusal().unwrap_or(CardError::Stopped)
     }
 
     /// One queued event less.
@@ -213,8 +257,8 @@ impl Slot {
     }
 
     /// Ends the owner after the job that it works on; jobs that wait are refused.
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+    fn stop(&self, ending: Ending) {
+        self.lock().ending.get_or_insert(ending);
         self.events.send(Event::Stop).ok();
     }
 
@@ -256,19 +300,21 @@ impl Slot {
         }
     }
 
-    /// What reading the card of this insertion brought.
-    pub(crate) fn read(&self, insertion: u64, outcome: Result<Arc<CardContents>, String>) {
+    /// What reading the card of this insertion brought; tells whether that is news.
+    pub(crate) fn read(&self, insertion: u64, outcome: Result<Arc<CardContents>, Unusable>) -> bool {
         {
             let mut state = self.lock();
             if state.insertion != insertion {
-                return;
+                return false;
             }
-            state.inside = match outcome {
-                Ok(contents) => Inside::Card(contents),
-                Err(words) => Inside::Unusable(words),
+            state.inside = match (outcome, &state.inside) {
+                (Ok(contents), _) => Inside::Card(contents),
+                (Err(why), Inside::Unusable(known)) if why == *known => return false,
+                (Err(why), _) => Inside::Unusable(why),
             };
         }
         self.changed();
+        true
     }
 
     pub(crate) fn insertion(&self) -> u64 {
@@ -279,7 +325,7 @@ impl Slot {
         match &self.lock().inside {
             Inside::Nothing | Inside::Reading => Err(CardError::NoCard),
             Inside::Card(contents) => Ok(Arc::clone(contents)),
-            Inside::Unusable(words) => Err(CardError::Unknown(words.clone())),
+            Inside::Unusable(why) => Err(why.error()),
         }
     }
 
@@ -323,7 +369,7 @@ impl Slot {
                 };
                 ReaderState::Card(Box::new(card))
             }
-            Inside::Unusable(words) => ReaderState::Unusable(words.clone()),
+            Inside::Unusable(why) => ReaderState::Unusable(why.error().to_string()),
         };
         Reader {
             name: self.name.clone(),

@@ -9,18 +9,26 @@ use std::time::Duration;
 use cns_protocol::reader::ReaderKind;
 use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope, State};
 
-use super::opener;
+use super::connection::opener;
+use super::left_behind::LeftBehind;
 use crate::reader::{ReaderError, Slot, Slots, Stopper};
 
 /// How long one wait for a change lasts: a cancellation that comes between two waits is lost, and noticed then.
 const WAIT: Duration = Duration::from_secs(30);
+/// Readers that pcscd has at most, and entries that one wait takes (`PCSCLITE_MAX_READERS_CONTEXTS`).
+const MOST_READERS: usize = 16;
 /// The first and the longest pause before an absent pcscd is looked for again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 
 /// Starts the monitor.
 pub(crate) fn start(slots: &Arc<Slots>) -> Result<Stopper, ReaderError> {
     let stop = Arc::new(Stop::default());
-    let mut monitor = Monitor { slots: Arc::clone(slots), stop: Arc::clone(&stop), known: BTreeMap::new() };
+    let mut monitor = Monitor {
+        slots: Arc::clone(slots),
+        stop: Arc::clone(&stop),
+        known: BTreeMap::new(),
+        left: Arc::default(),
+    };
     let run = move || monitor.run();
     thread::Builder::new().name("pcsc".to_owned()).spawn(run).map_err(ReaderError::Thread)?;
     Ok(Box::new(move || stop.stop()))
@@ -45,8 +53,10 @@ impl Stop {
         state.stopped = true;
         self.told.notify_all();
         if let Some(context) = &state.context {
-            // When pcscd is gone there is no wait to cancel either.
-            context.cancel().ok();
+            let context = context.clone();
+            // When pcscd is gone there is no wait to cancel either; when it hangs, this thread would hang with it.
+            let cancel = move || context.cancel().unwrap_or_default();
+            thread::Builder::new().name("pcsc-cancel".to_owned()).spawn(cancel).ok();
         }
     }
 
@@ -76,6 +86,7 @@ struct Monitor {
     slots: Arc<Slots>,
     stop: Arc<Stop>,
     known: BTreeMap<CString, Known>,
+    left: Arc<LeftBehind>,
 }
 
 impl Monitor {
@@ -109,7 +120,10 @@ impl Monitor {
             for state in &mut states {
                 state.sync_current_state();
             }
-            match context.get_status_change(WAIT, &mut states) {
+            // With all readers that there can be, no place is left to wait for a new one, and none can come.
+            let first = usize::from(states.len() > MOST_READERS);
+            let watched = states.get_mut(first..).unwrap_or_default();
+            match context.get_status_change(WAIT, watched) {
                 // A reader that went between the list and the wait is seen by the next list.
                 Ok(()) | Err(Error::Timeout | Error::UnknownReader | Error::Cancelled) => {}
                 Err(error) => return Err(error),
@@ -170,7 +184,11 @@ impl Monitor {
             known.insertion = None;
         }
         if present && known.insertion.is_none() {
-            known.insertion = Some(known.slot.inserted(opener(state.name().to_owned())));
+            known.insertion = Some(known.slot.inserted(opener(
+                state.name().to_owned(),
+                known.slot.limits(),
+                Arc::clone(&self.left),
+            )));
         }
         known.events = events;
     }

@@ -4,8 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 #![allow(clippy::print_stdout)] // figures, and what is missing
 
-#[path = "support/plugged.rs"]
+mod hanging;
+mod many;
+#[path = "../support/plugged.rs"]
 mod plugged;
+mod restart;
+mod sharing;
+#[path = "../support/soak.rs"]
+mod soak;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -29,8 +35,13 @@ const REAL_PARTS: &str = "CNS_REAL_PARTS";
 
 #[test]
 fn a_real_pcscd_is_survived_used_and_waited_for() {
+    alone("a_real_pcscd_is_survived_used_and_waited_for", inside());
+}
+
+/// Runs a test in namespaces of its own, by starting this program again in them for this test alone.
+pub fn alone(test: &str, inside: impl Future<Output = ()>) {
     if std::env::var_os(INSIDE).is_some() {
-        tokio::runtime::Runtime::new().unwrap().block_on(inside());
+        tokio::runtime::Runtime::new().unwrap().block_on(inside);
         return;
     }
     let tools = ["/usr/sbin/pcscd", "/usr/bin/unshare", "/etc/reader.conf.d/vpcd"];
@@ -45,7 +56,7 @@ fn a_real_pcscd_is_survived_used_and_waited_for() {
         .args(as_root)
         .args(["-m", "-n", "-p", "-f", "--mount-proc", "sh", "-c", script, "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "a_real_pcscd_is_survived_used_and_waited_for", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
         .stdin(Stdio::null())
         .status()
@@ -53,10 +64,10 @@ fn a_real_pcscd_is_survived_used_and_waited_for() {
     assert!(status.success());
 }
 
-struct Pcscd(Child);
+pub struct Pcscd(Child);
 
 impl Pcscd {
-    fn start(options: &[&str]) -> Self {
+    pub fn start(options: &[&str]) -> Self {
         let mut command = Command::new("/usr/sbin/pcscd");
         command.arg("--foreground").args(options).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
@@ -72,7 +83,7 @@ impl Drop for Pcscd {
     }
 }
 
-async fn until(readers: &Readers, what: &str, holds: impl Fn(&[Reader]) -> bool) {
+pub async fn until(readers: &Readers, what: &str, holds: impl Fn(&[Reader]) -> bool) {
     let ends = Instant::now() + WAIT;
     let mut list = readers.list();
     while !holds(&list.readers) {
@@ -81,19 +92,24 @@ async fn until(readers: &Readers, what: &str, holds: impl Fn(&[Reader]) -> bool)
     }
 }
 
-fn card_in(readers: &[Reader]) -> Option<&Reader> {
+pub fn card_in(readers: &[Reader]) -> Option<&Reader> {
     readers.iter().find(|reader| matches!(reader.state, ReaderState::Card(_)))
 }
 
-async fn plug_in(readers: &Readers) -> (Plugged, String) {
-    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 35963 };
-    let plugged = plug(sample_card(|_| {}), endpoint).unwrap();
+pub async fn plug_in(readers: &Readers) -> (Plugged, String) {
+    let plugged = plug_into(35963);
     until(readers, "a card", |readers| card_in(readers).is_some()).await;
     let name = card_in(&readers.list().readers).unwrap().name.clone();
     (plugged, name)
 }
 
-async fn sign_once(readers: &Readers, reader: &str) -> Result<Vec<u8>, CardError> {
+/// Plugs a card into the reader of a port: 35963 and 35964 are vpcd's two.
+pub fn plug_into(port: u16) -> Plugged {
+    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port };
+    plug(sample_card(|_| {}), endpoint).unwrap()
+}
+
+pub async fn sign_once(readers: &Readers, reader: &str) -> Result<Vec<u8>, CardError> {
     let job = |session: &mut cnsd::card::CardSession<'_>| {
         let (pin, mechanism) = (secret(sample::PIN), Mechanism::RsaPkcs1);
         sign::sign(session, KeyUse::Authentication, &pin, LastTry::Ask, &mechanism, &[1; 20])
