@@ -1,7 +1,7 @@
 //! `cnsctl reader …`
 
 use clap::Subcommand;
-use cns_protocol::reader::{List, Reader, ReaderKind, ReaderState, Readers};
+use cns_protocol::reader::{CardFace, List, Reader, ReaderKind, ReaderState, Readers};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -41,9 +41,13 @@ fn line(reader: &Reader) -> String {
         ReaderKind::Pcsc => "",
         ReaderKind::Vpcd => " (virtual)",
     };
+    let face = match reader.face {
+        Some(CardFace::Contactless) => " (contactless)",
+        Some(CardFace::Contacts) | None => "",
+    };
     let traffic = reader.traffic;
     format!(
-        "{}{kind}: {state} — {} APDUs, {} bytes out, {} bytes in",
+        "{}{kind}{face}: {state} — {} APDUs, {} bytes out, {} bytes in",
         reader.name, traffic.commands, traffic.bytes_sent, traffic.bytes_received
     )
 }

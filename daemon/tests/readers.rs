@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cns_apdu::command::GetChallenge;
 use cns_protocol::card::KeyUse;
-use cns_protocol::reader::{ReaderKind, ReaderState};
+use cns_protocol::reader::{CardFace, ReaderKind, ReaderState};
 use cns_virtual_card::fault::Fault;
 use cns_virtual_card::{Behaviour, SignatureArea, sample};
 use cnsd::card::CardError;
@@ -240,6 +240,28 @@ async fn a_stranger_is_told_politely_that_it_is_no_cns() {
         panic!("a stranger was taken for a CNS")
     };
     assert!(words.contains("no CNS"), "{words}");
+}
+
+/// Quirk 23 of real cards: a dual reader falls back to its antenna when the card is not pushed in.
+#[tokio::test]
+async fn quirk_23_the_face_of_the_card_that_is_reached_is_told() {
+    let reader = Reader::start();
+    let _card = answering(&reader.socket, &[0x3B, 0x81, 0x80, 0x01, 0x80, 0x80], &[0x6A, 0x82]);
+    reader.until("an unusable card", |reader| matches!(reader.state, ReaderState::Unusable(_))).await;
+    assert_eq!(reader.readers.list().readers[0].face, Some(CardFace::Contactless));
+    let Err(CardError::Unknown(words)) = reader.readers.card(&reader.name) else {
+        panic!("a stranger was taken for a CNS")
+    };
+    assert!(words.contains("NFC") && words.contains("push it"), "{words}");
+
+    let reader = Reader::start();
+    assert_eq!(reader.readers.list().readers[0].face, None);
+    let plugged = reader.plug(sample_card(|_| {}));
+    reader.card().await;
+    assert_eq!(reader.readers.list().readers[0].face, Some(CardFace::Contacts));
+    plugged.pull_out();
+    reader.until("an empty reader", |reader| reader.state == ReaderState::Empty).await;
+    assert_eq!(reader.readers.list().readers[0].face, None);
 }
 
 #[tokio::test]

@@ -17,6 +17,17 @@ pub enum ReaderKind {
     Vpcd,
 }
 
+/// The face of a card that a reader reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum CardFace {
+    /// The contacts.
+    Contacts,
+    /// The antenna (ISO/IEC 14443): a dual reader falls back to it when the card is not pushed in.
+    Contactless,
+}
+
 /// What is in a reader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
@@ -44,6 +55,9 @@ pub struct Reader {
     pub insertion: u64,
     /// What is in it.
     pub state: ReaderState,
+    /// Which face of the card in it is reached, as the answer to reset tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face: Option<CardFace>,
     /// APDUs and bytes exchanged through this reader since the daemon started.
     pub traffic: Traffic,
     /// How often a card's public contents were read since the daemon started: once per insertion.

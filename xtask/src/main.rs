@@ -16,6 +16,7 @@ mod packages;
 mod peers;
 mod report;
 mod rig;
+mod soak;
 mod stage;
 mod terminal;
 mod test;
@@ -77,6 +78,11 @@ enum Command {
         #[command(subcommand)]
         what: bench::What,
     },
+    /// Run for long what a short test cannot show
+    Soak {
+        #[command(subcommand)]
+        what: soak::What,
+    },
     /// Run the tests on real parts inside the namespace that `test` made for them
     #[command(hide = true)]
     Rig {
@@ -94,6 +100,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::run(),
         Command::Fuzz { minutes, target, no_install } => fuzz::run(minutes, target.as_deref(), no_install),
         Command::Bench { what } => bench::run(&what),
+        Command::Soak { what } => soak::run(&what),
         Command::Rig { programs, only } => rig::run(&programs, only),
     };
     match result {

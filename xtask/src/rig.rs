@@ -66,6 +66,9 @@ fn whole(programs: &Path, tally: &mut Tally) -> Result<()> {
     tally.run("The module sees what pcscd's neighbours do: a reset by another program is survived", || {
         rig.survives_reset()
     });
+    tally.run("pcscd is killed and started again: cnsd and its cards come back by themselves", || {
+        rig.survives_restart()
+    });
     tally.run("Three wrong PINs block; the custody PUK unblocks (§9.4)", || rig.block_and_unblock());
     tally.run("No PIN or PUK is in the daemon's memory, files, log or answers", || rig.hunt_leaks());
     tally.run("A counter is refused when pcscd logs APDUs", || rig.refuses_logging_pcscd());
@@ -189,6 +192,26 @@ impl Rig {
         expect(reads == 0, || {
             format!("after the reset the daemon read the card's contents again, {reads} times")
         })
+    }
+
+    fn survives_restart(&mut self) -> Result<()> {
+        self.stage.kill("pcscd")?;
+        self.stage.wait_for("the end of all readers", 20, |stage| {
+            let gone = office::reader_entry(stage, CITIZEN_READER)?.is_none();
+            Ok(gone.then_some(()))
+        })?;
+        let refused = run_refused(
+            self.stage.program("cnsctl").args(["--json", "card", "show", "--reader", CITIZEN_READER]),
+            &[],
+        )?;
+        expect(refused.contains("no-reader"), || format!("without pcscd it was said: {refused}"))?;
+        start_pcscd(&mut self.stage, &[])?;
+        for reader in [CITIZEN_READER, OPERATOR_READER] {
+            office::wait_for_card(&mut self.stage, reader)?;
+        }
+        // The operator's session went with the card.
+        office::operator_login(&self.stage, &self.readers, &self.operator)?;
+        self.module_signs()
     }
 
     fn block_and_unblock(&mut self) -> Result<()> {

@@ -108,6 +108,16 @@ impl Stage {
         Ok(())
     }
 
+    /// Ends one background program at once: SIGKILL.
+    pub(crate) fn kill(&mut self, name: &str) -> Result<()> {
+        if let Some(index) = self.running.iter().position(|running| running.name == name) {
+            let mut running = self.running.remove(index);
+            running.child.kill().during(format!("killing {name}"))?;
+            running.child.wait().during(format!("killing {name}"))?;
+        }
+        Ok(())
+    }
+
     /// Waits until `check` gives something, up to `seconds`.
     pub(crate) fn wait_for<T>(
         &mut self,

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cns_apdu::trace::Recorder;
-use cns_protocol::reader::ReaderKind;
+use cns_protocol::reader::{CardFace, ReaderKind};
 use tokio::sync::oneshot;
 
 use super::Unusable;
@@ -79,6 +79,8 @@ struct Present {
     survey: Option<Survey>,
     /// Whether the MF is known to be the current DF: only where nobody else reaches the card.
     at_master: bool,
+    /// Which face of it is reached, once it was connected to.
+    face: Option<CardFace>,
     /// How often it could not be read in time.
     late: u32,
 }
@@ -111,6 +113,7 @@ impl Owner {
                         contents: None,
                         survey: None,
                         at_master: false,
+                        face: None,
                         late: 0,
                     });
                     self.read_contents();
@@ -172,8 +175,9 @@ impl Owner {
             Err(error) => {
                 // Other programs may want a card for themselves that is no use here.
                 present.device = None;
-                let words = error.to_string();
-                if self.slot.read(insertion, Err(unusable(error))) {
+                let why = unusable(error, present.face);
+                let words = why.error().to_string();
+                if self.slot.read(insertion, Err(why)) {
                     tracing::info!(reader = self.slot.name(), error = words, "the card cannot be used");
                 }
             }
@@ -244,21 +248,36 @@ impl Owner {
     }
 }
 
-fn unusable(error: CardError) -> Unusable {
+/// The face that an answer to reset belongs to: PC/SC part 3 §3.1.3.2.3 makes up one of its own form for contactless
+/// cards.
+fn face(atr: &[u8]) -> CardFace {
+    match atr {
+        [0x3B, 0x80..=0x8F, 0x80, 0x01, ..] => CardFace::Contactless,
+        _ => CardFace::Contacts,
+    }
+}
+
+fn unusable(error: CardError, face: Option<CardFace>) -> Unusable {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are the card's own fault")]
     match error {
         CardError::Exclusive => Unusable::Exclusive,
         CardError::Held => Unusable::Held,
         CardError::NotAnswering => Unusable::NotAnswering,
+        error if face == Some(CardFace::Contactless) => Unusable::Card(format!(
+            "{error}; the reader reaches it without contacts (NFC): if it has contacts, push it fully into the slot"
+        )),
         error => Unusable::Card(error.to_string()),
     }
 }
 
 /// What an error before or after a job means for the card: whether it is gone, or hangs.
 fn consequence(error: &CardError) -> Result<(), CardError> {
-    match error {
-        CardError::Removed => Err(CardError::Removed),
-        CardError::TimedOut => Err(CardError::TimedOut),
-        _ => Ok(()),
+    if matches!(error, CardError::Removed) {
+        Err(CardError::Removed)
+    } else if matches!(error, CardError::TimedOut) {
+        Err(CardError::TimedOut)
+    } else {
+        Ok(())
     }
 }
 
@@ -274,10 +293,12 @@ impl Present {
     fn read(&mut self, slot: &Slot) -> Result<Arc<CardContents>, CardError> {
         let insertion = self.insertion;
         self.at_master = false;
-        let device = self.device()?;
-        let atr = device.atr().to_vec();
-        slot.reading(insertion);
+        let atr = self.device()?.atr().to_vec();
+        let face = face(&atr);
+        self.face = Some(face);
+        slot.reading(insertion, face);
         slot.meter().recording().atr(&atr);
+        let device = self.device()?;
         let mut outcome = Err(CardError::NoCard);
         device.transact(&mut |link| {
             let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());

@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cns_protocol::pin::PinName;
-use cns_protocol::reader::{Reader, ReaderKind, ReaderState, Readers};
+use cns_protocol::reader::{CardFace, Reader, ReaderKind, ReaderState, Readers};
 use tokio::sync::watch;
 
 use super::ReaderError;
@@ -143,7 +143,8 @@ pub(crate) enum Unusable {
 }
 
 impl Unusable {
-    fn error(&self) -> CardError {
+    /// As a job is told.
+    pub(crate) fn error(&self) -> CardError {
         match self {
             Self::Card(words) => CardError::Unknown(words.clone()),
             Self::Exclusive => CardError::Exclusive,
@@ -167,6 +168,7 @@ struct State {
     ending: Option<Ending>,
     insertion: u64,
     inside: Inside,
+    face: Option<CardFace>,
     contents_reads: u64,
     tries: Tries,
 }
@@ -268,6 +270,7 @@ impl Slot {
             let mut state = self.lock();
             state.insertion = state.insertion.wrapping_add(1);
             state.inside = Inside::Reading;
+            state.face = None;
             state.tries = Tries::default();
             state.insertion
         };
@@ -286,16 +289,18 @@ impl Slot {
             }
             state.insertion = state.insertion.wrapping_add(1);
             state.inside = Inside::Nothing;
+            state.face = None;
             state.tries = Tries::default();
         }
         self.changed();
         self.events.send(Event::Removed { insertion }).ok();
     }
 
-    /// Counts a reading of the contents.
-    pub(crate) fn reading(&self, insertion: u64) {
+    /// Counts a reading of the contents, and notes the face that is reached.
+    pub(crate) fn reading(&self, insertion: u64, face: CardFace) {
         let mut state = self.lock();
         if state.insertion == insertion {
+            state.face = Some(face);
             state.contents_reads = state.contents_reads.saturating_add(1);
         }
     }
@@ -376,6 +381,7 @@ impl Slot {
             kind: self.kind,
             insertion: state.insertion,
             state: inside,
+            face: state.face,
             traffic: self.meter.traffic(),
             contents_reads: state.contents_reads,
         }
