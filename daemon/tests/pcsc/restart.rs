@@ -1,10 +1,13 @@
 //! A pcscd that is killed in the middle of work, with the card in.
 
+use std::time::{Duration, Instant};
+
 use cns_apdu::command::GetChallenge;
 use cns_virtual_card::fault::Fault;
 use cnsd::card::CardError;
 use cnsd::reader::{ReaderSpec, Readers};
 
+use super::plugged::WAIT;
 use super::{Pcscd, alone, card_in, plug_in, sign_once, until};
 
 #[test]
@@ -20,6 +23,7 @@ async fn restart() {
     for _ in 0..3 {
         // In the middle: the card keeps the driver waiting. Others wait behind this job.
         plugged.with_card(|card| card.plan(1, Fault::Mute));
+        let before = readers.traffic(&name).commands;
         let jobs: Vec<_> = (0..4)
             .map(|_| {
                 let (readers, name) = (readers.clone(), name.clone());
@@ -32,9 +36,10 @@ async fn restart() {
                 })
             })
             .collect();
-        let before = readers.traffic(&name).commands;
+        let ends = Instant::now() + WAIT;
         while readers.traffic(&name).commands < before.saturating_add(2) {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            assert!(Instant::now() < ends, "no job began; pcscd: {:?}", daemon.0.try_wait());
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         drop(daemon);
         for (number, job) in jobs.into_iter().enumerate() {
