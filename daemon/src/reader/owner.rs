@@ -188,8 +188,8 @@ impl Owner {
         let present = self.present.as_mut().ok_or(CardError::NoCard)?;
         let insertion = present.insertion;
         let report = present.report(&self.slot, ask_tries);
-        if matches!(report, Err(CardError::Removed | CardError::TimedOut)) {
-            self.gone(insertion);
+        if let Err(error @ (CardError::Removed | CardError::TimedOut)) = &report {
+            self.lost(insertion, error);
         }
         report
     }
@@ -202,8 +202,10 @@ impl Owner {
         let insertion = present.insertion;
         match present.survey(&self.slot) {
             Ok(None) => {}
-            Ok(Some(contents)) => self.slot.read(insertion, Ok(contents)),
-            Err(CardError::Removed | CardError::TimedOut) => self.gone(insertion),
+            Ok(Some(contents)) => {
+                self.slot.read(insertion, Ok(contents));
+            }
+            Err(error @ (CardError::Removed | CardError::TimedOut)) => self.lost(insertion, &error),
             // The card is listed all the same.
             Err(error) => {
                 tracing::info!(reader = self.slot.name(), %error, "the card could not be looked through");
@@ -230,16 +232,22 @@ impl Owner {
             Err(error) => return job(Err(error)),
         };
         match ended {
-            // The card is still there and may come back; on a vpcd connection nothing is left to come back.
-            Err(CardError::TimedOut) if self.slot.kind() == ReaderKind::Pcsc => {
-                self.slot.read(insertion, Err(Unusable::NotAnswering));
-                self.retry = Some(Instant::now() + RETRY);
-            }
-            Err(CardError::Removed | CardError::TimedOut) => self.gone(insertion),
+            Err(error @ (CardError::Removed | CardError::TimedOut)) => self.lost(insertion, &error),
             Err(error) => tracing::warn!(reader = self.slot.name(), %error, "a transaction did not end well"),
             Ok(()) => {}
         }
         deliver
+    }
+
+    /// The card went, or stopped answering. In pcscd's reader it may still be there and come back; on a vpcd connection
+    /// nothing is left to come back.
+    fn lost(&mut self, insertion: u64, error: &CardError) {
+        if matches!(error, CardError::TimedOut) && self.slot.kind() == ReaderKind::Pcsc {
+            self.slot.read(insertion, Err(Unusable::NotAnswering));
+            self.retry = Some(Instant::now() + RETRY);
+        } else {
+            self.gone(insertion);
+        }
     }
 
     fn gone(&mut self, insertion: u64) {
