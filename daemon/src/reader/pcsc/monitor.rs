@@ -195,9 +195,7 @@ impl Monitor {
 
     fn forget(&mut self, name: &CStr) {
         if let Some(known) = self.known.remove(name) {
-            if let Some(insertion) = known.insertion {
-                known.slot.removed(insertion);
-            }
+            // Not as a card that was taken out: jobs that wait are told that the reader is gone.
             self.slots.remove(known.slot.name());
         }
     }
