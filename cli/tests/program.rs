@@ -3,11 +3,12 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "a test may stop at the first surprise"
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn cnsctl(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cnsctl")).args(arguments).env_remove("CNSD_SOCKET").output().unwrap()
@@ -75,4 +76,56 @@ fn a_secret_is_not_taken_from_the_command_line() {
     for arguments in [["pin", "change", "--pin", "12345"], ["operator", "login", "--pin", "12345"]] {
         assert_eq!(cnsctl(&arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+/// A daemon that has a reader with an unknown card, and a report on it.
+fn daemon_with_a_report(socket: &Path, connections: usize) -> std::thread::JoinHandle<()> {
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(connections) {
+            let mut stream = stream.unwrap();
+            while let Ok(body) = cns_protocol::frame::read(&mut stream) {
+                let request: serde_json::Value = serde_json::from_slice(body.bytes()).unwrap();
+                let result = match request["method"].as_str().unwrap() {
+                    "reader.list" => serde_json::json!({ "change": 1, "readers": [] }),
+                    "card.report" => serde_json::json!({ "text": "# card: unknown\n" }),
+                    other => panic!("{other}"),
+                };
+                let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+                cns_protocol::frame::write(&mut stream, answer.to_string().as_bytes()).unwrap();
+            }
+        }
+    })
+}
+
+#[test]
+fn a_report_is_shown_first_and_saved_only_when_somebody_agreed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, file) = (folder.path().join("cnsd.sock"), folder.path().join("report.txt"));
+    let daemon = daemon_with_a_report(&socket, 3);
+    let report = |more: &[&str]| {
+        let fixed = ["--socket", socket.to_str().unwrap(), "card", "report", "--reader", "a reader"];
+        Command::new(env!("CARGO_BIN_EXE_cnsctl"))
+            .args(fixed)
+            .args(more)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let save = ["--save", file.to_str().unwrap()];
+    assert!(report(&[]).status.success());
+    // Nobody is there to agree.
+    let refused = report(&save);
+    assert!(!refused.status.success() && !file.exists());
+    assert!(
+        words(&refused).contains("# card: unknown") && words(&refused).contains("--yes"),
+        "{}",
+        words(&refused)
+    );
+    let saved = report(&[&save[..], &["--yes"]].concat());
+    assert!(saved.status.success() && words(&saved).contains("# card: unknown"), "{}", words(&saved));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "# card: unknown\n");
+    // No file to save to, nothing to agree to.
+    assert_eq!(report(&["--yes"]).status.code(), Some(2));
+    daemon.join().unwrap();
 }
