@@ -8,6 +8,7 @@ use super::internal;
 use crate::card::CardError;
 
 impl From<CardError> for RpcError {
+    #[expect(clippy::too_many_lines, reason = "a table: one entry an error")]
     fn from(error: CardError) -> Self {
         let say = |kind| RpcError::new(kind, error.to_string());
         match &error {
