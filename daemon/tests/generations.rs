@@ -424,3 +424,18 @@ async fn a_directory_that_lists_more_than_there_is_costs_little() {
     );
     assert!(take(&plugged).len() <= SHORT_LISTING);
 }
+
+#[tokio::test]
+async fn a_store_is_listed_within_the_bound_of_short_commands_too() {
+    // The chip, or the reader, takes no extended length.
+    let short: wire::Change = Box::new(|command, _| {
+        (command.len() == 7 && command.starts_with(&[0x00, 0xB0])).then(|| vec![0x67, 0x00])
+    });
+    let reader = Reader::start();
+    let plugged = wire::connect_changed(&reader, card_of("idemia2021"), None, short);
+    assert_eq!(settled(&reader).await.card.certificates.len(), 2);
+    let log = take(&plugged);
+    println!("idemia2021 in short commands: {} APDUs", log.len());
+    assert!(log.len() <= SHORT_LISTING, "{log:#?}");
+    no_byte_is_read_twice(&log, "idemia2021");
+}

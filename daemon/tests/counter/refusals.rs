@@ -1,7 +1,7 @@
 //! What the rules forbid, each refusal named by its paragraph.
 
 use cns_protocol::counter::{Answer, Case, Document, ProcedureState, Verdict};
-use cns_virtual_card::sample;
+use cns_virtual_card::{Generation, sample};
 use cnsd::custody::{CustodyError, PukKind};
 use cnsd::procedure::ProcedureError;
 
@@ -120,6 +120,25 @@ async fn a_minor_gets_no_signature_certificate() {
     let ready = rig.answer(&ready, Answer::Wanted(false)).await.unwrap();
     let done = rig.until(ready, "", "").await;
     assert_eq!(done.state, ProcedureState::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_takes_no_signature_area_gets_no_signature_certificate() {
+    for generation in ["idemia2021", "ace2025"] {
+        let generation = Generation::from_name(generation).unwrap();
+        let rig = Rig::with(|order| order.generation = generation).await;
+        let refused = rig.start(Case::Signature).await.unwrap_err();
+        assert_eq!(refused.paragraph(), Some("§9.1.3"), "{refused}");
+        assert!(refused.to_string().contains("this generation of cards"), "{refused}");
+        // The login is another matter: the card is activated without.
+        let ready = rig.start(Case::Standard).await.unwrap();
+        let ready = rig.until(ready, &rig.codes[0], "§9.3.2-8").await;
+        let refused = rig.answer(&ready, Answer::Wanted(true)).await.unwrap_err();
+        assert_eq!(refused.paragraph(), Some("§9.1.3"));
+        let ready = rig.answer(&ready, Answer::Wanted(false)).await.unwrap();
+        let done = rig.until(ready, "", "").await;
+        assert_eq!(done.state, ProcedureState::Done);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
