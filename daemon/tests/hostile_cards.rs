@@ -214,7 +214,7 @@ fn plug_hostile(socket: &Path, manner: Manner) -> UnixStream {
             let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
             stream.read_exact(&mut frame).unwrap_or_default();
             let answer: &[u8] = match (frame.as_slice(), manner) {
-                ([1 | 2 | 0], _) | (_, Manner::Silent) if frame != [4] => continue,
+                ([0..=2], _) | (_, Manner::Silent) if frame != [4] => continue,
                 ([4], _) => &[0x00, 0x02, 0x3B, 0x00],
                 (_, Manner::Dripping) => &[0x40, 0x00],
                 (_, Manner::FrameTooLong) => &[0xFF, 0xFF, 0x90, 0x00],
@@ -224,11 +224,11 @@ fn plug_hostile(socket: &Path, manner: Manner) -> UnixStream {
             if stream.write_all(answer).is_err() {
                 return;
             }
-            while matches!(manner, Manner::Dripping) && frame != [4] {
-                std::thread::sleep(Duration::from_secs(1));
-                if stream.write_all(&[0xAB]).is_err() {
-                    return;
+            if matches!(manner, Manner::Dripping) && frame != [4] {
+                while stream.write_all(&[0xAB]).is_ok() {
+                    std::thread::sleep(Duration::from_secs(1));
                 }
+                return;
             }
         }
     });

@@ -109,7 +109,7 @@ pub fn plug_into(port: u16) -> Plugged {
     plug(sample_card(|_| {}), endpoint).unwrap()
 }
 
-pub async fn sign_once(readers: &Readers, reader: &str) -> Result<Vec<u8>, CardError> {
+pub(crate) async fn sign_once(readers: &Readers, reader: &str) -> Result<Vec<u8>, CardError> {
     let job = |session: &mut cnsd::card::CardSession<'_>| {
         let (pin, mechanism) = (secret(sample::PIN), Mechanism::RsaPkcs1);
         sign::sign(session, KeyUse::Authentication, &pin, LastTry::Ask, &mechanism, &[1; 20])
