@@ -139,8 +139,9 @@ impl Fuzzer {
         files.sort();
         let all = files.len();
         files.retain(|(size, _)| *size <= LONGEST_FILE);
-        files.truncate(MOST_FILES);
-        for old in list(&corpus)? {
+        let (old, named): (Vec<_>, Vec<_>) = list(&corpus)?.into_iter().partition(|path| is_of_fuzzer(path));
+        files.truncate(MOST_FILES.saturating_sub(named.len()));
+        for old in old {
             fs::remove_file(&old).during(format!("removing {}", old.display()))?;
         }
         for (_, path) in &files {
@@ -186,6 +187,12 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Whether libFuzzer gave a file its name, a SHA-1. What a person named is a defect of old, and stays.
+fn is_of_fuzzer(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// What a log says of a defect.

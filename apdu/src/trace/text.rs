@@ -32,6 +32,8 @@ pub(super) fn parse(text: &str) -> Result<Trace, TraceError> {
 struct Reader {
     trace: Trace,
     exchanges: usize,
+    /// Whether a directive has ended the header: what stands after one is a comment on an exchange.
+    begun: bool,
     session: Vec<Exchange>,
     kind: Kind,
     gap: Option<Gap>,
@@ -61,6 +63,7 @@ impl Reader {
     }
 
     fn directive(&mut self, directive: &str) -> Result<(), TraceFault> {
+        self.begun = true;
         let (key, value) = directive.split_once(char::is_whitespace).unwrap_or((directive, ""));
         match key {
             "kind" => self.kind = kind(value.trim())?,
@@ -109,8 +112,9 @@ impl Reader {
     }
 
     fn comment(&mut self, comment: &str, in_source: bool) -> Result<(), TraceFault> {
-        let in_header = self.exchanges == 0 && self.command.is_none();
-        let text = comment.trim();
+        let in_header = !self.begun && self.exchanges == 0 && self.command.is_none();
+        let text = one_line(comment);
+        let text = text.trim();
         match text.split_once(':') {
             Some(("card", card)) if in_header && self.trace.card.is_none() => {
                 self.trace.card = Some(card.trim().to_owned());
