@@ -10,7 +10,8 @@
 //!
 //! The MAC covers a random number of the *other* side, the header with four zero bytes after it, and the objects of
 //! odd tag as they travel: of a command the card's challenge, of a response the number of GIVE RANDOM. Status words
-//! travel in clear and unauthenticated; so a refusal can be forged, a success with data cannot.
+//! travel in clear and unauthenticated; so a refusal can be forged, but where the response is signed, 9000 and 62xx
+//! cannot, nor can the end of a file that READ BINARY meets (6B00).
 //!
 //! [`Exchange`] is one protected command and its response; host and chip build the same one. [`Conditions`] says
 //! which keys a file or object demands. The host's way to run commands through it is [`SecureTransport`].

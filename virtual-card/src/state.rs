@@ -90,8 +90,10 @@ pub struct Behaviour {
     /// PSO DECIPHER works with a signature key too.
     pub lenient_decipher: bool,
     /// MSE RESTORE with a fifth byte is refused with 6700: only the form without Lc and Le is taken.
+    #[serde(skip_serializing_if = "crate::filesystem::is_false")]
     pub strict_restore: bool,
     /// Answers as over the transmission protocol T=0: GET RESPONSE after 61xx, no extended length.
+    #[serde(skip_serializing_if = "crate::filesystem::is_false")]
     pub t0: bool,
     /// How long GENERATE KEY PAIR takes at least, in seconds.
     pub key_generation_seconds: u16,

@@ -109,6 +109,13 @@ impl<R: FnMut() -> Option<Nonce>> KeyHolder for LocalKeys<R> {
     }
 }
 
+const READ_BINARY: u8 = 0xB0;
+
+/// 62xx: done, with a remark; decoders take some of them for a success.
+const fn is_warning(status: StatusWord) -> bool {
+    status.0 >> 8 == 0x62
+}
+
 /// Why a command has no answer.
 #[derive(Debug, ThisError)]
 pub enum SecureError<E: Error + 'static, K: Error + 'static> {
@@ -121,6 +128,9 @@ pub enum SecureError<E: Error + 'static, K: Error + 'static> {
     /// The command cannot be protected, or the response is not to be believed.
     #[error(transparent)]
     Keys(K),
+    /// The response was to be signed, and a status without a MAC would end a read as if that were the file's end.
+    #[error("the card says {0} without a MAC, which would cut the file short")]
+    UnprovenEnd(StatusWord),
 }
 
 /// Protects the commands that a rule names, and passes on the others. One protected command costs up to three
@@ -177,8 +187,14 @@ where
         let wrapped = self.keys.wrap_command(&plain, protections, challenge).map_err(SecureError::Keys)?;
         let (data, status) = self.channel.transmit(&wrapped)?.into_parts();
         let header = [wrapped.cla, wrapped.ins, wrapped.p1, wrapped.p2];
-        // A refusal has no objects. A success without the MAC that was asked for is none.
-        if data.is_empty() && status != StatusWord::SUCCESS {
+        // A refusal has no objects. A success without the MAC that was asked for is none, and a warning is a success.
+        let is_success = status == StatusWord::SUCCESS || (protections.response.signed && is_warning(status));
+        if data.is_empty() && !is_success {
+            // A read takes this one for the end of the file, and anybody can say it.
+            let ends_a_read = status == StatusWord::OFFSET_OUTSIDE_FILE && plain.ins == READ_BINARY;
+            if protections.response.signed && ends_a_read {
+                return Err(SecureError::UnprovenEnd(status));
+            }
             return Ok(status.into());
         }
         let plain = self.keys.unwrap_response(header, &data, protections, random);

@@ -13,6 +13,7 @@ use super::Reply;
 use crate::card::VirtualCard;
 use crate::keys::{self, KeyError};
 use crate::objects::{ObjectOperation, ObjectReference};
+use crate::secure_messaging::Demand;
 
 /// Challenges that are authenticated consist of DES blocks.
 const BLOCK: usize = 8;
@@ -37,6 +38,7 @@ pub(super) fn give_random(card: &mut VirtualCard, command: GiveRandom) -> Reply 
 pub(super) fn external(card: &mut VirtualCard, command: &ExternalAuthenticate) -> Reply {
     let key = named_key(card, command.key)?;
     refuse_other_algorithms(card, &key)?;
+    card.require_protection(&Demand::of_object(card.object(&key)?, &key, ObjectOperation::Present))?;
     // One challenge serves one attempt, whatever comes of it.
     let challenge = card.session.challenge.take().ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)?;
     let least = usize::from(card.object(&key)?.attributes().minimum_length);

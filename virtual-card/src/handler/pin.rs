@@ -14,6 +14,8 @@ use crate::secure_messaging::Demand;
 
 pub(super) fn verify(card: &mut VirtualCard, command: &Verify) -> Reply {
     let pin = find_pin(card, command.reference)?;
+    // Whoever sends a plain command is told nothing, not even that the PIN is blocked.
+    card.require_protection(&Demand::of_object(card.object(&pin)?, &pin, ObjectOperation::Present))?;
     let Some(value) = &command.value else {
         return tries(card, &pin);
     };

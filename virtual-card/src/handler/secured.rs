@@ -35,9 +35,10 @@ pub(super) fn receive(card: &mut VirtualCard, wrapped: &CommandApdu) -> Reply {
     let room = if long { EXTENDED_ROOM } else { SHORT_ROOM };
     let most = u32::try_from(response.protection().most_data(room)).unwrap_or(u32::MAX);
     plain.le = plain.le.map(|le| le.min(most));
-    if plain.ins == EXTERNAL_AUTHENTICATE {
+    if let Some(challenge) = challenge.filter(|_| plain.ins == EXTERNAL_AUTHENTICATE) {
         // The same challenge is what the host proves its key with: nothing could come between to get another.
-        card.session.challenge = challenge.map(|challenge| challenge.to_vec());
+        // Without a MAC none was taken, and the session still has it.
+        card.session.challenge = Some(challenge.to_vec());
     }
     let answer = run_protected(card, &plain, demand.clone())?;
     protect(card, wrapped, answer, &demand, random, room)

@@ -344,6 +344,7 @@ fn what_demands_it_refuses_plain_commands_and_the_other_way_round() {
         &mut card,
         &[
             ("0020009A08 3534333231FFFFFF", "6E00"),
+            ("0020009A", "6E00"),
             ("0024009A10 3534333231FFFFFF 3635343332FFFFFF", "6E00"),
             ("002C009A10 3131323233333434 3635343332FFFFFF", "6E00"),
             ("00DA016E0E 8302001A8F083939393939FFFFFF", "6E00"),
@@ -471,6 +472,38 @@ fn a_response_that_was_tampered_with_is_not_believed() {
             SecureMessagingError::Missing("MAC"),
         ))) => {}
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_forged_end_of_file_does_not_cut_a_signed_read_short() {
+    /// Answers the second READ BINARY with a bare status.
+    struct Forging(VirtualCard, [u8; 2], usize);
+    impl Transport for Forging {
+        type Error = Infallible;
+        fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>, Infallible> {
+            let response = self.0.transmit(command);
+            if command[..2] != [0x0C, 0xB0] {
+                return Ok(response);
+            }
+            self.2 += 1;
+            Ok(if self.2 == 2 { self.1.to_vec() } else { response })
+        }
+    }
+    // A transparent file of 512 bytes, read under a signed response.
+    for forged in [None, Some([0x62, 0x82]), Some([0x6B, 0x00])] {
+        let mut card = with_a_pin();
+        run(&mut card, &[(VERIFY_PIN, "9000")]);
+        let (status, skip) = forged.map_or(([0; 2], 9), |status| (status, 0));
+        let below = Channel::new(Forging(card, status, skip), ST_2021.limits);
+        let signed = Protections { command: Protection::SIGNED, response: Protection::SIGNED };
+        let rule = |command: &CommandApdu| if command.ins == 0xB0 { Some(signed) } else { rule(command) };
+        let mut host = SecureTransport::new(below, local_keys(), rule).into_channel();
+        let create = "00E000003762 35 80020200 8203010000 83029020 850101 8609000000FFFF101000FF CB18 FF07 FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF FF07";
+        let create = CommandApdu::parse(&bytes(create)).unwrap();
+        assert_eq!(host.transmit(&create).unwrap().status(), StatusWord::SUCCESS);
+        let read = host.read_current_file(512);
+        assert_eq!(read.is_ok(), forged.is_none(), "{forged:?}: {read:?}");
     }
 }
 
