@@ -5,7 +5,7 @@ use crate::error::{During, Error};
 use crate::{cargo, packages};
 
 /// The test that is run for longer than usual.
-const READERS: &str = "many::sixteen_readers_of_pcscd_lose_no_event_and_leave_nothing_behind";
+const READERS: &str = "many::sixteen_readers_of_pcscd_serve_a_card_each_and_leave_nothing_behind";
 
 /// What is run for long.
 #[derive(clap::Subcommand)]
