@@ -443,6 +443,37 @@ fn keys_are_used_and_changed_under_it() {
     refused(&mut host, &internal, 0x6985);
 }
 
+/// A key whose commands are enciphered but not signed takes no challenge for a MAC: the proof uses the host's own.
+#[test]
+fn a_key_that_demands_encryption_alone_is_proved_with_the_challenge_asked_for() {
+    let mut host = host(ST_2021.limits);
+    verify_holder(&mut host);
+    let mut conditions = [0xFF; 16];
+    conditions[0] = 6;
+    let settings = ObjectSettings {
+        address: ObjectAddress::new(ObjectClass::Test, ObjectId::new(0x15).unwrap()),
+        attributes: Some(ObjectAttributes::exponent(Algorithm::RetailMac)),
+        conditions: Some(cns_apdu::access::ObjectConditions([0; 7])),
+        secure_messaging: Some(conditions),
+        body: Some(secret(&bytes(ENCRYPTION))),
+    };
+    ok(&mut host, &PutData::Oci(settings));
+    let mut card = host.into_transport().into_inner().into_transport().card;
+    card.plan_randomness(&bytes("0011223344556677"));
+    send(&mut card, "0084000008");
+    // A plain command is refused before it costs the challenge.
+    run(&mut card, &[("0082009508 31A7364CAC91CA39", "6E00")]);
+    let rule: Rule = |command| {
+        let command_protection = Protections { command: Protection::ENCRYPTED, response: Protection::NONE };
+        (command.ins == 0x82).then_some(command_protection)
+    };
+    let mut host = host_with(card, ST_2021.limits, rule);
+    let key = AuthenticationKey::Object(local(ObjectId::new(0x15).unwrap()));
+    let authenticate = ExternalAuthenticate { key, response: bytes("31A7364CAC91CA39") };
+    ok(&mut host, &authenticate);
+    refused(&mut host, &authenticate, 0x6985);
+}
+
 #[test]
 fn a_response_that_was_tampered_with_is_not_believed() {
     struct Tampering(VirtualCard);
