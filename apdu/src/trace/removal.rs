@@ -276,10 +276,9 @@ fn keep_command(header: [u8; 4], body: &[u8]) -> (Vec<u8>, CommandMask) {
     }
     // The data stands in one piece; its length fields and Le stay.
     let start = if body.first() == Some(&0) { 3 } else { 1 };
-    let mut masked = [&header[..], body].concat();
-    let start = start + header.len();
-    masked.iter_mut().skip(start).take(data.len()).for_each(|byte| *byte = 0);
-    (masked, CommandMask::Data)
+    let (lengths, rest) = body.split_at_checked(start).unwrap_or((body, &[]));
+    let expected = rest.get(data.len()..).unwrap_or_default();
+    ([&header[..], lengths, &vec![0; data.len()], expected].concat(), CommandMask::Data)
 }
 
 /// Whether it is a security environment as a CNS takes it: nothing but references.

@@ -47,6 +47,8 @@ pub(crate) struct Chip<'a> {
     quiet: bool,
     naming: Naming,
     application: Application,
+    /// Whether one was selected since, or may have been.
+    entered: bool,
     /// Whether the MF is known to be the current DF.
     at_master: bool,
     lost: bool,
@@ -61,6 +63,7 @@ impl<'a> Chip<'a> {
             quiet: generation.silent_select,
             naming: Naming::Path,
             application: Application::Unknown,
+            entered: false,
             at_master: false,
             lost: false,
         }
@@ -85,9 +88,9 @@ impl<'a> Chip<'a> {
         self.at_master && self.application == Application::Known(None)
     }
 
-    /// Whether an application was selected, so that only a reset leads back to what the card begins with.
+    /// Whether an application was selected, or may have been, so that only a reset leads back to what the card begins with.
     pub(crate) fn has_entered_application(&self) -> bool {
-        matches!(self.application, Application::Known(Some(_)))
+        self.entered
     }
 
     /// Makes the application current that a file or key is in. Another program may have used the card between two
@@ -99,6 +102,7 @@ impl<'a> Chip<'a> {
         if self.application != Application::Known(application) {
             // Whatever the chip answers, what was selected before may be so no more.
             self.application = Application::Unknown;
+            self.entered = true;
             self.make_current(SelectFile::application(name))?;
             self.application = Application::Known(application);
             self.at_master = true;
@@ -108,12 +112,13 @@ impl<'a> Chip<'a> {
 
     /// As [`Chip::enter`]; `false` when the card has no such application.
     pub(crate) fn find_application(&mut self, application: Option<&'static [u8]>) -> Result<bool, CardError> {
-        let before = self.application;
+        let (before, entered) = (self.application, self.entered);
         match self.enter(application) {
             Ok(()) => Ok(true),
             Err(CardError::Refused { .. } | CardError::Answer { .. }) => {
                 // A name that is refused leaves things as they were (ISO/IEC 7816-4:2005 §7.1.1).
                 self.application = before;
+                self.entered = entered;
                 Ok(false)
             }
             Err(error) => Err(error),

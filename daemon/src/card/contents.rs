@@ -142,8 +142,8 @@ pub(crate) struct Place<'a> {
     pub(crate) atr: &'a [u8],
 }
 
-/// Recognises a card and reads it. The second part says how to leave it: a card that is no CNS is reset if an
-/// application had to be asked for, so that its own programs find it as it came.
+/// Recognises a card and reads it. The second part says how to leave it: a card that is no CNS, or that cannot be read,
+/// is reset if an application was asked for, so that its own programs find it as it came.
 pub(crate) fn read(link: Metered<'_>, place: &Place<'_>) -> (Result<CardContents, CardError>, Disposition) {
     let candidates = generation::rank(place.atr);
     let Some(likeliest) = candidates.first() else {
@@ -152,7 +152,7 @@ pub(crate) fn read(link: Metered<'_>, place: &Place<'_>) -> (Result<CardContents
     let mut chip = Chip::new(link, likeliest);
     let outcome = read_card(&mut chip, &candidates, place);
     let leave = match outcome {
-        Err(CardError::Unknown(_)) if chip.has_entered_application() => Disposition::Reset,
+        Err(_) if chip.has_entered_application() => Disposition::Reset,
         _ => Disposition::Leave,
     };
     (outcome, leave)

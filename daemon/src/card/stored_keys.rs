@@ -24,7 +24,8 @@ const SHORTEST_ID: usize = 8;
 /// What is added to the identifier of a certificate to name its attributes.
 const ATTRIBUTES: u16 = 0x0100;
 
-/// The PIN of the signature key: the one that its attributes ask for, where it differs from the authentication key's.
+/// The PIN of the signature key: the signature PIN where its attributes ask for that, else the one that is known of the
+/// generation. No other number is believed: the PIN that a person types would go to an object of the card's choice.
 pub(super) fn signature_pin(
     session: &mut CardSession<'_>,
     place: &KeyPlace,
@@ -35,17 +36,20 @@ pub(super) fn signature_pin(
     if let Some(pin) = stored.signature_pin.get() {
         return Ok(*pin);
     }
-    let keys = stored.keys.get().map_or(&[][..], Vec::as_slice);
+    let Some(keys) = stored.keys.get() else {
+        // Which keys there are is told after a PIN only; then it is looked at again.
+        return Ok(place.pin);
+    };
     let mut pin = place.pin;
     if keys.len() > 1 {
         session.chip().enter(place.application)?;
         for key in keys {
             let information = session.chip().inspect(&key.attributes_path())?;
-            let access = information.and_then(|information| information.access);
-            if let Some(Condition::Verified(id)) = access.map(|access| access.ef(EfOperation::Read))
-                && id != place.pin.id
-            {
-                pin = PinReference { id, ..place.pin };
+            let Some(access) = information.and_then(|information| information.access) else {
+                return Ok(place.pin);
+            };
+            if access.ef(EfOperation::Read) == Condition::Verified(ObjectId::SIGNATURE_PIN) {
+                pin = PinReference { id: ObjectId::SIGNATURE_PIN, ..place.pin };
                 break;
             }
         }
