@@ -39,6 +39,10 @@ fn commands_keep_what_is_no_secret() {
         "#@ masked | > 002A80860000030000000100 | #@ data 4 what a key made | < 9000"
     );
     assert_eq!(kept(&[("0C 20 00 10 03 41 42 43", "69 88")]), "#@ masked | > 0C20001003000000 | < 6988");
+    assert_eq!(
+        kept(&[("04 20 00 10 03 41 42 43", "69 88")]),
+        "#@ pin | > 04200010083030303030FFFFFF | < 6988"
+    );
     assert_eq!(kept(&[("80 DA 01 02 02 41 42", "90 00")]), "#@ masked | > 80DA0102020000 | < 9000");
     // Length fields that contradict: the header alone is known.
     assert_eq!(kept(&[("00 20 00 10 09 31 32 33", "67 00")]), "> 00200010 | < 6700");
@@ -68,7 +72,22 @@ fn answers_keep_what_is_known_to_be_harmless() {
     assert!(kept(&read).ends_with("#@ data 5 content | < 9000"));
     let directory = ("00 A4 08 0C 04 14 00 40 00", "90 00");
     assert!(kept(&[directory, ("00 B0 00 00 05", "FF 10 04 08 00 90 00")]).ends_with("< FF100408009000"));
-    assert!(kept(&[directory, ("00 B0 00 64 03", "FF 10 04 90 00")]).ends_with("< FF10049000"));
+    assert!(kept(&[directory, ("00 B0 00 64 05", "FF 20 02 05 25 90 00")]).ends_with("< FF200205259000"));
+    assert!(kept(&[directory, ("00 B0 00 64 05", "00 FA FE 00 00 90 00")]).ends_with("< 00FAFE00009000"));
+    // No whole record, not at its beginning, of another kind, of an impossible size, or of letters all the same.
+    for (command, content) in [
+        ("00 B0 00 64 03", "FF 10 04"),
+        ("00 B0 00 62 05", "41 FF 10 04 08"),
+        ("00 B0 00 00 05", "FF 52 4F 08 00"),
+        ("00 B0 00 00 05", "FF 10 04 53 53"),
+        ("00 B0 00 00 05", "FF 20 02 53 53"),
+        ("00 B0 00 00 05", "00 52 4F 53 53"),
+        ("00 B0 00 00 05", "00 FA FE 53 53"),
+        ("00 B0 00 00 0A", "FF 20 02 05 25 00 52 4F 53 53"),
+    ] {
+        let kept = kept(&[directory, (command, &format!("{content} 90 00"))]);
+        assert!(kept.ends_with(" content | < 9000"), "{kept}");
+    }
     assert!(
         kept(&[directory, ("00 B0 00 00 05", "52 4F 53 53 49 90 00")])
             .ends_with("#@ data 5 content | < 9000")

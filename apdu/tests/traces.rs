@@ -131,6 +131,16 @@ fn what_is_no_trace_is_refused_with_its_line() {
         ("#@ data 3 x", 1, TraceFault::Misplaced),
         ("> 002000100531323334 35", 1, TraceFault::PinUnmarked),
         ("> 002C0010083132333435363738", 1, TraceFault::PinUnmarked),
+        ("> 0C20009A148108 3534333231FFFFFF 8E080102030405060708", 1, TraceFault::PinUnmarked),
+        (
+            "> 0C20009A1F8709010102030405060708 81083132333435FFFFFF 8E080102030405060708",
+            1,
+            TraceFault::PinUnmarked,
+        ),
+        ("> 0C20009A12 87083132333435FFFFFF 8E080102030405060708", 1, TraceFault::PinUnmarked),
+        ("> 04200010083132333435FFFFFF", 1, TraceFault::PinUnmarked),
+        ("> 08200010083132333435FFFFFF", 1, TraceFault::PinUnmarked),
+        ("> 042000101587090101020304050607088E080102030405060708", 1, TraceFault::PinUnmarked),
         ("#@ pin\n> 00200010053132333435", 2, TraceFault::PinInClear),
         ("#@ masked\n> 002A8080020001", 2, TraceFault::NotMasked),
     ];
@@ -198,4 +208,10 @@ proptest! {
             prop_assert!(Trace::parse(&trace.to_string()).is_ok());
         }
     }
+}
+
+#[test]
+fn an_enciphered_pin_needs_no_mask() {
+    let text = "> 0C2000101587090101020304050607088E080102030405060708\n< 9000";
+    assert_eq!(Trace::parse(text).unwrap().exchanges().count(), 1);
 }

@@ -8,14 +8,16 @@
 //! - a file that was selected may be selected in any spelling, with its FCI if one is known, and its known bytes may
 //!   be read in any steps;
 //! - removed bytes are synthetic: those of certificates, personal data and card numbers are of the sample holder and
-//!   of the recorded length, others are zeros ([`synthetic`]);
+//!   of the recorded length, others are zeros;
 //! - where files were selected without an application, the one that the trace names first is taken for the card's own.
 //!
-//! A PIN is accepted where the trace says that one was, and nowhere else; which one does not matter, for it was removed.
+//! A PIN is accepted where the trace says that one was, and nowhere else; its digits do not matter, for they were
+//! removed. What was recorded after PINs is answered when the same ones were presented, else with 6982.
 //! Never recorded: a file is 6A82, its content 6982, a PIN or PUK 6A88, another class 6E00, another command 6D00.
 
 mod content;
 mod files;
+mod pins;
 mod synthetic;
 
 use std::cmp::Reverse;
@@ -24,11 +26,12 @@ use std::convert::Infallible;
 use cns_apdu::command::{SelectBy, SelectFile};
 use cns_apdu::fci::FileControlInformation;
 use cns_apdu::file_map::Fid;
-use cns_apdu::trace::{CommandMask, Exchange, Kind, Place, Trace};
+use cns_apdu::trace::{Exchange, Kind, Place, Trace};
 use cns_apdu::transmit::Transport;
 use cns_apdu::{Command, CommandApdu, StatusWord};
 
 use self::files::Files;
+use self::pins::{Accepted, Needs, Presented, Reference};
 use self::synthetic::Synthetic;
 
 /// Why a trace cannot be answered from.
@@ -52,8 +55,8 @@ struct Step {
     session: usize,
     /// What was selected, as far as it is known.
     place: Option<Place>,
-    /// Whether a PIN had been accepted.
-    verified: bool,
+    /// The PINs that had been accepted.
+    needs: Needs,
 }
 
 /// A card that answers from a trace.
@@ -62,6 +65,7 @@ pub struct TraceCard {
     steps: Vec<Step>,
     sessions: usize,
     files: Files,
+    accepted: Accepted,
     synthetic: Synthetic,
     state: State,
 }
@@ -70,7 +74,7 @@ pub struct TraceCard {
 #[derive(Default)]
 struct State {
     place: Option<Place>,
-    verified: bool,
+    presented: Presented,
     session: usize,
     /// The step that comes next if the recorded program is repeated.
     next: usize,
@@ -84,22 +88,25 @@ impl TraceCard {
     pub fn new(trace: &Trace) -> Result<Self, ReplayError> {
         let atr = trace.atrs.first().cloned().ok_or(ReplayError::NoAtr)?;
         let mut files = Files::new(own_application(trace));
+        let mut accepted = Accepted::default();
         let mut steps = Vec::new();
         for (session, exchanges) in trace.sessions.iter().enumerate() {
             let mut place = Some(Place::default());
-            let mut verified = false;
+            accepted.begin_session();
             for exchange in exchanges {
                 if let Some(gap) = &exchange.after_gap {
                     place = gap.application.clone().map(|name| files.own(Place::root(Some(name))));
                 }
                 let before = place.clone();
+                let needs = accepted.needs();
                 if let Some(select) = selection(&exchange.command) {
-                    place = files.learn_selection(place, &select, exchange);
+                    place = files.learn_selection(place, &select, exchange, needs);
                 } else if let Some(place) = &place {
-                    files.learn_content(place, exchange);
+                    files.learn_content(place, exchange, needs);
                 }
-                steps.push(Step { exchange: exchange.clone(), session, place: before, verified });
-                verified |= accepts_pin(exchange);
+                let step = Step { exchange: exchange.clone(), session, place: before, needs };
+                step.accepted_pin().into_iter().for_each(|pin| accepted.accept(pin));
+                steps.push(step);
             }
         }
         if steps.is_empty() {
@@ -107,7 +114,7 @@ impl TraceCard {
         }
         let sessions = trace.sessions.len();
         let synthetic = Synthetic::new()?;
-        let mut card = Self { atr, steps, sessions, files, synthetic, state: State::default() };
+        let mut card = Self { atr, steps, sessions, files, accepted, synthetic, state: State::default() };
         card.begin(0);
         Ok(card)
     }
@@ -131,7 +138,7 @@ impl TraceCard {
 
     fn begin(&mut self, session: usize) {
         let next = self.first_of(session);
-        self.state = State { place: Some(Place::default()), verified: false, session, next };
+        self.state = State { place: Some(Place::default()), presented: Presented::default(), session, next };
     }
 
     fn first_of(&self, session: usize) -> usize {
@@ -162,10 +169,10 @@ impl TraceCard {
 
     /// The recorded exchange that answers a command, if there is one.
     fn recorded(&self, command: &[u8], decoded: Option<&Command>) -> Option<usize> {
-        let asks_for_tries = matches!(decoded, Some(Command::Verify(_)));
         let fits = |(index, step): &(usize, &Step)| {
-            let pin_fits = step.verified == self.state.verified || self.state.verified && !asks_for_tries;
-            step.exchange.is_command(command) && pin_fits && self.place_fits(*index, step, decoded)
+            step.exchange.is_command(command)
+                && self.pins_fit(step, command)
+                && self.place_fits(*index, step, decoded)
         };
         let worth = |(index, step): &(usize, &Step)| {
             let expected = step.session == self.state.session && *index >= self.state.next;
@@ -181,14 +188,35 @@ impl TraceCard {
         found.map(|(index, _)| index)
     }
 
-    /// Whether a step's command means the same here: selections depend on the application or the DF, readings on the
-    /// file. Behind a gap that can only be said of the step that comes next.
+    /// Whether the PINs that were accepted before a step are presented. To present one, none is needed; to ask about
+    /// one, it must be presented now as it was then.
+    fn pins_fit(&self, step: &Step, command: &[u8]) -> bool {
+        let presented = &self.state.presented;
+        match command {
+            &[_, 0x20, _, p2] | &[_, 0x20, _, p2, _] => {
+                let reference = step.reference(p2);
+                presented.contains(&reference) == self.accepted.is_needed(step.needs, &reference)
+            }
+            [_, 0x20, ..] => true,
+            _ => presented.satisfies(step.needs),
+        }
+    }
+
+    /// Whether a step's command means the same here: what is of the card or of an application depends on the
+    /// application, readings on the file, and everything else on the DF too. Behind a gap that can only be said of the step that comes next.
     fn place_fits(&self, index: usize, step: &Step, decoded: Option<&Command>) -> bool {
         if index == self.state.next && step.exchange.after_gap.is_some() {
             return true;
         }
+        // The same gap: it is not known where, but it is where the step before was.
+        let is_place =
+            matches!(decoded, Some(Command::SelectFile(_) | Command::ReadBinary(_) | Command::ReadRecord(_)));
+        if index == self.state.next && step.place.is_none() && !is_place {
+            return true;
+        }
         let both = step.place.as_ref().zip(self.state.place.as_ref());
         let same_application = || both.is_some_and(|(then, now)| then.application == now.application);
+        let same_df = || same_application() && both.is_some_and(|(then, now)| then.df() == now.df());
         match decoded {
             Some(Command::SelectFile(select)) => match select.mode {
                 SelectBy::Name(_) => true,
@@ -197,14 +225,16 @@ impl TraceCard {
                 | SelectBy::ChildDf(_)
                 | SelectBy::ChildEf(_)
                 | SelectBy::Parent
-                | SelectBy::RelativePath(_) => {
-                    same_application() && both.is_some_and(|(then, now)| then.df() == now.df())
-                }
+                | SelectBy::RelativePath(_) => same_df(),
             },
             Some(Command::ReadBinary(_) | Command::ReadRecord(_)) => {
                 both.is_some_and(|(then, now)| then == now)
             }
-            _ => true,
+            _ => match step.exchange.command.as_slice() {
+                // A PIN without the bit that starts the search in the current DF; GET CHALLENGE; GET DATA.
+                [_, 0x20 | 0x24 | 0x2C, _, 0x00..=0x7F, ..] | [_, 0x84 | 0xCA, ..] => same_application(),
+                _ => same_df(),
+            },
         }
     }
 
@@ -216,14 +246,16 @@ impl TraceCard {
             Some(Command::SelectFile(_)) if exchange.missing.is_some() => Vec::new(),
             Some(Command::ReadBinary(read)) => {
                 let place = step.place.as_ref();
-                self.files.repeat(place, read, exchange, &self.synthetic)
+                self.files.repeat(place, read, exchange, &self.synthetic, &self.state.presented)
             }
             _ => [&exchange.data[..], &synthetic::plain(exchange.missing.as_ref())].concat(),
         };
         let status = exchange.status;
         self.state.session = step.session;
         self.state.next = index + 1;
-        self.state.verified |= accepts_pin(exchange);
+        if let Some(pin) = step.accepted_pin() {
+            self.state.presented.present(&self.accepted, pin);
+        }
         if let Some(Command::SelectFile(select)) = decoded
             && files::is_accepted(status)
         {
@@ -237,7 +269,7 @@ impl TraceCard {
 
     fn select(&mut self, select: &SelectFile) -> (Vec<u8>, StatusWord) {
         let Some(from) = &self.state.place else { return refuse(StatusWord::FILE_NOT_FOUND) };
-        match self.files.select(from, select) {
+        match self.files.select(from, select, &self.state.presented) {
             Ok((place, data)) => {
                 self.state.place = Some(place);
                 (data, StatusWord::SUCCESS)
@@ -249,7 +281,8 @@ impl TraceCard {
     fn read(&self, offset: usize, length: usize) -> (Vec<u8>, StatusWord) {
         match &self.state.place {
             Some(place) if !place.path.files().is_empty() => {
-                match self.files.read(place, offset, length, &self.synthetic) {
+                let presented = &self.state.presented;
+                match self.files.read(place, offset, length, &self.synthetic, presented) {
                     Ok(data) => (data, StatusWord::SUCCESS),
                     Err(status) => refuse(status),
                 }
@@ -260,14 +293,19 @@ impl TraceCard {
 
     fn never_recorded(&self, command: &[u8], apdu: &CommandApdu) -> StatusWord {
         // Recorded with a PIN only, which was not presented here.
-        let after_pin = |step: &Step| step.verified && step.exchange.is_command(command);
-        if !self.state.verified && apdu.ins != 0x20 && self.steps.iter().any(after_pin) {
+        let presented = &self.state.presented;
+        let after_pin = |step: &Step| !presented.satisfies(step.needs) && step.exchange.is_command(command);
+        if apdu.ins != 0x20 && self.steps.iter().any(after_pin) {
             return StatusWord::SECURITY_NOT_SATISFIED;
         }
+        let is_recorded = || self.steps.iter().any(|step| step.exchange.is_command(command));
         let class = |step: &Step| step.exchange.command.first() == Some(&apdu.cla);
         match apdu.ins {
             0x20 | 0x24 | 0x2C if apdu.cla == 0x00 => StatusWord::OBJECT_NOT_FOUND,
             0xB2 if apdu.cla == 0x00 => StatusWord::RECORD_NOT_FOUND,
+            // In another application or DF.
+            0x20 | 0x22 | 0x24 | 0x2C | 0xCA if is_recorded() => StatusWord::OBJECT_NOT_FOUND,
+            _ if is_recorded() => StatusWord::CONDITIONS_NOT_SATISFIED,
             _ if self.steps.iter().any(class) => StatusWord::INSTRUCTION_NOT_SUPPORTED,
             _ => StatusWord::CLASS_NOT_SUPPORTED,
         }
@@ -294,10 +332,16 @@ fn selection(command: &[u8]) -> Option<SelectFile> {
     }
 }
 
-fn accepts_pin(exchange: &Exchange) -> bool {
-    exchange.command_mask == CommandMask::Pin
-        && exchange.command.get(1) == Some(&0x20)
-        && exchange.status == StatusWord::SUCCESS
+impl Step {
+    fn reference(&self, p2: u8) -> Reference {
+        Reference { application: self.place.as_ref().and_then(|place| place.application.clone()), p2 }
+    }
+
+    /// The PIN that it opens: one that was presented, in clear or under secure messaging, or changed.
+    fn accepted_pin(&self) -> Option<Reference> {
+        let &[_, 0x20 | 0x24, _, p2, _, _, ..] = self.exchange.command.as_slice() else { return None };
+        (self.exchange.status == StatusWord::SUCCESS).then(|| self.reference(p2))
+    }
 }
 
 /// The application that the trace names first, if files were selected in some session before any was named.

@@ -12,11 +12,14 @@ use crate::command::{ManageSecurityEnvironment, SelectBy, SelectFile};
 use crate::fci::FileControlInformation;
 use crate::file_map::{self, Fid, PRIVATE_OBJECT_DIRECTORY, PUBLIC_OBJECT_DIRECTORY};
 use crate::object_directory::SLOT_LENGTH;
+use crate::secure_messaging::is_secure;
 use crate::tlv::{self, Lengths};
 use crate::{CommandApdu, StatusWord, command_apdu};
 
 /// How many bytes of a certificate are kept.
 const CERTIFICATE_HEADER: usize = 4;
+/// What is longer is no certificate of a card, in bytes.
+const LONGEST_CERTIFICATE: u16 = 8192;
 /// The most that a recording holds, in bytes of the commands and answers that are kept.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -235,14 +238,27 @@ const fn is_certificate(header: &[u8; CERTIFICATE_HEADER]) -> bool {
     matches!(header, [0x30, 0x82, _, _] | [0x5A | 0x7A, 0x82, _, _])
 }
 
-/// Whether these are records of a directory of the object store, wherever the reading began.
+/// Whether these are whole records of a directory of the object store, and nothing else.
 fn is_directory(offset: u16, data: &[u8]) -> bool {
-    let skipped = (SLOT_LENGTH - usize::from(offset) % SLOT_LENGTH) % SLOT_LENGTH;
-    let statuses = data.get(skipped..).unwrap_or_default().iter().step_by(SLOT_LENGTH);
-    usize::from(offset) < crate::object_directory::FILE_LENGTH
-        && data.len() <= crate::object_directory::FILE_LENGTH
-        && data.len() > skipped
-        && statuses.copied().all(|status| matches!(status, 0x00 | 0xFF))
+    let (records, rest) = data.as_chunks::<SLOT_LENGTH>();
+    let start = usize::from(offset);
+    rest.is_empty()
+        && start % SLOT_LENGTH == 0
+        && start + data.len() <= crate::object_directory::FILE_LENGTH
+        && records.iter().all(|record| is_directory_record(*record))
+}
+
+/// Whether a record is free, of an object that is gone, or of an object of a known kind and a size that it can have:
+/// bits of a key, bytes of a certificate.
+fn is_directory_record(record: [u8; SLOT_LENGTH]) -> bool {
+    let [status, kind, low, size_high, size_low] = record;
+    let size = u16::from_be_bytes([size_high, size_low]);
+    match (status, kind, low) {
+        (0x00 | 0xFF, 0x00, 0x00) | (0x00 | 0xFF, 0xFA, 0xFE) => size == 0,
+        (0xFF, 0x10 | 0x30, _) => matches!(size, 512 | 768 | 1024 | 1536 | 2048 | 3072 | 4096),
+        (0xFF, 0x20, _) => size <= LONGEST_CERTIFICATE,
+        _ => false,
+    }
 }
 
 fn missing(length: usize, what: &str) -> Option<Missing> {
@@ -267,7 +283,7 @@ fn keep_command(header: [u8; 4], body: &[u8]) -> (Vec<u8>, CommandMask) {
     if harmless {
         return ([&header[..], body].concat(), CommandMask::None);
     }
-    if cla & 0x0C == 0 && matches!(ins, 0x20 | 0x24 | 0x2C) {
+    if !is_secure(cla) && matches!(ins, 0x20 | 0x24 | 0x2C) {
         // Always the same length for one or two values, so that it tells nothing of theirs.
         let values = if data.len() > MASKED_PIN.len() { 2 } else { 1 };
         let masked = MASKED_PIN.repeat(values);

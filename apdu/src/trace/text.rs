@@ -7,7 +7,9 @@ use super::{
     CommandMask, Exchange, Gap, Kind, LONGEST_TEXT, MOST_EXCHANGES, Missing, Trace, TraceError, TraceFault,
     Zeroed,
 };
+use crate::secure_messaging::is_secure;
 use crate::status::StatusWord;
+use crate::tlv::{self, Lengths};
 use crate::{command_apdu, response_apdu};
 
 const LONGEST_COMMAND: usize = 65_544;
@@ -236,18 +238,32 @@ fn hexadecimal(text: &str) -> Result<Vec<u8>, TraceFault> {
     hex::decode(digits).map_err(|_| TraceFault::NotHexadecimal)
 }
 
-/// Whether no PIN can stand in the command. Under secure messaging it is encrypted.
+/// Whether the data is a cryptogram under secure messaging: `87`, lengths and MAC, and nothing that may be in clear.
+fn is_enciphered(cla: u8, data: &[u8]) -> bool {
+    let Ok(objects) = tlv::elements(data, Lengths::Ber) else { return false };
+    let is_cryptogram =
+        |value: &[u8]| value.len() > 1 && value.len() % 8 == 1 && value.first() == Some(&0x01);
+    let (cryptograms, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(|object| object.tag == 0x87);
+    is_secure(cla)
+        && matches!(cryptograms.as_slice(), [one] if is_cryptogram(one.value))
+        && others.iter().all(|object| match object.tag {
+            0x8E => object.value.len() == 8,
+            0x96 | 0x97 => object.value.len() <= 2,
+            _ => false,
+        })
+}
+
+/// Whether no PIN can stand in the command.
 fn check_mask(command: &[u8], mask: CommandMask) -> Result<(), TraceFault> {
     let &[cla, ins, _, _, ref body @ ..] = command else { return Err(TraceFault::CommandLength) };
     // Where the lengths make no sense, all of it counts as data.
     let (data, _) = command_apdu::split_body(body).unwrap_or((body, None));
-    let protected = cla & 0x0C != 0;
     match mask {
         CommandMask::Pin if data.iter().all(|byte| matches!(byte, 0x30 | 0xFF)) => Ok(()),
         CommandMask::Pin => Err(TraceFault::PinInClear),
         CommandMask::Data if data.iter().all(|byte| *byte == 0) => Ok(()),
         CommandMask::Data => Err(TraceFault::NotMasked),
-        CommandMask::None if CARRY_A_PIN.contains(&ins) && !protected && !data.is_empty() => {
+        CommandMask::None if CARRY_A_PIN.contains(&ins) && !data.is_empty() && !is_enciphered(cla, data) => {
             Err(TraceFault::PinUnmarked)
         }
         CommandMask::None => Ok(()),

@@ -48,33 +48,72 @@ pub async fn report(daemon: Arc<Daemon>, _: Call, request: Report) -> Result<Rep
 ///
 /// # Errors
 /// When there is no such reader, another recording runs, or the one that was named is over.
-pub async fn trace(daemon: Arc<Daemon>, _: Call, request: Trace) -> Result<Recorded, RpcError> {
-    if request.wait_ms > LONGEST_WAIT {
-        return Err(RpcError::new(ErrorKind::InvalidParams, format!("`wait_ms` is at most {LONGEST_WAIT}")));
-    }
-    let recording = match request.recording {
-        Some(recording) => recording,
-        None => start(&daemon, &request.reader).await?,
+pub fn trace(
+    daemon: Arc<Daemon>,
+    _: Call,
+    request: Trace,
+) -> impl Future<Output = Result<Recorded, RpcError>> + Send {
+    let Trace { reader, recording, wait_ms, end } = request;
+    let is_valid = wait_ms <= LONGEST_WAIT;
+    let guard = |daemon: &Arc<Daemon>, reader: &str, recording| EndOfRecording {
+        daemon: Arc::clone(daemon),
+        reader: reader.to_owned(),
+        recording,
+        ends: true,
     };
-    tokio::time::sleep(Duration::from_millis(request.wait_ms.into())).await;
-    let (text, is_full) = daemon.readers.recorded(&request.reader, recording)?;
-    if request.end {
-        daemon.readers.end_recording(&request.reader, recording);
+    // Made before the work begins: a client that is gone by then ends its recording as well.
+    let known = recording.filter(|_| is_valid).map(|recording| guard(&daemon, &reader, recording));
+    async move {
+        if !is_valid {
+            let told = format!("`wait_ms` is at most {LONGEST_WAIT}");
+            return Err(RpcError::new(ErrorKind::InvalidParams, told));
+        }
+        let mut guard = match known {
+            Some(known) => known,
+            None => {
+                let new = guard(&daemon, &reader, start(&daemon, &reader)?);
+                read(&daemon, &reader).await;
+                new
+            }
+        };
+        tokio::time::sleep(Duration::from_millis(wait_ms.into())).await;
+        let recording = guard.recording;
+        let (text, is_full) = daemon.readers.recorded(&reader, recording)?;
+        guard.ends = end;
+        Ok(Recorded { recording, text, is_full })
     }
-    Ok(Recorded { recording, text, is_full })
 }
 
-/// Starts a recording and reads the card, so that the recording begins as an insertion does.
-async fn start(daemon: &Daemon, reader: &str) -> Result<u64, RpcError> {
-    let recording = daemon.readers.record(reader)?.ok_or_else(|| {
+/// Ends a recording when its client asked for that, or went away while it waited.
+struct EndOfRecording {
+    daemon: Arc<Daemon>,
+    reader: String,
+    recording: u64,
+    ends: bool,
+}
+
+impl Drop for EndOfRecording {
+    fn drop(&mut self) {
+        if self.ends {
+            self.daemon.readers.end_recording(&self.reader, self.recording);
+        }
+    }
+}
+
+/// Starts a recording.
+fn start(daemon: &Daemon, reader: &str) -> Result<u64, RpcError> {
+    daemon.readers.record(reader)?.ok_or_else(|| {
         RpcError::new(ErrorKind::Busy, "the exchanges with this reader are being recorded already")
             .hint("Try again when that recording is over")
-    })?;
+    })
+}
+
+/// Reads the card, so that the recording begins as an insertion does.
+async fn read(daemon: &Daemon, reader: &str) {
     // Without a card there is one to come; a card that is unknown is recorded all the same.
     if let Err(error) = daemon.readers.reread(reader).await {
         tracing::debug!(reader, %error, "a recording begins without a card that can be used");
     }
-    Ok(recording)
 }
 
 fn card_in(state: ReaderState) -> Option<Card> {

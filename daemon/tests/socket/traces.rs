@@ -1,5 +1,7 @@
 //! Reports are for every user, recordings for the administrator, and there is one recording of a reader at a time.
 
+use std::time::{Duration, Instant};
+
 use cns_apdu::trace::{self, CommandMask};
 use cns_protocol::ErrorKind;
 use cns_protocol::card::{Report, Trace};
@@ -41,6 +43,25 @@ fn an_administrator_records_what_another_client_does() {
     let slow = Trace { wait_ms: 10_001, ..order(&running, None) };
     assert_eq!(kind(&mut administrator, &slow), ErrorKind::InvalidParams);
     assert!(!running.log().contains("3132333435"));
+}
+
+#[test]
+fn a_recording_ends_with_the_client_that_waits_for_it() {
+    let running = Running::start_with(&[READER], &access(EVERYTHING));
+    let _plugged = plug(sample_card(|_| ()), Endpoint::Unix(running.path(READER))).unwrap();
+    running.card_in(READER);
+    let started = running.client().call(&order(&running, None)).unwrap();
+    // It goes away while it waits, as at Ctrl-C.
+    let mut waiting = running.raw();
+    let waits = Trace { wait_ms: 10_000, ..order(&running, Some(started.recording)) };
+    waiting.request(1, "card.trace", &serde_json::to_value(&waits).unwrap());
+    drop(waiting);
+    let (since, mut other) = (Instant::now(), running.client());
+    while other.call(&order(&running, None)).is_err() {
+        // Less than the time after which a recording ends that nobody asks for.
+        assert!(since.elapsed() < Duration::from_secs(15), "the recording goes on for nobody");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

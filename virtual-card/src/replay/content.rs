@@ -6,6 +6,7 @@ use cns_apdu::StatusWord;
 use cns_apdu::file_map::{FilePath, ID_CARD, PERSONAL_DATA};
 use cns_apdu::trace::Missing;
 
+use super::pins::{Needs, Presented};
 use super::synthetic::{Stand, Synthetic};
 
 /// The longest certificate that is made up.
@@ -24,6 +25,15 @@ pub(super) struct Piece {
     pub(super) offset: usize,
     pub(super) known: Vec<u8>,
     pub(super) missing: Option<Missing>,
+    /// The PINs without which it is not given out.
+    pub(super) needs: Needs,
+}
+
+/// Content as it is open to the PINs that were presented.
+struct Open<'a> {
+    size: Option<usize>,
+    pieces: Vec<&'a Piece>,
+    closed: Vec<&'a Piece>,
 }
 
 impl Piece {
@@ -32,6 +42,10 @@ impl Piece {
         let start = self.offset.saturating_add(self.known.len());
         let length = self.missing.as_ref().and_then(|missing| missing.length).unwrap_or_default();
         start..start.saturating_add(length)
+    }
+
+    fn covers(&self, at: usize) -> bool {
+        (self.offset..self.gap().end).contains(&at)
     }
 
     fn known_at(&self, offset: usize) -> Option<u8> {
@@ -47,7 +61,25 @@ impl Content {
         offset: usize,
         length: usize,
         synthetic: &Synthetic,
+        presented: &Presented,
     ) -> Result<Vec<u8>, StatusWord> {
+        let (pieces, closed) = self.pieces.iter().partition(|piece| presented.satisfies(piece.needs));
+        Open { size: self.size, pieces, closed }.read(path, offset, length, synthetic)
+    }
+}
+
+impl Open<'_> {
+    fn read(
+        &self,
+        path: &FilePath,
+        offset: usize,
+        length: usize,
+        synthetic: &Synthetic,
+    ) -> Result<Vec<u8>, StatusWord> {
+        // Nothing was read of it but after a PIN.
+        if self.pieces.is_empty() && !self.closed.is_empty() {
+            return Err(StatusWord::SECURITY_NOT_SATISFIED);
+        }
         if self.size.is_some_and(|size| offset >= size) {
             return Err(StatusWord::OFFSET_OUTSIDE_FILE);
         }
@@ -56,6 +88,9 @@ impl Content {
         let bytes: Vec<u8> = (offset..end).map_while(|at| self.byte(at, stand.as_deref())).collect();
         if !bytes.is_empty() || length == 0 {
             return Ok(bytes);
+        }
+        if self.closed.iter().any(|piece| piece.covers(offset)) {
+            return Err(StatusWord::SECURITY_NOT_SATISFIED);
         }
         match self.end() {
             0 if stand.is_none() => Err(StatusWord::SECURITY_NOT_SATISFIED),
@@ -68,6 +103,11 @@ impl Content {
         if let Some(byte) = self.pieces.iter().find_map(|piece| piece.known_at(at)) {
             return Some(byte);
         }
+        let removed = self.pieces.iter().any(|piece| piece.gap().contains(&at));
+        // Nothing stands in for what a PIN opens.
+        if !removed && self.closed.iter().any(|piece| piece.covers(at)) {
+            return None;
+        }
         if let Some(stand) = stand {
             // Behind what stands in the file there are zeros, up to its end.
             return stand
@@ -75,7 +115,7 @@ impl Content {
                 .copied()
                 .or((at < self.end().max(self.size.unwrap_or_default())).then_some(0));
         }
-        if self.pieces.iter().any(|piece| piece.gap().contains(&at)) || (self.is_zero() && at < self.end()) {
+        if removed || (self.is_zero() && at < self.end()) {
             return Some(0);
         }
         None
@@ -105,7 +145,7 @@ impl Content {
             let missing = piece.missing.as_ref()?;
             Some((Stand::of(&missing.what)?, piece.gap().start))
         });
-        let unread = self.pieces.is_empty();
+        let unread = self.pieces.is_empty() && self.closed.is_empty();
         match kind {
             Some((Stand::Certificate, _)) if may_begin_as_der => {
                 let size = self.size.filter(|size| *size <= LONGEST_CERTIFICATE);

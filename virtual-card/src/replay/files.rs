@@ -9,6 +9,7 @@ use cns_apdu::file_map::{Fid, FilePath};
 use cns_apdu::trace::{Exchange, Place};
 
 use super::content::{Content, Piece};
+use super::pins::{Needs, Presented};
 use super::synthetic::{Synthetic, plain};
 
 /// An application and a path in it.
@@ -23,11 +24,18 @@ pub(super) struct Files {
 
 #[derive(Default)]
 struct File {
-    accepted: bool,
+    /// After which PINs it was selected.
+    accepted: Vec<Needs>,
     refused: Option<StatusWord>,
-    /// The whole answer of a selection that asked for one.
-    fci: Option<Vec<u8>>,
+    /// The whole answer of a selection that asked for one, and after which PINs it came.
+    fci: Option<(Needs, Vec<u8>)>,
     content: Content,
+}
+
+impl File {
+    fn is_open(&self, presented: &Presented) -> bool {
+        self.accepted.iter().any(|needs| presented.satisfies(*needs))
+    }
 }
 
 pub(super) fn is_accepted(status: StatusWord) -> bool {
@@ -57,6 +65,7 @@ impl Files {
         from: Option<Place>,
         select: &SelectFile,
         exchange: &Exchange,
+        needs: Needs,
     ) -> Option<Place> {
         let fci = FileControlInformation::decode(&exchange.data).ok();
         // These do not depend on what is selected; behind a gap the application is taken for the card's own.
@@ -71,9 +80,13 @@ impl Files {
             return from;
         }
         let file = self.files.entry(key(target.as_ref()?)).or_default();
-        file.accepted = true;
-        if exchange.missing.is_none() && !exchange.data.is_empty() {
-            file.fci = Some(exchange.data.clone());
+        if !file.accepted.contains(&needs) {
+            file.accepted.push(needs);
+        }
+        // One that came without a PIN is not hidden by a later one.
+        let hides = file.fci.as_ref().is_some_and(|(known, _)| known.is_none() && !needs.is_none());
+        if exchange.missing.is_none() && !exchange.data.is_empty() && !hides {
+            file.fci = Some((needs, exchange.data.clone()));
         }
         if let Some(size) = fci.filter(|fci| !fci.is_dedicated()).and_then(|fci| fci.size) {
             file.content.size = usize::try_from(size).ok();
@@ -82,7 +95,7 @@ impl Files {
     }
 
     /// Learns from a reading of the selected file.
-    pub(super) fn learn_content(&mut self, place: &Place, exchange: &Exchange) {
+    pub(super) fn learn_content(&mut self, place: &Place, exchange: &Exchange, needs: Needs) {
         let &[0x00, 0xB0, p1 @ 0..=0x7F, p2, ..] = exchange.command.as_slice() else { return };
         let read = matches!(exchange.status, StatusWord::SUCCESS | StatusWord::END_OF_FILE);
         if !read || place.path.files().is_empty() {
@@ -92,20 +105,27 @@ impl Files {
             offset: usize::from(u16::from_be_bytes([p1, p2])),
             known: exchange.data.clone(),
             missing: exchange.missing.clone(),
+            needs,
         };
         self.files.entry(key(place)).or_default().content.pieces.push(piece);
     }
 
     /// Where a selection leads that was not recorded in this spelling, and what is answered.
-    pub(super) fn select(&self, from: &Place, select: &SelectFile) -> Result<(Place, Vec<u8>), StatusWord> {
+    pub(super) fn select(
+        &self,
+        from: &Place,
+        select: &SelectFile,
+        presented: &Presented,
+    ) -> Result<(Place, Vec<u8>), StatusWord> {
         let targets: Vec<Place> = targets(from, select)
             .into_iter()
             .filter_map(|from| from.after(select, None))
             .map(|place| self.own(place))
             .collect();
-        let exists = |place: &&Place| self.exists(place);
+        let exists = |place: &&Place| self.exists(place, presented);
         if let Some(place) = targets.iter().find(exists) {
-            let fci = self.files.get(&key(place)).and_then(|file| file.fci.clone());
+            let fci = self.files.get(&key(place)).and_then(|file| file.fci.as_ref());
+            let fci = fci.filter(|(needs, _)| presented.satisfies(*needs)).map(|(_, fci)| fci.clone());
             let data = fci.filter(|_| select.response == SelectResponse::Fci).unwrap_or_default();
             // What the file is, is told by its FCI.
             let told = FileControlInformation::decode(&data).ok();
@@ -118,24 +138,29 @@ impl Files {
             };
             return Ok((place, data));
         }
+        let is_closed =
+            |place: &Place| self.files.get(&key(place)).is_some_and(|file| !file.accepted.is_empty());
+        if targets.iter().any(is_closed) {
+            return Err(StatusWord::SECURITY_NOT_SATISFIED);
+        }
         let refused = targets.iter().find_map(|place| self.files.get(&key(place))?.refused);
         Err(refused.unwrap_or(StatusWord::FILE_NOT_FOUND))
     }
 
     /// Whether a file was selected in some spelling, or lies on the way to one that was. Every application that was
     /// selected has an MF.
-    fn exists(&self, place: &Place) -> bool {
+    fn exists(&self, place: &Place, presented: &Presented) -> bool {
         let wanted = place.path.files();
         if wanted.is_empty() && place.application.is_none() {
             return true;
         }
         if let Some(file) = self.files.get(&key(place))
-            && (file.accepted || file.refused.is_some())
+            && (!file.accepted.is_empty() || file.refused.is_some())
         {
-            return file.accepted;
+            return file.is_open(presented);
         }
         let below = |(application, path): &Key| *application == place.application && path.starts_with(wanted);
-        self.files.iter().any(|(key, file)| file.accepted && below(key))
+        self.files.iter().any(|(key, file)| file.is_open(presented) && below(key))
     }
 
     /// Content of the selected file.
@@ -145,9 +170,10 @@ impl Files {
         offset: usize,
         length: usize,
         synthetic: &Synthetic,
+        presented: &Presented,
     ) -> Result<Vec<u8>, StatusWord> {
         let file = self.files.get(&key(place)).ok_or(StatusWord::NO_CURRENT_FILE)?;
-        file.content.read(&place.path, offset, length, synthetic)
+        file.content.read(&place.path, offset, length, synthetic, presented)
     }
 
     /// A recorded reading again: of the same length, and its missing bytes the same ones as in any other reading.
@@ -157,11 +183,13 @@ impl Files {
         read: &ReadBinary,
         exchange: &Exchange,
         synthetic: &Synthetic,
+        presented: &Presented,
     ) -> Vec<u8> {
         let Some(missing) = &exchange.missing else { return exchange.data.clone() };
         let asked = usize::try_from(read.length).unwrap_or(usize::MAX);
         let length = missing.length.map_or(asked, |missing| exchange.data.len().saturating_add(missing));
-        let from_file = place.and_then(|place| self.read(place, read.offset.into(), length, synthetic).ok());
+        let offset = read.offset.into();
+        let from_file = place.and_then(|place| self.read(place, offset, length, synthetic, presented).ok());
         from_file.unwrap_or_else(|| [&exchange.data[..], &plain(Some(missing))].concat())
     }
 }

@@ -162,6 +162,66 @@ fn what_was_never_recorded_is_refused() {
     assert_eq!(send(&mut card, &sign), "6984");
 }
 
+/// A card from exchanges alone.
+fn card_of(exchanges: &str) -> TraceCard {
+    TraceCard::new(&Trace::parse(&format!("# ATR: 3B00\n#@ reset\n{exchanges}")).unwrap()).unwrap()
+}
+
+#[test]
+fn what_was_read_after_a_pin_is_closed_without_it() {
+    let trace = "> 00A4080C0412001201\n< 9000\n> 00B0000008\n< 6982\n\
+        #@ pin\n> 00200010083030303030FFFFFF\n< 9000\n\
+        > 00B0000008\n< 41424344454647489000\n> 00A40800041200120200\n< 6F048002000A9000\n\
+        > 00B0000004\n#@ data 4 content\n< 9000\n#@ reset\n> 00A4080C0412001203\n< 9000\n\
+        > 00B0000002\n< 41429000\n";
+    let pin = "00200010083132333435FFFFFF";
+    let mut card = card_of(trace);
+    let select = ["00A4080C0412001201", "00A40000021200", "00A40000021201"];
+    assert_eq!(
+        answers(&mut card, &[select[0], "00B0000008", "00B0000004", "00B0000304"]),
+        "9000 6982 6982 6982"
+    );
+    assert_eq!(answers(&mut card, &["00A4080C0412001202", "00A40800041200120200"]), "6982 6982");
+    assert_eq!(answers(&mut card, &["00A4080C0412001203", "00B0000101"]), "9000 429000", "needs no PIN");
+    assert_eq!(answers(&mut card, &[select[1], select[2], "00B0000008"]), "9000 9000 6982");
+    assert_eq!(answers(&mut card, &[pin, "00B0000304"]), "9000 444546479000");
+    assert_eq!(answers(&mut card, &["00A4080C0412001202", "00B0000002"]), "9000 00009000");
+    card.reset();
+    assert_eq!(answers(&mut card, &[select[0], "00B0000008"]), "9000 6982");
+    // A PIN under secure messaging is one too.
+    let mut card = card_of(
+        "> 00A4080C0412001201\n< 9000\n#@ masked\n> 0C2000100400000000\n< 9000\n> 00B0000002\n< 41429000\n",
+    );
+    assert_eq!(answers(&mut card, &[select[0], "00B0000002", "00B0000001"]), "9000 6982 6982");
+    assert_eq!(answers(&mut card, &["0C2000100401020304", "00B0000001"]), "9000 419000");
+}
+
+#[test]
+fn pins_and_keys_are_those_of_their_application_and_directory() {
+    let local = "> 00A4080C0414008110\n< 9000\n#@ pin\n> 0020009A083030303030FFFFFF\n< 9000\n\
+        > 0022F1B603830110\n< 9000\n#@ masked\n> 002A9E9A0400000000\n< 41429000\n";
+    let (pin, mse, sign) = ("0020009A083132333435FFFFFF", "0022F1B603830110", "002A9E9A0401020304");
+    let mut card = card_of(local);
+    assert_eq!(answers(&mut card, &[pin, mse, sign]), "6A88 6982 6982", "at the MF");
+    assert_eq!(answers(&mut card, &["00A4080C0414008110", mse]), "9000 6982");
+    assert_eq!(answers(&mut card, &[pin, mse, sign]), "9000 9000 41429000");
+    assert_eq!(answers(&mut card, &["00A40000023F00", mse, sign]), "9000 6A88 6985");
+    // Of an application, and with two PINs.
+    let esign = format!(
+        "> 00CA018000\n< 419000\n#@ pin\n> 00200010083030303030FFFFFF\n< 9000\n> 0022F30300\n< 9000\n\
+        #@ reset\n> {ESIGN}\n< 9000\n#@ pin\n> 00200011083030303030FFFFFF\n< 9000\n\
+        > 0022F30400\n< 9000\n"
+    );
+    let (first, second) = ("00200010083132333435FFFFFF", "00200011083132333435FFFFFF");
+    let mut card = card_of(&esign);
+    assert_eq!(
+        answers(&mut card, &["00CA018000", second, ESIGN, "00CA018000", first]),
+        "419000 6A88 9000 6A88 6A88"
+    );
+    assert_eq!(answers(&mut card, &["0022F30400", second, "0022F30400"]), "6982 9000 9000");
+    assert_eq!(answers(&mut card, &["00A40000023F00", "0022F30300"]), "9000 6982", "the other PIN");
+}
+
 #[test]
 fn a_trace_of_nothing_is_no_card() {
     let empty = Trace { atrs: vec![vec![0x3B, 0x00]], ..Trace::default() };
