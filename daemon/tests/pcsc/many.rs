@@ -31,7 +31,7 @@ async fn many() {
     let endpoints: Vec<_> =
         ports.into_iter().map(|port| Endpoint::Tcp { host: "127.0.0.1".to_owned(), port }).collect();
     // Cards that come and go within milliseconds are the long run's (`cargo xtask soak readers`) and those of cnsd's own
-    // readers (`many_readers`): vpcd's driver loses one now and then, and then it is the driver that was tested.
+    // readers (`many_readers`): behind pcscd one is lost now and then, and it is not known yet by whom.
     soak::soak(&readers, &endpoints, 0).await;
 }
 

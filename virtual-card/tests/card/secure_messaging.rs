@@ -87,6 +87,10 @@ const COMMAND: Option<Protections> =
 const BOTH_WAYS: Option<Protections> =
     Some(Protections { command: Protection::BOTH, response: Protection::BOTH });
 
+const fn one_way(command: Protection) -> Protections {
+    Protections { command, response: Protection::NONE }
+}
+
 /// What the card of these tests demands.
 fn rule(command: &CommandApdu) -> Option<Protections> {
     match (command.ins, command.p2) {
@@ -392,11 +396,22 @@ fn files_may_demand_it_of_each_operation() {
     assert_eq!(exchange(&mut host, "00B2010404"), "050607089000");
     // A refusal keeps its status word and brings no objects.
     assert_eq!(exchange(&mut host, "00B2020404"), "6A83");
-    // One kind of protection in place of another is none.
-    let card = host.into_transport().into_inner().into_transport().card;
-    let mut host = host_with(card, ST_2021.limits, |_| BOTH_WAYS);
-    assert_eq!(exchange(&mut host, "00B2010404"), "050607089000", "there is no data to encipher");
-    assert_eq!(exchange(&mut host, "00E2000005 0102030405"), "6700");
+    // One kind of protection in place of both is none: the record is not appended.
+    let mut card = host.into_transport().into_inner().into_transport().card;
+    let halves: [(Rule, &str); 2] = [
+        (|command| if command.ins == 0xE2 { Some(one_way(Protection::SIGNED)) } else { BOTH_WAYS }, "6987"),
+        (
+            |command| if command.ins == 0xE2 { Some(one_way(Protection::ENCRYPTED)) } else { BOTH_WAYS },
+            "6985",
+        ),
+    ];
+    for (half, refusal) in halves {
+        let mut host = host_with(card, ST_2021.limits, half);
+        assert_eq!(exchange(&mut host, "00E2000004 0A0B0C0D"), refusal);
+        assert_eq!(exchange(&mut host, "00B2020404"), "6A83");
+        assert_eq!(exchange(&mut host, "00B2010404"), "050607089000");
+        card = host.into_transport().into_inner().into_transport().card;
+    }
 }
 
 #[test]
