@@ -1,6 +1,6 @@
 //! What every command needs: the connection and the way answers are shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cns_protocol::client::ClientError;
 use cns_protocol::reader::ReaderState;
@@ -22,6 +22,11 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(socket: Option<PathBuf>, json: bool) -> Self {
         Self { socket: socket.unwrap_or_else(Client::default_path), client: None, json }
+    }
+
+    /// Where the daemon listens.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     fn client(&mut self) -> Result<&mut Client, CliError> {

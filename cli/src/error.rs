@@ -62,6 +62,39 @@ pub(crate) enum CliError {
     /// There is no reader, or more than one, and none was named.
     #[error("{0}")]
     WhichReader(String),
+    /// A file or folder of another program is not as it should be, and was not touched.
+    #[error("{path} was left alone: {reason}")]
+    LeftAlone {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Another program that is needed failed.
+    #[error("{program} failed: {reason}")]
+    Tool {
+        /// The program.
+        program: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The PKCS#11 module was not found.
+    #[error("libcns_pkcs11.so was not found beside cnsctl or in the system's library folders")]
+    NoModule,
+    /// The PKCS#11 module cannot be used.
+    #[error("{path} cannot be used: {reason}")]
+    ModuleUnusable {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The environment does not tell where the user's home is.
+    #[error("HOME is not set")]
+    NoHome,
+    /// For some programs the module could not be registered or unregistered.
+    #[error("for {0} of the programs it was not done")]
+    Unfinished(usize),
     /// The audit log's chain is broken.
     #[error("the audit log was tampered with or damaged: {0}")]
     Chain(#[from] ChainError),
@@ -85,12 +118,27 @@ impl CliError {
             CliError::Chain(_) => Some("Keep the file as it is and tell the security officer".into()),
             CliError::Memory(_) => Some("Raise the limit of locked memory (ulimit -l)".into()),
             CliError::NotAgreed => Some("Run at a terminal, or agree beforehand with --yes".into()),
-            CliError::Read { .. }
+            CliError::NoModule => Some("Name it with --module".into()),
+            CliError::Tool { program, .. } if program == "modutil" || program == "certutil" => Some(
+                "It is in the package libnss3-tools (Debian), nss-tools (Fedora) or mozilla-nss-tools (SUSE)"
+                    .into(),
+            ),
+            CliError::Unfinished(_) => Some("See above; the others were done".into()),
+            CliError::LeftAlone { .. }
+            | CliError::Tool { .. }
+            | CliError::ModuleUnusable { .. }
+            | CliError::NoHome
+            | CliError::Read { .. }
             | CliError::Write { .. }
             | CliError::Output(_)
             | CliError::Json(_)
             | CliError::Secret(_) => None,
         }
+    }
+
+    /// The error and what to do next, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        self.hint().map_or_else(|| self.to_string(), |hint| format!("{self}. {hint}"))
     }
 
     /// 1 when the daemon or the card refused, 3 when the daemon cannot be reached, 4 for a broken audit log.

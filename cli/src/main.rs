@@ -12,6 +12,7 @@ mod counter;
 mod custody;
 mod daemon;
 mod error;
+mod module;
 mod operator;
 mod output;
 mod pin;
@@ -67,6 +68,9 @@ enum Noun {
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// The PKCS#11 module in browsers and other programs
+    #[command(subcommand)]
+    Module(module::Verb),
 }
 
 fn main() -> ExitCode {
@@ -92,5 +96,6 @@ fn run(context: &mut Context, noun: Noun) -> Result<(), CliError> {
         Noun::Counter(verb) => counter::run(context, verb),
         Noun::Custody(verb) => custody::run(context, verb),
         Noun::Audit(verb) => audit::run(context, verb),
+        Noun::Module(verb) => module::run(context, verb),
     }
 }

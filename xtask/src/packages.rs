@@ -15,7 +15,7 @@ pub(crate) const DEMO: &[&str] = &["opensc", "openssl", "libengine-pkcs11-openss
 pub(crate) const FUZZ: &[&str] = &["g++"];
 
 /// For the tests on real parts.
-pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2"];
+pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2", "libnss3-tools"];
 
 /// Installs what is missing, through `sudo` when not root; or only names it.
 pub(crate) fn ensure(groups: &[&[&str]], no_install: bool) -> Result<()> {
