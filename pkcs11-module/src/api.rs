@@ -1,6 +1,7 @@
 //! The functions, by chapter of the standard. No pointer is in sight here.
 
 pub(crate) mod digest;
+pub(crate) mod encrypt;
 pub(crate) mod general;
 pub(crate) mod login;
 pub(crate) mod object;
@@ -9,3 +10,4 @@ pub(crate) mod refused;
 pub(crate) mod session;
 pub(crate) mod sign;
 pub(crate) mod slot;
+pub(crate) mod verify;

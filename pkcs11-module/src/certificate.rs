@@ -1,7 +1,7 @@
 //! What the attributes need of an X.509 certificate (RFC 5280 §4.1), byte for byte as it stands there: a name that
 //! was decoded and encoded again might differ from the one that an application compares with.
 
-use der::asn1::{BitStringRef, GeneralizedTime, UintRef, UtcTime};
+use der::asn1::{BitStringRef, GeneralizedTime, ObjectIdentifier, OctetStringRef, UintRef, UtcTime};
 use der::{DateTime, Decode, Header, Reader, SliceReader, Tag};
 
 /// The parts of a certificate with an RSA key. All but the numbers are whole DER encodings.
@@ -18,7 +18,16 @@ pub(crate) struct Parts<'a> {
     pub(crate) modulus: &'a [u8],
     /// Big-endian, without leading zeros.
     pub(crate) public_exponent: &'a [u8],
+    /// Whether data or keys may be encrypted for this key: its key usage says keyEncipherment or dataEncipherment, or
+    /// there is none, which limits nothing (RFC 5280 §4.2.1.3).
+    pub(crate) encrypts: bool,
 }
+
+/// keyUsage (RFC 5280 §4.2.1.3).
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+
+/// keyEncipherment and dataEncipherment, bits 2 and 3 of the first byte.
+const ENCIPHERMENT: u8 = 0b0011_0000;
 
 /// Takes a certificate apart.
 pub(crate) fn read(certificate: &[u8]) -> der::Result<Parts<'_>> {
@@ -47,6 +56,8 @@ pub(crate) fn read(certificate: &[u8]) -> der::Result<Parts<'_>> {
     let mut key = enter(&mut key)?;
     let modulus = UintRef::decode(&mut key)?.as_bytes();
     let public_exponent = UintRef::decode(&mut key)?.as_bytes();
+    // Extensions that cannot be read allow nothing.
+    let encrypts = key_usage(&mut tbs).is_ok_and(|usage| usage.is_none_or(|bits| bits & ENCIPHERMENT != 0));
 
     Ok(Parts {
         serial_number,
@@ -58,7 +69,37 @@ pub(crate) fn read(certificate: &[u8]) -> der::Result<Parts<'_>> {
         public_key,
         modulus,
         public_exponent,
+        encrypts,
     })
+}
+
+/// The first eight bits of the key usage, from where the public key ends; nothing when there is none.
+fn key_usage(tbs: &mut SliceReader<'_>) -> der::Result<Option<u8>> {
+    while !tbs.is_finished() {
+        let header = Header::decode(tbs)?;
+        let inside = tbs.read_slice(header.length)?;
+        // Before the extensions there may be two unique identifiers, [1] and [2].
+        if header.tag.is_context_specific() && header.tag.number().value() == 3 {
+            let mut extensions = SliceReader::new(inside)?;
+            return key_usage_in(enter(&mut extensions)?);
+        }
+    }
+    Ok(None)
+}
+
+fn key_usage_in(mut extensions: SliceReader<'_>) -> der::Result<Option<u8>> {
+    while !extensions.is_finished() {
+        let mut extension = enter(&mut extensions)?;
+        if ObjectIdentifier::decode(&mut extension)? == KEY_USAGE {
+            if extension.peek_tag()? == Tag::Boolean {
+                extension.tlv_bytes()?; // critical
+            }
+            let value = OctetStringRef::decode(&mut extension)?;
+            let bits = BitStringRef::from_der(value.as_bytes())?;
+            return Ok(Some(bits.raw_bytes().first().copied().unwrap_or(0)));
+        }
+    }
+    Ok(None)
 }
 
 /// The inside of the SEQUENCE that comes next.

@@ -8,11 +8,15 @@
 
 mod api;
 mod certificate;
+mod cipher;
 mod daemon;
 mod error;
 mod ffi;
+mod input;
 mod mechanism;
 mod object;
+mod padding;
+mod public_key;
 mod session;
 mod sign_operation;
 mod state;

@@ -1,4 +1,4 @@
-//! The mechanisms: hashes made here, signatures made by the card (PKCS#11 Current Mechanisms v2.40 §2.1).
+//! The mechanisms: hashes, and signatures made by the card and verified here (PKCS#11 Current Mechanisms v2.40 §2.1).
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Hash, Mechanism as CardMechanism};
@@ -124,6 +124,15 @@ impl Scheme {
         key_use == KeyUse::Authentication || self.padding == Padding::Pkcs1
     }
 
+    /// Reads a mechanism of signatures from which the data can be had again: the application's own data and nothing
+    /// else, padded or not.
+    pub(crate) fn read_recovering(kind: CK_MECHANISM_TYPE, parameter: &[u8]) -> Result<Self, Error> {
+        match kind {
+            ck::CKM_RSA_PKCS | ck::CKM_RSA_X_509 => Self::read(kind, parameter),
+            _ => Err(Error::MechanismInvalid),
+        }
+    }
+
     /// Whether a modulus of `length` bytes is long enough for the scheme (RFC 8017 §9.1.1, §9.2).
     pub(crate) fn fits(self, length: usize) -> bool {
         match self.padding {
@@ -175,8 +184,8 @@ impl Pss {
         let salt = CK_ULONG::from_ne_bytes(*salt);
         let invalid = Error::MechanismParamInvalid;
         Ok(Self {
-            hash: HASHES.iter().find(|names| names.digest == hash).ok_or(invalid)?.hash,
-            mgf_hash: HASHES.iter().find(|names| names.mgf == mgf).ok_or(invalid)?.hash,
+            hash: hash_of(hash).map_err(|_| invalid)?,
+            mgf_hash: mgf_hash_of(mgf).ok_or(invalid)?,
             salt_length: u16::try_from(salt).map_err(|_| invalid)?,
         })
     }
@@ -185,6 +194,11 @@ impl Pss {
 /// The hash that a digest mechanism means.
 pub(crate) fn hash_of(kind: CK_MECHANISM_TYPE) -> Result<Hash, Error> {
     HASHES.iter().find(|names| names.digest == kind).map(|names| names.hash).ok_or(Error::MechanismInvalid)
+}
+
+/// The hash that a mask generation function is made with.
+pub(crate) fn mgf_hash_of(kind: CK_RSA_PKCS_MGF_TYPE) -> Option<Hash> {
+    HASHES.iter().find(|names| names.mgf == kind).map(|names| names.hash)
 }
 
 /// A hash function at its start.
@@ -210,24 +224,42 @@ pub(crate) fn signing(key_use: KeyUse) -> Vec<CK_MECHANISM_TYPE> {
     kinds
 }
 
+/// The mechanisms that encrypt.
+pub(crate) const ENCRYPTING: [CK_MECHANISM_TYPE; 3] =
+    [ck::CKM_RSA_PKCS, ck::CKM_RSA_PKCS_OAEP, ck::CKM_RSA_X_509];
+
 /// All mechanisms.
 pub(crate) fn all() -> Vec<CK_MECHANISM_TYPE> {
     let mut kinds = signing(KeyUse::Authentication);
+    kinds.push(ck::CKM_RSA_PKCS_OAEP);
     kinds.extend(HASHES.iter().map(|names| names.digest));
     kinds
 }
 
-/// What a mechanism can be used for, and whether it is one of RSA.
-pub(crate) fn flags(kind: CK_MECHANISM_TYPE) -> Result<(CK_FLAGS, IsRsa), Error> {
+/// What a mechanism can be used for with the keys of a card, and whether it is one of RSA.
+pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[KeyUse]) -> Result<(CK_FLAGS, IsRsa), Error> {
     if HASHES.iter().any(|names| names.digest == kind) {
         return Ok((ck::CKF_DIGEST, IsRsa::No));
     }
-    if !signing(KeyUse::Authentication).contains(&kind) {
+    if !all().contains(&kind) {
         return Err(Error::MechanismInvalid);
     }
-    let whole_in_card = matches!(kind, ck::CKM_RSA_PKCS | ck::CKM_RSA_PKCS_PSS | ck::CKM_RSA_X_509);
-    let hardware = if whole_in_card { ck::CKF_HW } else { 0 };
-    Ok((ck::CKF_SIGN | hardware, IsRsa::Yes))
+    let recovers = matches!(kind, ck::CKM_RSA_PKCS | ck::CKM_RSA_X_509);
+    let mut flags = 0;
+    if kind != ck::CKM_RSA_PKCS_OAEP {
+        flags |= ck::CKF_VERIFY | if recovers { ck::CKF_VERIFY_RECOVER } else { 0 };
+    }
+    if keys.iter().any(|key_use| signing(*key_use).contains(&kind)) {
+        flags |= ck::CKF_SIGN | if recovers { ck::CKF_SIGN_RECOVER } else { 0 };
+        // The rest of the work, hashing, is not the card's.
+        if recovers || kind == ck::CKM_RSA_PKCS_PSS {
+            flags |= ck::CKF_HW;
+        }
+    }
+    if ENCRYPTING.contains(&kind) {
+        flags |= ck::CKF_ENCRYPT;
+    }
+    Ok((flags, IsRsa::Yes))
 }
 
 /// Whether a mechanism has an RSA key size.

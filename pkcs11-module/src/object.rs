@@ -14,11 +14,20 @@ use crate::certificate::{self, Parts};
 use crate::error::Error;
 use crate::ffi::template::UNAVAILABLE;
 use crate::mechanism;
+use crate::public_key::PublicKey;
 
 /// An object of a token.
 pub(crate) struct Object {
     attributes: BTreeMap<CK_ATTRIBUTE_TYPE, Attribute>,
-    private_key: Option<Arc<PrivateKey>>,
+    key: Key,
+}
+
+/// What operations need of an object.
+#[derive(Clone)]
+enum Key {
+    None,
+    Public(Arc<PublicKey>),
+    Private(Arc<PrivateKey>),
 }
 
 /// What signing needs to know of a private key.
@@ -70,7 +79,12 @@ impl Object {
 
     /// What signing needs, when this is a private key.
     pub(crate) fn as_private_key(&self) -> Option<&Arc<PrivateKey>> {
-        self.private_key.as_ref()
+        if let Key::Private(key) = &self.key { Some(key) } else { None }
+    }
+
+    /// What verifying and encrypting need, when this is a public key.
+    pub(crate) fn as_public_key(&self) -> Option<&Arc<PublicKey>> {
+        if let Key::Public(key) = &self.key { Some(key) } else { None }
     }
 
     /// Whether the two are the same object of the same card.
@@ -105,7 +119,7 @@ impl Object {
         table.bytes(ck::CKA_HASH_OF_ISSUER_PUBLIC_KEY, b"");
         table.number(ck::CKA_NAME_HASH_ALGORITHM, ck::CKM_SHA_1);
         table.bytes(ck::CKA_PUBLIC_KEY_INFO, parts.public_key_info);
-        table.finish(None)
+        table.finish(Key::None)
     }
 
     fn public_key(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
@@ -113,11 +127,13 @@ impl Object {
         table.key(certificate, parts);
         table.number(ck::CKA_MODULUS_BITS, CK_ULONG::from(bit_length(parts.modulus)));
         table.flag(ck::CKA_TRUSTED, false);
-        // Public operations are left to the application, which has the key's value.
-        for use_ in [ck::CKA_ENCRYPT, ck::CKA_VERIFY, ck::CKA_VERIFY_RECOVER, ck::CKA_WRAP] {
-            table.flag(use_, false);
+        let key = PublicKey::new(parts.modulus, parts.public_exponent, parts.encrypts);
+        for use_ in [ck::CKA_VERIFY, ck::CKA_VERIFY_RECOVER] {
+            table.flag(use_, key.is_some());
         }
-        table.finish(None)
+        table.flag(ck::CKA_ENCRYPT, key.as_ref().is_some_and(|key| key.encrypts));
+        table.flag(ck::CKA_WRAP, false);
+        table.finish(key.map_or(Key::None, |key| Key::Public(Arc::new(key))))
     }
 
     fn private_key(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
@@ -131,7 +147,8 @@ impl Object {
         table.flag(ck::CKA_ALWAYS_SENSITIVE, made_in_chip);
         table.flag(ck::CKA_NEVER_EXTRACTABLE, made_in_chip);
         table.flag(ck::CKA_SIGN, true);
-        for use_ in [ck::CKA_DECRYPT, ck::CKA_SIGN_RECOVER, ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED] {
+        table.flag(ck::CKA_SIGN_RECOVER, true);
+        for use_ in [ck::CKA_DECRYPT, ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED] {
             table.flag(use_, false);
         }
         table.flag(ck::CKA_ALWAYS_AUTHENTICATE, certificate.pin_for_each_use);
@@ -153,7 +170,7 @@ impl Object {
             length: parts.modulus.len(),
             pin_for_each_use: certificate.pin_for_each_use,
         };
-        table.finish(Some(Arc::new(key)))
+        table.finish(Key::Private(Arc::new(key)))
     }
 }
 
@@ -215,8 +232,8 @@ impl Table {
         self.0.insert(kind, Attribute::Value(value.to_vec()));
     }
 
-    fn finish(self, private_key: Option<Arc<PrivateKey>>) -> Object {
-        Object { attributes: self.0, private_key }
+    fn finish(self, key: Key) -> Object {
+        Object { attributes: self.0, key }
     }
 }
 

@@ -1,8 +1,14 @@
 //! A session and the operations that are active in it (PKCS#11 v2.40 §5.6).
 
+use std::sync::Arc;
+
+use cns_secret::Secret;
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SLOT_ID};
 
-use crate::mechanism::Hasher;
+use crate::cipher::Cipher;
+use crate::input::Input;
+use crate::mechanism::{Hasher, Scheme};
+use crate::public_key::PublicKey;
 use crate::sign_operation::SignOperation;
 
 /// An open session.
@@ -17,12 +23,41 @@ pub(crate) struct Session {
     pub(crate) digest: Option<DigestOperation>,
     /// `C_SignInit` … `C_SignFinal`.
     pub(crate) sign: Option<SignOperation>,
+    /// `C_SignRecoverInit` … `C_SignRecover`.
+    pub(crate) sign_recover: Option<SignOperation>,
+    /// `C_VerifyInit` … `C_VerifyFinal`.
+    pub(crate) verify: Option<VerifyOperation>,
+    /// `C_VerifyRecoverInit` … `C_VerifyRecover`.
+    pub(crate) verify_recover: Option<VerifyOperation>,
+    /// `C_EncryptInit` … `C_EncryptFinal`.
+    pub(crate) encrypt: Option<EncryptOperation>,
 }
 
 impl Session {
     /// A session without any operation.
     pub(crate) fn new(slot: CK_SLOT_ID, read_write: bool) -> Self {
-        Self { slot, read_write, found: None, digest: None, sign: None }
+        Self {
+            slot,
+            read_write,
+            found: None,
+            digest: None,
+            sign: None,
+            sign_recover: None,
+            verify: None,
+            verify_recover: None,
+            encrypt: None,
+        }
+    }
+}
+
+impl Session {
+    /// The operation whose key wants the PIN anew, if there is one.
+    pub(crate) fn wanting_pin(&mut self) -> Option<&mut Option<Secret>> {
+        let operations = [&mut self.sign, &mut self.sign_recover].into_iter().flatten();
+        operations
+            .filter(|operation| operation.key.pin_for_each_use)
+            .map(|operation| &mut operation.pin)
+            .next()
     }
 }
 
@@ -30,5 +65,23 @@ impl Session {
 pub(crate) struct DigestOperation {
     pub(crate) hasher: Hasher,
     /// Whether `C_DigestUpdate` was called: then `C_Digest` may not be.
+    pub(crate) in_parts: bool,
+}
+
+/// A signature that is being verified.
+pub(crate) struct VerifyOperation {
+    pub(crate) key: Arc<PublicKey>,
+    pub(crate) scheme: Scheme,
+    pub(crate) input: Input,
+    /// Whether `C_VerifyUpdate` was called: then `C_Verify` may not be.
+    pub(crate) in_parts: bool,
+}
+
+/// Data that is being encrypted.
+pub(crate) struct EncryptOperation {
+    pub(crate) key: Arc<PublicKey>,
+    pub(crate) cipher: Cipher,
+    pub(crate) input: Input,
+    /// Whether `C_EncryptUpdate` was called: then `C_Encrypt` may not be.
     pub(crate) in_parts: bool,
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use cns_secret::Secret;
-use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::mechanism::{Hasher, Scheme, hasher};
+use crate::input::Input;
+use crate::mechanism::Scheme;
 use crate::object::PrivateKey;
 
-/// `C_SignInit` was called, and the signature not given yet.
+/// `C_SignInit` or `C_SignRecoverInit` was called, and the signature not given yet.
 pub(crate) struct SignOperation {
     /// The key.
     pub(crate) key: Arc<PrivateKey>,
@@ -21,12 +21,6 @@ pub(crate) struct SignOperation {
     input: Input,
 }
 
-/// What the application has passed so far.
-enum Input {
-    Hashed(Hasher),
-    Plain(Zeroizing<Vec<u8>>),
-}
-
 impl SignOperation {
     /// An operation that has seen no data yet.
     pub(crate) fn new(key: Arc<PrivateKey>, scheme: Scheme) -> Result<Self, Error> {
@@ -36,35 +30,18 @@ impl SignOperation {
         if !scheme.fits(key.length) {
             return Err(Error::MechanismParamInvalid);
         }
-        let input = match scheme.hash {
-            Some(hash) => Input::Hashed(hasher(hash)),
-            None => Input::Plain(Zeroizing::new(Vec::with_capacity(key.length))),
-        };
+        let input = Input::of_scheme(scheme, key.length);
         Ok(Self { key, pin: None, in_parts: false, scheme, input })
     }
 
     /// Takes more data.
     pub(crate) fn update(&mut self, data: &[u8]) -> Result<(), Error> {
-        match &mut self.input {
-            Input::Hashed(hasher) => hasher.update(data),
-            Input::Plain(plain) => {
-                // No scheme signs more than the modulus is long, so the buffer never grows beyond that.
-                if plain.len().saturating_add(data.len()) > self.key.length {
-                    return Err(Error::DataLenRange);
-                }
-                plain.extend_from_slice(data);
-            }
-        }
-        Ok(())
+        self.input.update(data, Error::DataLenRange)
     }
 
     /// What the card is asked to do, and with which data.
     pub(crate) fn finish(self) -> Result<Finished, Error> {
-        let length = self.key.length;
-        let (mechanism, data) = match self.input {
-            Input::Hashed(hasher) => self.scheme.prepare(&hasher.finalize(), length)?,
-            Input::Plain(plain) => self.scheme.prepare(&plain, length)?,
-        };
+        let (mechanism, data) = self.scheme.prepare(&self.input.finish(), self.key.length)?;
         Ok(Finished { key: self.key, pin: self.pin, mechanism, data })
     }
 }

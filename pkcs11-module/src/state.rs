@@ -296,6 +296,7 @@ impl Tables {
         token.log_out(handles);
         for session in sessions.values_mut().filter(|session| session.slot == id) {
             session.sign = None;
+            session.sign_recover = None;
             session.found = None;
         }
         let (reader, insertion, link) = (slot.reader.clone(), slot.insertion, Arc::clone(&slot.link));

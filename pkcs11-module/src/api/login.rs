@@ -89,11 +89,8 @@ fn login_for_operation(module: &Module, session: CK_SESSION_HANDLE, pin: &In<'_,
     if !tables.token_of(session)?.logged_in {
         return Err(Error::UserNotLoggedIn);
     }
-    let operation = tables.session_mut(session)?.sign.as_mut().ok_or(Error::OperationNotInitialized)?;
-    if !operation.key.pin_for_each_use {
-        return Err(Error::OperationNotInitialized);
-    }
-    operation.pin = Some(pin);
+    let wanted = tables.session_mut(session)?.wanting_pin().ok_or(Error::OperationNotInitialized)?;
+    *wanted = Some(pin);
     Ok(())
 }
 

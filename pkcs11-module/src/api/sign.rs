@@ -13,8 +13,12 @@ use crate::error::Error;
 use crate::ffi::buffer::{Asked, In, Out};
 use crate::ffi::template::Mechanism;
 use crate::mechanism::Scheme;
+use crate::session::Session;
 use crate::sign_operation::SignOperation;
 use crate::state::{Module, lock};
+
+/// Where a session keeps an operation.
+type Place = fn(&mut Session) -> &mut Option<SignOperation>;
 
 /// `C_SignInit`.
 pub(crate) fn sign_init(
@@ -23,11 +27,33 @@ pub(crate) fn sign_init(
     mechanism: Mechanism<'_>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
+    let scheme = || Scheme::read(mechanism.kind(), mechanism.parameter());
+    init(module, session, |session| &mut session.sign, scheme, key)
+}
+
+/// `C_SignRecoverInit`.
+pub(crate) fn sign_recover_init(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    mechanism: Mechanism<'_>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    let scheme = || Scheme::read_recovering(mechanism.kind(), mechanism.parameter());
+    init(module, session, |session| &mut session.sign_recover, scheme, key)
+}
+
+fn init(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    place: Place,
+    scheme: impl FnOnce() -> Result<Scheme, Error>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
     let mut tables = module.tables();
-    if tables.session(session)?.sign.is_some() {
+    if place(tables.session_mut(session)?).is_some() {
         return Err(Error::OperationActive);
     }
-    let scheme = Scheme::read(mechanism.kind(), mechanism.parameter())?;
+    let scheme = scheme()?;
     let token = tables.token_of(session)?;
     let object = token.object(key).ok_or(Error::KeyHandleInvalid)?;
     let key = object.as_private_key().ok_or(Error::KeyFunctionNotPermitted)?;
@@ -35,21 +61,42 @@ pub(crate) fn sign_init(
         return Err(Error::UserNotLoggedIn);
     }
     let operation = SignOperation::new(Arc::clone(key), scheme)?;
-    tables.session_mut(session)?.sign = Some(operation);
+    *place(tables.session_mut(session)?) = Some(operation);
     Ok(())
 }
 
-/// `C_Sign`. "A call to C_Sign always terminates the active signing operation unless it returns
-/// CKR_BUFFER_TOO_SMALL or is a successful call … to determine the length of the buffer."
+/// `C_Sign`.
 pub(crate) fn sign(
     module: &Module,
     session: CK_SESSION_HANDLE,
     data: In<'_, u8>,
+    signature: Out<'_, u8>,
+) -> Result<(), Error> {
+    at_once(module, session, |session| &mut session.sign, &data, signature)
+}
+
+/// `C_SignRecover`: the same signature as `C_Sign` makes, from which `C_VerifyRecover` has the data again.
+pub(crate) fn sign_recover(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    data: In<'_, u8>,
+    signature: Out<'_, u8>,
+) -> Result<(), Error> {
+    at_once(module, session, |session| &mut session.sign_recover, &data, signature)
+}
+
+/// "A call to C_Sign always terminates the active signing operation unless it returns CKR_BUFFER_TOO_SMALL or is a
+/// successful call … to determine the length of the buffer."
+fn at_once(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    place: Place,
+    data: &In<'_, u8>,
     mut signature: Out<'_, u8>,
 ) -> Result<(), Error> {
     let operation = {
         let mut tables = module.tables();
-        let place = &mut tables.session_mut(session)?.sign;
+        let place = place(tables.session_mut(session)?);
         let operation = place.as_ref().ok_or(Error::OperationNotInitialized)?;
         if operation.in_parts {
             *place = None;

@@ -8,7 +8,7 @@ use cryptoki_sys::*;
 
 use crate::api::general::{self, MutexFunctions};
 use crate::api::slot::Reserved;
-use crate::api::{digest, login, object, random, refused, session, sign, slot};
+use crate::api::{digest, encrypt, login, object, random, refused, session, sign, slot, verify};
 use crate::error::Error;
 use crate::ffi::buffer::Put;
 use crate::ffi::function_list::FUNCTION_LIST;
@@ -199,22 +199,22 @@ entry! {
     C_FindObjectsFinal = object::find_objects_final { session: CK_SESSION_HANDLE }
 
     /// `C_EncryptInit`.
-    C_EncryptInit = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    C_EncryptInit = encrypt::encrypt_init {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
     }
 
     /// `C_Encrypt`.
-    C_Encrypt = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_Encrypt = encrypt::encrypt {
+        session: CK_SESSION_HANDLE, In(data, data_length: CK_BYTE), Out(encrypted, length: CK_BYTE)
     }
 
     /// `C_EncryptUpdate`.
-    C_EncryptUpdate = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_EncryptUpdate = encrypt::encrypt_update {
+        session: CK_SESSION_HANDLE, In(part, part_length: CK_BYTE), Out(encrypted, length: CK_BYTE)
     }
 
     /// `C_EncryptFinal`.
-    C_EncryptFinal = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: *mut CK_ULONG }
+    C_EncryptFinal = encrypt::encrypt_final { session: CK_SESSION_HANDLE, Out(encrypted, length: CK_BYTE) }
 
     /// `C_DecryptInit`.
     C_DecryptInit = refused::in_session {
@@ -266,39 +266,39 @@ entry! {
     C_SignFinal = sign::sign_final { session: CK_SESSION_HANDLE, Out(signature, length: CK_BYTE) }
 
     /// `C_SignRecoverInit`.
-    C_SignRecoverInit = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    C_SignRecoverInit = sign::sign_recover_init {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
     }
 
     /// `C_SignRecover`.
-    C_SignRecover = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_SignRecover = sign::sign_recover {
+        session: CK_SESSION_HANDLE, In(data, data_length: CK_BYTE), Out(signature, length: CK_BYTE)
     }
 
     /// `C_VerifyInit`.
-    C_VerifyInit = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    C_VerifyInit = verify::verify_init {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
     }
 
     /// `C_Verify`.
-    C_Verify = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG
+    C_Verify = verify::verify {
+        session: CK_SESSION_HANDLE, In(data, data_length: CK_BYTE), In(signature, length: CK_BYTE)
     }
 
     /// `C_VerifyUpdate`.
-    C_VerifyUpdate = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG }
+    C_VerifyUpdate = verify::verify_update { session: CK_SESSION_HANDLE, In(part, length: CK_BYTE) }
 
     /// `C_VerifyFinal`.
-    C_VerifyFinal = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG }
+    C_VerifyFinal = verify::verify_final { session: CK_SESSION_HANDLE, In(signature, length: CK_BYTE) }
 
     /// `C_VerifyRecoverInit`.
-    C_VerifyRecoverInit = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    C_VerifyRecoverInit = verify::verify_recover_init {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
     }
 
     /// `C_VerifyRecover`.
-    C_VerifyRecover = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_VerifyRecover = verify::verify_recover {
+        session: CK_SESSION_HANDLE, In(signature, signature_length: CK_BYTE), Out(data, length: CK_BYTE)
     }
 
     /// `C_DigestEncryptUpdate`.

@@ -4,7 +4,10 @@
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
-use cryptoki_sys::{CK_ATTRIBUTE, CK_ATTRIBUTE_TYPE, CK_MECHANISM, CK_MECHANISM_TYPE, CK_ULONG};
+use cryptoki_sys::{
+    CK_ATTRIBUTE, CK_ATTRIBUTE_TYPE, CK_MECHANISM, CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE,
+    CK_RSA_PKCS_OAEP_PARAMS, CK_RSA_PKCS_OAEP_SOURCE_TYPE, CK_ULONG, CKM_RSA_PKCS_OAEP,
+};
 
 use crate::error::Error;
 use crate::ffi::buffer::In;
@@ -112,7 +115,8 @@ impl Mechanism<'_> {
     ///
     /// # Safety
     /// Unless null, `mechanism` can be read, and its parameter, unless null, has `ulParameterLen` bytes that nobody
-    /// writes to while this value lives.
+    /// writes to while this value lives. Where the standard gives the mechanism a parameter with a pointer in it, and
+    /// the length is that parameter's, the pointer is as the standard wants it.
     pub(crate) unsafe fn new(mechanism: *const CK_MECHANISM) -> Result<Self, Error> {
         let mechanism = NonNull::new(mechanism.cast_mut()).filter(|mechanism| mechanism.is_aligned());
         // SAFETY: not null and aligned; the caller promised that it can be read.
@@ -131,6 +135,29 @@ impl Mechanism<'_> {
     pub(crate) fn parameter(&self) -> &[u8] {
         self.parameter.items()
     }
+
+    /// The parameter as `CK_RSA_PKCS_OAEP_PARAMS`; nothing for another mechanism, or when it is none.
+    pub(crate) fn oaep_parameter(&self) -> Option<OaepParameter<'_>> {
+        let bytes = self.parameter.items();
+        if self.kind != CKM_RSA_PKCS_OAEP || bytes.len() != size_of::<CK_RSA_PKCS_OAEP_PARAMS>() {
+            return None;
+        }
+        // SAFETY: there are as many bytes as the structure has, and any bytes are a value of it; `read_unaligned` wants
+        // no alignment.
+        let given = unsafe { bytes.as_ptr().cast::<CK_RSA_PKCS_OAEP_PARAMS>().read_unaligned() };
+        // SAFETY: the mechanism is that of the structure: its pointer is as the caller of `new` promised.
+        let label = unsafe { In::new(given.pSourceData.cast::<u8>(), given.ulSourceDataLen) }.ok()?;
+        Some(OaepParameter { hash: given.hashAlg, mgf: given.mgf, source: given.source, label })
+    }
+}
+
+/// What `CK_RSA_PKCS_OAEP_PARAMS` holds.
+pub(crate) struct OaepParameter<'a> {
+    pub(crate) hash: CK_MECHANISM_TYPE,
+    pub(crate) mgf: CK_RSA_PKCS_MGF_TYPE,
+    pub(crate) source: CK_RSA_PKCS_OAEP_SOURCE_TYPE,
+    /// The label, which the standard calls source data.
+    pub(crate) label: In<'a, u8>,
 }
 
 #[cfg(test)]

@@ -128,16 +128,31 @@ fn every_listed_mechanism_can_be_begun() {
         hash.map_or(Vec::new(), |(_, hash)| pss(*hash, ck::CKG_MGF1_SHA256, 20))
     };
     for kind in all() {
-        let (flags, _) = flags(kind).unwrap();
+        let (flags, _) = flags(kind, &[KeyUse::Authentication]).unwrap();
         if flags & ck::CKF_SIGN != 0 {
             let scheme = Scheme::read(kind, &parameter(kind)).unwrap();
             for key_use in [KeyUse::Authentication, KeyUse::Signature] {
                 assert_eq!(scheme.suits(key_use), signing(key_use).contains(&kind), "{kind:#x}");
             }
-        } else {
+        } else if kind != ck::CKM_RSA_PKCS_OAEP {
             assert!(hash_of(kind).is_ok(), "{kind:#x}");
         }
     }
     assert_eq!(signing(KeyUse::Signature).len(), 6);
-    assert_eq!(flags(ck::CKM_AES_CBC), Err(Error::MechanismInvalid));
+    assert_eq!(flags(ck::CKM_AES_CBC, &[KeyUse::Authentication]), Err(Error::MechanismInvalid));
+}
+
+#[test]
+fn the_flags_are_those_of_the_keys_on_the_card() {
+    let flags = |kind, keys: &[KeyUse]| flags(kind, keys).unwrap().0;
+    let (both, signing) = ([KeyUse::Authentication, KeyUse::Signature], [KeyUse::Signature]);
+    let pss = ck::CKM_SHA256_RSA_PKCS_PSS;
+    assert_eq!(flags(pss, &both), ck::CKF_SIGN | ck::CKF_VERIFY);
+    assert_eq!(flags(pss, &signing), ck::CKF_VERIFY);
+    let pkcs1 = ck::CKF_VERIFY | ck::CKF_VERIFY_RECOVER | ck::CKF_ENCRYPT;
+    assert_eq!(flags(ck::CKM_RSA_PKCS, &[]), pkcs1);
+    let signs = ck::CKF_SIGN | ck::CKF_SIGN_RECOVER | ck::CKF_HW;
+    assert_eq!(flags(ck::CKM_RSA_PKCS, &signing), pkcs1 | signs);
+    assert_eq!(flags(ck::CKM_RSA_X_509, &signing), pkcs1);
+    assert_eq!(flags(ck::CKM_SHA256, &both), ck::CKF_DIGEST);
 }

@@ -1,10 +1,12 @@
 use cns_protocol::card::{Card, Certificate, KeyUse};
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG};
+use der::asn1::{ObjectIdentifier, OctetString};
 use der::{Decode, Encode};
 use proptest::prelude::*;
 use sha1::{Digest, Sha1};
 use x509_cert::Certificate as X509;
+use x509_cert::ext::Extension;
 
 use super::Object;
 use crate::error::Error;
@@ -142,4 +144,39 @@ fn a_secret_attribute_matches_nothing() {
     let objects = objects(KeyUse::Authentication);
     assert!(!objects[2].matches([(ck::CKA_PRIVATE_EXPONENT, &b""[..])].into_iter()));
     assert!(objects[2].matches([].into_iter()));
+}
+
+/// The certificate with these extensions instead of its own; nobody here judges its signature.
+fn with_extensions(extensions: Option<Vec<Extension>>) -> Certificate {
+    let mut x509 = X509::from_der(AUTHENTICATION).unwrap();
+    x509.tbs_certificate.extensions = extensions;
+    Certificate { der: x509.to_der().unwrap(), ..certificate(KeyUse::Authentication) }
+}
+
+fn extension(oid: &str, critical: bool, value: &[u8]) -> Extension {
+    let extn_id = ObjectIdentifier::new(oid).unwrap();
+    Extension { extn_id, critical, extn_value: OctetString::new(value).unwrap() }
+}
+
+#[test]
+fn a_key_encrypts_where_its_usage_says_so() {
+    let (usage, other) = ("2.5.29.15", || extension("2.5.29.14", false, &[4, 1, 7]));
+    let bits = |bits: u8| extension(usage, true, &[3, 2, 0, bits]);
+    let cases = [
+        (None, true),
+        (Some(vec![other()]), true),
+        (Some(vec![other(), bits(0b1010_0000)]), true),
+        (Some(vec![bits(0b0001_0000), other()]), true),
+        (Some(vec![extension(usage, false, &[3, 2, 4, 0b1011_0000])]), true),
+        (Some(vec![other(), bits(0b1000_0000)]), false),
+        (Some(vec![bits(0b0100_0000)]), false),
+        (Some(vec![extension(usage, true, &[3, 1, 0])]), false),
+        (Some(vec![extension(usage, true, b"no bits at all")]), false),
+    ];
+    for (extensions, encrypts) in cases {
+        let certificate = with_extensions(extensions);
+        let objects = Object::of(&card("6200000000012302", 1, &[KeyUse::Authentication]), &certificate);
+        assert_eq!(objects[1].value(ck::CKA_ENCRYPT), Ok(&[u8::from(encrypts)][..]));
+        assert_eq!(objects[1].value(ck::CKA_VERIFY), Ok(&[1][..]));
+    }
 }

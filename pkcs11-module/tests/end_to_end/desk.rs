@@ -169,7 +169,7 @@ fn programs() -> PathBuf {
     env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned()
 }
 
-fn module() -> PathBuf {
+pub(crate) fn module() -> PathBuf {
     programs().join("deps/libcns_pkcs11.so")
 }
 

@@ -13,6 +13,8 @@
 mod desk;
 mod generations;
 mod login;
+mod public_key;
+mod raw;
 mod removal;
 mod signature_key;
 mod signing;

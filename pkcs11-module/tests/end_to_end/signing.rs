@@ -16,7 +16,7 @@ fn public_key() -> RsaPublicKey {
     RsaPublicKey::from(&cns_virtual_card::sample::key().unwrap())
 }
 
-fn pss(hash_alg: MechanismType, mgf: PkcsMgfType, salt: u64) -> PkcsPssParams {
+pub(crate) fn pss(hash_alg: MechanismType, mgf: PkcsMgfType, salt: u64) -> PkcsPssParams {
     PkcsPssParams { hash_alg, mgf, s_len: salt.into() }
 }
 
@@ -136,7 +136,7 @@ fn random_numbers_come_from_the_chip() {
 }
 
 /// The commands that the card has been sent.
-fn traffic() -> u64 {
+pub(crate) fn traffic() -> u64 {
     let mut client = cns_protocol::Client::connect(&cns_protocol::Client::default_path()).unwrap();
     client.call(&cns_protocol::reader::List {}).unwrap().readers[0].traffic.commands
 }

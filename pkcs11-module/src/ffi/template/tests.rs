@@ -3,7 +3,10 @@
 use std::ffi::c_void;
 use std::ptr;
 
-use cryptoki_sys::{CK_ATTRIBUTE, CK_MECHANISM, CK_ULONG};
+use cryptoki_sys::{
+    CK_ATTRIBUTE, CK_MECHANISM, CK_RSA_PKCS_OAEP_PARAMS, CK_ULONG, CKG_MGF1_SHA1, CKM_RSA_PKCS_OAEP,
+    CKM_RSA_PKCS_PSS, CKM_SHA256, CKZ_DATA_SPECIFIED,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -114,4 +117,36 @@ fn a_mechanism_is_read_with_its_parameter() {
     // SAFETY: null is refused before anything is read.
     let refused = unsafe { [Mechanism::new(&raw const without).err(), Mechanism::new(ptr::null()).err()] };
     assert_eq!(refused, [Some(Error::ArgumentsBad); 2]);
+}
+
+#[test]
+fn an_oaep_parameter_is_read_where_it_can_be_one() {
+    let label = b"a label";
+    let mut parameter = CK_RSA_PKCS_OAEP_PARAMS {
+        hashAlg: CKM_SHA256,
+        mgf: CKG_MGF1_SHA1,
+        source: CKZ_DATA_SPECIFIED,
+        pSourceData: label.as_ptr().cast_mut().cast::<c_void>(),
+        ulSourceDataLen: 7,
+    };
+    let read = |kind, parameter: *mut CK_RSA_PKCS_OAEP_PARAMS, length| {
+        let mut mechanism =
+            CK_MECHANISM { mechanism: kind, pParameter: parameter.cast::<c_void>(), ulParameterLen: length };
+        // SAFETY: the parameter has as many bytes, and the label, where it is there, too.
+        let mechanism = unsafe { Mechanism::new(&raw mut mechanism) }.unwrap();
+        mechanism
+            .oaep_parameter()
+            .map(|given| (given.hash, given.mgf, given.source, given.label.items().to_vec()))
+    };
+    let length = CK_ULONG::try_from(size_of::<CK_RSA_PKCS_OAEP_PARAMS>()).unwrap();
+    let expected = (CKM_SHA256, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, label.to_vec());
+    assert_eq!(read(CKM_RSA_PKCS_OAEP, &raw mut parameter, length), Some(expected));
+    assert_eq!(read(CKM_RSA_PKCS_OAEP, &raw mut parameter, length - 1), None);
+    assert_eq!(read(CKM_RSA_PKCS_OAEP, ptr::null_mut(), 0), None);
+    // Another mechanism's parameter of the same length has no pointer in it.
+    assert_eq!(read(CKM_RSA_PKCS_PSS, &raw mut parameter, length), None);
+    parameter.pSourceData = ptr::null_mut();
+    assert_eq!(read(CKM_RSA_PKCS_OAEP, &raw mut parameter, length), None);
+    parameter.ulSourceDataLen = CK_ULONG::MAX;
+    assert_eq!(read(CKM_RSA_PKCS_OAEP, &raw mut parameter, length), None);
 }
