@@ -3,6 +3,8 @@
 pub(crate) mod buffer;
 pub(crate) mod function_list;
 pub(crate) mod functions;
+pub(crate) mod functions_v3;
+pub(crate) mod interface;
 pub(crate) mod process;
 pub(crate) mod template;
 

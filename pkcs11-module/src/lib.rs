@@ -25,3 +25,4 @@ mod test_cards;
 mod token;
 
 pub use ffi::functions::*;
+pub use ffi::functions_v3::*;

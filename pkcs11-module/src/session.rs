@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cns_secret::Secret;
-use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SLOT_ID};
+use cryptoki_sys as ck;
+use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE, CK_SLOT_ID};
 
 use crate::cipher::Cipher;
 use crate::input::Input;
@@ -58,6 +59,35 @@ impl Session {
             .filter(|operation| operation.key.pin_for_each_use)
             .map(|operation| &mut operation.pin)
             .next()
+    }
+
+    /// Ends the operations that `flags` names (PKCS#11 v3.2 §5.6 `C_SessionCancel`).
+    pub(crate) fn cancel(&mut self, flags: CK_FLAGS) {
+        // Named one by one, so that an operation that is added is not forgotten here.
+        let Self {
+            slot: _,
+            read_write: _,
+            found,
+            digest,
+            sign,
+            sign_recover,
+            verify,
+            verify_recover,
+            encrypt,
+        } = self;
+        end(found, flags, ck::CKF_FIND_OBJECTS);
+        end(digest, flags, ck::CKF_DIGEST);
+        end(sign, flags, ck::CKF_SIGN);
+        end(sign_recover, flags, ck::CKF_SIGN_RECOVER);
+        end(verify, flags, ck::CKF_VERIFY);
+        end(verify_recover, flags, ck::CKF_VERIFY_RECOVER);
+        end(encrypt, flags, ck::CKF_ENCRYPT);
+    }
+}
+
+fn end<T>(operation: &mut Option<T>, flags: CK_FLAGS, its_flag: CK_FLAGS) {
+    if flags & its_flag != 0 {
+        *operation = None;
     }
 }
 

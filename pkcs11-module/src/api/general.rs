@@ -8,8 +8,8 @@ use crate::ffi::buffer::Put;
 use crate::state::Module;
 use crate::token::padded;
 
-/// The version of the standard that the function list has.
-pub(crate) const CRYPTOKI: CK_VERSION = CK_VERSION { major: 2, minor: 40 };
+/// The newest version of the standard that the module offers; the function lists say their own.
+const CRYPTOKI: CK_VERSION = CK_VERSION { major: 3, minor: 2 };
 
 /// This module's own version, which is the package's.
 pub(crate) const LIBRARY: CK_VERSION = CK_VERSION {

@@ -33,6 +33,22 @@ pub(crate) fn login(
     }
 }
 
+/// `C_LoginUser` (PKCS#11 v3.2 §5.6). The card's users have no names, so one that is given is nobody's: it is refused
+/// before its PIN costs a try.
+pub(crate) fn login_user_by_name(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    user: CK_USER_TYPE,
+    pin: In<'_, u8>,
+    name: In<'_, u8>,
+) -> Result<(), Error> {
+    module.tables().session(session)?;
+    if !name.items().is_empty() {
+        return Err(Error::ArgumentsBad);
+    }
+    login(module, session, user, pin)
+}
+
 fn login_user(module: &Module, session: CK_SESSION_HANDLE, pin: &In<'_, u8>) -> Result<(), Error> {
     module.refresh_session(session)?;
     let place = module.tables().place_of(session)?;

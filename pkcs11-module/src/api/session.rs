@@ -1,7 +1,9 @@
 //! Session management (PKCS#11 v2.40 §5.6), logins apart.
 
 use cryptoki_sys as ck;
-use cryptoki_sys::{CK_FLAGS, CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SLOT_ID};
+use cryptoki_sys::{
+    CK_FLAGS, CK_SESSION_HANDLE, CK_SESSION_INFO, CK_SESSION_VALIDATION_FLAGS_TYPE, CK_SLOT_ID,
+};
 
 use crate::error::Error;
 use crate::ffi::buffer::Put;
@@ -17,6 +19,9 @@ pub(crate) fn open_session(
 ) -> Result<(), Error> {
     if flags & ck::CKF_SERIAL_SESSION == 0 {
         return Err(Error::SessionParallelNotSupported);
+    }
+    if flags & ck::CKF_ASYNC_SESSION != 0 {
+        return Err(Error::SessionAsyncNotSupported);
     }
     module.refresh()?;
     let mut tables = module.tables();
@@ -54,6 +59,32 @@ pub(crate) fn get_session_info(
 ) -> Result<(), Error> {
     module.refresh_session(handle)?;
     info.put(describe(&module.tables(), handle)?);
+    Ok(())
+}
+
+/// `C_SessionCancel` (PKCS#11 v3.2 §5.6). What is not active is cancelled already.
+pub(crate) fn session_cancel(
+    module: &Module,
+    handle: CK_SESSION_HANDLE,
+    flags: CK_FLAGS,
+) -> Result<(), Error> {
+    module.tables().session_mut(handle)?.cancel(flags);
+    Ok(())
+}
+
+/// `C_GetSessionValidationFlags` (PKCS#11 v3.2 §5.6). No operation of a token without validation objects was ever
+/// validated.
+pub(crate) fn get_session_validation_flags(
+    module: &Module,
+    handle: CK_SESSION_HANDLE,
+    kind: CK_SESSION_VALIDATION_FLAGS_TYPE,
+    mut flags: Put<'_, CK_FLAGS>,
+) -> Result<(), Error> {
+    module.tables().session(handle)?;
+    if kind != ck::CKS_LAST_VALIDATION_OK {
+        return Err(Error::ArgumentsBad);
+    }
+    flags.put(0);
     Ok(())
 }
 

@@ -1,79 +1,145 @@
-//! The table that applications call through.
+//! The tables that applications call through, one for each version of the standard; none leaves a function out.
 
-use cryptoki_sys::CK_FUNCTION_LIST;
+use cryptoki_sys::{CK_FUNCTION_LIST, CK_FUNCTION_LIST_3_0, CK_FUNCTION_LIST_3_2, CK_VERSION};
 
-use crate::api::general::CRYPTOKI;
 use crate::ffi::functions::*;
+use crate::ffi::functions_v3::*;
 
-/// The functions of PKCS#11 v2.40, none left out.
-pub(crate) static FUNCTION_LIST: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
-    version: CRYPTOKI,
-    C_Initialize: Some(C_Initialize),
-    C_Finalize: Some(C_Finalize),
-    C_GetInfo: Some(C_GetInfo),
-    C_GetFunctionList: Some(C_GetFunctionList),
-    C_GetSlotList: Some(C_GetSlotList),
-    C_GetSlotInfo: Some(C_GetSlotInfo),
-    C_GetTokenInfo: Some(C_GetTokenInfo),
-    C_GetMechanismList: Some(C_GetMechanismList),
-    C_GetMechanismInfo: Some(C_GetMechanismInfo),
-    C_InitToken: Some(C_InitToken),
-    C_InitPIN: Some(C_InitPIN),
-    C_SetPIN: Some(C_SetPIN),
-    C_OpenSession: Some(C_OpenSession),
-    C_CloseSession: Some(C_CloseSession),
-    C_CloseAllSessions: Some(C_CloseAllSessions),
-    C_GetSessionInfo: Some(C_GetSessionInfo),
-    C_GetOperationState: Some(C_GetOperationState),
-    C_SetOperationState: Some(C_SetOperationState),
-    C_Login: Some(C_Login),
-    C_Logout: Some(C_Logout),
-    C_CreateObject: Some(C_CreateObject),
-    C_CopyObject: Some(C_CopyObject),
-    C_DestroyObject: Some(C_DestroyObject),
-    C_GetObjectSize: Some(C_GetObjectSize),
-    C_GetAttributeValue: Some(C_GetAttributeValue),
-    C_SetAttributeValue: Some(C_SetAttributeValue),
-    C_FindObjectsInit: Some(C_FindObjectsInit),
-    C_FindObjects: Some(C_FindObjects),
-    C_FindObjectsFinal: Some(C_FindObjectsFinal),
-    C_EncryptInit: Some(C_EncryptInit),
-    C_Encrypt: Some(C_Encrypt),
-    C_EncryptUpdate: Some(C_EncryptUpdate),
-    C_EncryptFinal: Some(C_EncryptFinal),
-    C_DecryptInit: Some(C_DecryptInit),
-    C_Decrypt: Some(C_Decrypt),
-    C_DecryptUpdate: Some(C_DecryptUpdate),
-    C_DecryptFinal: Some(C_DecryptFinal),
-    C_DigestInit: Some(C_DigestInit),
-    C_Digest: Some(C_Digest),
-    C_DigestUpdate: Some(C_DigestUpdate),
-    C_DigestKey: Some(C_DigestKey),
-    C_DigestFinal: Some(C_DigestFinal),
-    C_SignInit: Some(C_SignInit),
-    C_Sign: Some(C_Sign),
-    C_SignUpdate: Some(C_SignUpdate),
-    C_SignFinal: Some(C_SignFinal),
-    C_SignRecoverInit: Some(C_SignRecoverInit),
-    C_SignRecover: Some(C_SignRecover),
-    C_VerifyInit: Some(C_VerifyInit),
-    C_Verify: Some(C_Verify),
-    C_VerifyUpdate: Some(C_VerifyUpdate),
-    C_VerifyFinal: Some(C_VerifyFinal),
-    C_VerifyRecoverInit: Some(C_VerifyRecoverInit),
-    C_VerifyRecover: Some(C_VerifyRecover),
-    C_DigestEncryptUpdate: Some(C_DigestEncryptUpdate),
-    C_DecryptDigestUpdate: Some(C_DecryptDigestUpdate),
-    C_SignEncryptUpdate: Some(C_SignEncryptUpdate),
-    C_DecryptVerifyUpdate: Some(C_DecryptVerifyUpdate),
-    C_GenerateKey: Some(C_GenerateKey),
-    C_GenerateKeyPair: Some(C_GenerateKeyPair),
-    C_WrapKey: Some(C_WrapKey),
-    C_UnwrapKey: Some(C_UnwrapKey),
-    C_DeriveKey: Some(C_DeriveKey),
-    C_SeedRandom: Some(C_SeedRandom),
-    C_GenerateRandom: Some(C_GenerateRandom),
-    C_GetFunctionStatus: Some(C_GetFunctionStatus),
-    C_CancelFunction: Some(C_CancelFunction),
-    C_WaitForSlotEvent: Some(C_WaitForSlotEvent),
-};
+/// Each version has the functions of the one before it and adds its own.
+macro_rules! lists {
+    (V2_40 { $($v2_40:ident)* } V3_0 { $($v3_0:ident)* } V3_2 { $($v3_2:ident)* }) => {
+        /// The functions of PKCS#11 v2.40.
+        pub(crate) static V2_40: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
+            version: CK_VERSION { major: 2, minor: 40 },
+            $($v2_40: Some($v2_40),)*
+        };
+
+        /// The functions of PKCS#11 v3.0 and v3.1.
+        pub(crate) static V3_0: CK_FUNCTION_LIST_3_0 = CK_FUNCTION_LIST_3_0 {
+            version: CK_VERSION { major: 3, minor: 0 },
+            $($v2_40: Some($v2_40),)*
+            $($v3_0: Some($v3_0),)*
+        };
+
+        /// The functions of PKCS#11 v3.2.
+        pub(crate) static V3_2: CK_FUNCTION_LIST_3_2 = CK_FUNCTION_LIST_3_2 {
+            version: CK_VERSION { major: 3, minor: 2 },
+            $($v2_40: Some($v2_40),)*
+            $($v3_0: Some($v3_0),)*
+            $($v3_2: Some($v3_2),)*
+        };
+    };
+}
+
+lists! {
+    V2_40 {
+        C_Initialize
+        C_Finalize
+        C_GetInfo
+        C_GetFunctionList
+        C_GetSlotList
+        C_GetSlotInfo
+        C_GetTokenInfo
+        C_GetMechanismList
+        C_GetMechanismInfo
+        C_InitToken
+        C_InitPIN
+        C_SetPIN
+        C_OpenSession
+        C_CloseSession
+        C_CloseAllSessions
+        C_GetSessionInfo
+        C_GetOperationState
+        C_SetOperationState
+        C_Login
+        C_Logout
+        C_CreateObject
+        C_CopyObject
+        C_DestroyObject
+        C_GetObjectSize
+        C_GetAttributeValue
+        C_SetAttributeValue
+        C_FindObjectsInit
+        C_FindObjects
+        C_FindObjectsFinal
+        C_EncryptInit
+        C_Encrypt
+        C_EncryptUpdate
+        C_EncryptFinal
+        C_DecryptInit
+        C_Decrypt
+        C_DecryptUpdate
+        C_DecryptFinal
+        C_DigestInit
+        C_Digest
+        C_DigestUpdate
+        C_DigestKey
+        C_DigestFinal
+        C_SignInit
+        C_Sign
+        C_SignUpdate
+        C_SignFinal
+        C_SignRecoverInit
+        C_SignRecover
+        C_VerifyInit
+        C_Verify
+        C_VerifyUpdate
+        C_VerifyFinal
+        C_VerifyRecoverInit
+        C_VerifyRecover
+        C_DigestEncryptUpdate
+        C_DecryptDigestUpdate
+        C_SignEncryptUpdate
+        C_DecryptVerifyUpdate
+        C_GenerateKey
+        C_GenerateKeyPair
+        C_WrapKey
+        C_UnwrapKey
+        C_DeriveKey
+        C_SeedRandom
+        C_GenerateRandom
+        C_GetFunctionStatus
+        C_CancelFunction
+        C_WaitForSlotEvent
+    }
+    V3_0 {
+        C_GetInterfaceList
+        C_GetInterface
+        C_LoginUser
+        C_SessionCancel
+        C_MessageEncryptInit
+        C_EncryptMessage
+        C_EncryptMessageBegin
+        C_EncryptMessageNext
+        C_MessageEncryptFinal
+        C_MessageDecryptInit
+        C_DecryptMessage
+        C_DecryptMessageBegin
+        C_DecryptMessageNext
+        C_MessageDecryptFinal
+        C_MessageSignInit
+        C_SignMessage
+        C_SignMessageBegin
+        C_SignMessageNext
+        C_MessageSignFinal
+        C_MessageVerifyInit
+        C_VerifyMessage
+        C_VerifyMessageBegin
+        C_VerifyMessageNext
+        C_MessageVerifyFinal
+    }
+    V3_2 {
+        C_EncapsulateKey
+        C_DecapsulateKey
+        C_VerifySignatureInit
+        C_VerifySignature
+        C_VerifySignatureUpdate
+        C_VerifySignatureFinal
+        C_GetSessionValidationFlags
+        C_AsyncComplete
+        C_AsyncGetID
+        C_AsyncJoin
+        C_WrapKeyAuthenticated
+        C_UnwrapKeyAuthenticated
+    }
+}

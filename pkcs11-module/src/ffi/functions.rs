@@ -11,7 +11,7 @@ use crate::api::slot::Reserved;
 use crate::api::{digest, encrypt, login, object, random, refused, session, sign, slot, verify};
 use crate::error::Error;
 use crate::ffi::buffer::Put;
-use crate::ffi::function_list::FUNCTION_LIST;
+use crate::ffi::function_list::V2_40;
 use crate::ffi::{entry, guard, process};
 
 /// `C_Initialize`.
@@ -49,7 +49,8 @@ pub unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
     guard(|| if reserved.is_null() { process::finalize() } else { Err(Error::ArgumentsBad) })
 }
 
-/// `C_GetFunctionList`. May be called before `C_Initialize`.
+/// `C_GetFunctionList`. May be called before `C_Initialize`. The standard wants version 2.40 here: later versions are
+/// interfaces.
 ///
 /// # Safety
 /// `list` is null or can be written.
@@ -58,7 +59,7 @@ pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> 
     guard(|| {
         // SAFETY: as promised by the caller.
         let mut list = unsafe { Put::new(list) }?;
-        list.put((&raw const FUNCTION_LIST).cast_mut());
+        list.put((&raw const V2_40).cast_mut());
         Ok(())
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV};
+use cryptoki_sys::{CK_FLAGS, CK_FUNCTION_LIST, CK_FUNCTION_LIST_3_2, CK_INTERFACE, CK_RV, CK_VERSION};
 use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -45,18 +45,45 @@ impl Library {
         unsafe { &*self.list }
     }
 
-    /// All functions as words, in the order of the list.
+    /// The function list of the newest version.
+    pub(crate) fn newest(&self) -> &CK_FUNCTION_LIST_3_2 {
+        unsafe { &*self.interface(Some((3, 2)), 0).unwrap().pFunctionList.cast() }
+    }
+
+    /// An interface of the standard, by its version.
+    pub(crate) fn interface(
+        &self,
+        version: Option<(u8, u8)>,
+        flags: CK_FLAGS,
+    ) -> Result<&CK_INTERFACE, CK_RV> {
+        type GetInterface =
+            unsafe extern "C" fn(*mut u8, *mut CK_VERSION, *mut *mut CK_INTERFACE, CK_FLAGS) -> CK_RV;
+        let mut version = version.map(|(major, minor)| CK_VERSION { major, minor });
+        let version = version.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        let mut interface = ptr::null_mut();
+        unsafe {
+            let get = self.loaded.as_ref().unwrap().get::<GetInterface>(b"C_GetInterface\0").unwrap();
+            match get(ptr::null_mut(), version, &raw mut interface, flags) {
+                0 => Ok(&*interface),
+                error => Err(error),
+            }
+        }
+    }
+
+    /// All functions as words, in the order of the newest list.
     pub(crate) fn words(&self) -> &[usize] {
-        let count = size_of::<CK_FUNCTION_LIST>() / size_of::<usize>();
+        let count = size_of::<CK_FUNCTION_LIST_3_2>() / size_of::<usize>();
         // The version takes the first word.
-        unsafe { &std::slice::from_raw_parts(self.list.cast::<usize>(), count)[1..] }
+        unsafe { &std::slice::from_raw_parts(ptr::from_ref(self.newest()).cast::<usize>(), count)[1..] }
     }
 
     /// Calls a function of the list by its place there, with zero for every argument.
     pub(crate) fn call_with_zeros(&self, index: usize) -> CK_RV {
-        type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> CK_RV;
+        // The longest of the functions takes ten.
+        type N = usize;
+        type Any = unsafe extern "C" fn(N, N, N, N, N, N, N, N, N, N) -> CK_RV;
         let function: Any = unsafe { std::mem::transmute(self.words()[index]) };
-        unsafe { function(0, 0, 0, 0, 0, 0, 0, 0) }
+        unsafe { function(0, 0, 0, 0, 0, 0, 0, 0, 0, 0) }
     }
 
     /// Unloads the library and loads it again.
