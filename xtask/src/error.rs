@@ -1,6 +1,7 @@
 //! Why a command failed.
 
 use std::io;
+use std::path::PathBuf;
 
 /// Why a command failed, in words.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,15 @@ pub(crate) enum Error {
     /// System packages are missing and must not be installed.
     #[error("these Debian packages are missing: {0}\nInstall them with: apt-get install {0}")]
     PackagesMissing(String),
+    /// Python packages are missing and must not be installed.
+    #[error("these Python packages are missing: {packages}\nInstall them with: python3 -m venv {folder} && \
+             {folder}/bin/pip install {packages}", folder = folder.display())]
+    PythonPackagesMissing {
+        /// Their names and versions.
+        packages: String,
+        /// The virtual environment.
+        folder: PathBuf,
+    },
     /// No locked memory for a secret.
     #[error("no locked memory for a PIN: {0}")]
     Memory(#[from] cns_secret::SecretError),

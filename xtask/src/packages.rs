@@ -1,8 +1,11 @@
 //! The Debian packages that builds, tests and the demo need.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{During, Error};
+use crate::stage::output_of;
 use crate::{Result, report};
 
 /// To build the daemon (PC/SC) and aws-lc.
@@ -16,6 +19,49 @@ pub(crate) const FUZZ: &[&str] = &["g++"];
 
 /// For the tests on real parts.
 pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2", "libnss3-tools"];
+
+/// For the tests with programs that nobody here wrote, beside those above. Java's compiler runs its source.
+pub(crate) const PROGRAMS: &[&str] = &[
+    "curl",
+    "default-jdk-headless",
+    "gnutls-bin",
+    "libnss3-tools",
+    "nginx-light",
+    "openssh-client",
+    "openssh-server",
+    "p11-kit",
+    "p11-kit-modules",
+    "poppler-utils",
+    "python3-venv",
+];
+
+/// pyHanko, of which Debian has no package, with what it needs for PKCS#11: names and versions at PyPI.
+const PYHANKO: &[&str] = &["pyHanko[pkcs11]==0.38.0", "pyhanko-cli==0.6.0", "python-pkcs11==0.9.5"];
+
+/// Where pyHanko lies: beside the folder of the built programs, so that it need not be fetched for each run, and the
+/// tests find it where there is no network.
+pub(crate) fn pyhanko_folder(programs: &Path) -> PathBuf {
+    programs.with_file_name("pyhanko")
+}
+
+/// Installs pyHanko into a virtual environment of its own; or only names it.
+pub(crate) fn ensure_pyhanko(programs: &Path, no_install: bool) -> Result<()> {
+    let folder = pyhanko_folder(programs);
+    let wanted = PYHANKO.join(" ");
+    // Written last, so that a half installed one is made anew.
+    let mark = folder.join("installed");
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    if no_install {
+        return Err(Error::PythonPackagesMissing { packages: wanted, folder });
+    }
+    report::line(&format!("Installing {wanted} into {}", folder.display()));
+    output_of(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    output_of(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYHANKO))?;
+    fs::write(mark, wanted).during("noting that pyHanko is installed")
+}
 
 /// Installs what is missing, through `sudo` when not root; or only names it.
 pub(crate) fn ensure(groups: &[&[&str]], no_install: bool) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Programs that nobody here wrote, using the card: OpenSC's tools, OpenSSL.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cns_secret::Secret;
@@ -111,13 +111,18 @@ pub(crate) fn tls_login(stage: &mut Stage, authority: &Path, pin: &Secret) -> Re
     Ok(answer)
 }
 
-fn tls_client(stage: &Stage, address: &str, server_certificate: &Path) -> Result<Command> {
+/// Writes OpenSSL's configuration with libp11's engine on the module.
+pub(crate) fn engine_configuration(stage: &Stage) -> Result<PathBuf> {
     let engine = format!(
         "openssl_conf = openssl_init\n[openssl_init]\nengines = engine_section\n[engine_section]\n\
          pkcs11 = pkcs11_section\n[pkcs11_section]\nengine_id = pkcs11\nMODULE_PATH = {}\ninit = 0\n",
         stage.module().display()
     );
-    let configuration = stage.write("openssl.cnf", &engine)?;
+    stage.write("openssl.cnf", &engine)
+}
+
+fn tls_client(stage: &Stage, address: &str, server_certificate: &Path) -> Result<Command> {
+    let configuration = engine_configuration(stage)?;
     let id = certificate_id_of_login_key(stage)?;
     let uri: String =
         id.as_bytes().chunks(2).map(|pair| format!("%{}", String::from_utf8_lossy(pair))).collect();

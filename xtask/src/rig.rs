@@ -4,6 +4,8 @@
 
 mod judge;
 mod leaks;
+mod nginx;
+mod programs;
 
 use std::path::Path;
 use std::process::Command;
@@ -36,6 +38,8 @@ pub(crate) enum Part {
     Whole,
     /// OpenSC as the judge of each generation.
     Judge,
+    /// Other people's programs on the module.
+    Programs,
 }
 
 /// Runs one group of tests, or all.
@@ -47,6 +51,9 @@ pub(crate) fn run(programs: &Path, only: Option<Part>) -> Result<()> {
     }
     if wanted(Part::Judge) {
         judge::run(programs, &mut tally)?;
+    }
+    if wanted(Part::Programs) {
+        programs::run(programs, &mut tally)?;
     }
     tally.close()
 }

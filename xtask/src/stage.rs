@@ -1,7 +1,7 @@
 //! The stage of a demo or a test on real parts: a temporary folder, the programs that run in it, and their end.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -63,6 +63,11 @@ impl Stage {
         self.programs.join("libcns_pkcs11.so")
     }
 
+    /// The folder with the built programs.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// One of the project's programs, told where the daemon's socket is.
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
@@ -79,9 +84,18 @@ impl Stage {
 
     /// Writes a file that only the owner can read.
     pub(crate) fn write(&self, name: &str, contents: &str) -> Result<PathBuf> {
+        self.write_parts(name, &[contents.as_bytes()])
+    }
+
+    /// The same from several parts, of which some may be secret: they are not copied together.
+    pub(crate) fn write_parts(&self, name: &str, parts: &[&[u8]]) -> Result<PathBuf> {
+        let what = format!("writing {name}");
         let path = self.path(name);
-        fs::write(&path, contents).during(format!("writing {name}"))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).during(format!("closing {name}"))?;
+        let mut file = File::create(&path).during(&what)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600)).during(&what)?;
+        for part in parts {
+            file.write_all(part).during(&what)?;
+        }
         Ok(path)
     }
 
@@ -278,7 +292,6 @@ pub(crate) fn run_refused(command: &mut Command, input: &[u8]) -> Result<String>
 }
 
 fn output(command: &mut Command, input: &[u8]) -> Result<std::process::Output> {
-    use std::io::Write;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().during(format!("starting {}", describe(command)))?;
     if let Some(mut stdin) = child.stdin.take() {
