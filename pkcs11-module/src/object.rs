@@ -1,5 +1,8 @@
-//! The objects that stand for a certificate on the card: the certificate, its public key and its private key
-//! (PKCS#11 v2.40 §4), each a table of attributes.
+//! The objects of a token (PKCS#11 v3.2 §4), each a table of attributes: for each certificate on the card the
+//! certificate, its public key and its private key; the card's public files; the profiles that hold.
+
+mod data;
+mod profile;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +50,7 @@ enum Attribute {
 
 impl Object {
     /// The objects of one certificate; none when it cannot be read or its key is not RSA.
-    pub(crate) fn of(card: &Card, certificate: &Certificate) -> Vec<Object> {
+    fn of(card: &Card, certificate: &Certificate) -> Vec<Object> {
         let Ok(parts) = certificate::read(&certificate.der) else {
             return Vec::new();
         };
@@ -58,6 +61,21 @@ impl Object {
             Self::public_key(&common, certificate, &parts),
             Self::private_key(&common, certificate, &parts),
         ]
+    }
+
+    /// The objects of a card.
+    pub(crate) fn all(card: &Card) -> Vec<Object> {
+        let mut objects: Vec<_> =
+            card.certificates.iter().flat_map(|certificate| Self::of(card, certificate)).collect();
+        let profiles = profile::objects(&objects);
+        objects.extend(data::objects(card));
+        objects.extend(profiles);
+        objects
+    }
+
+    /// Whether only who is logged in may see it.
+    pub(crate) fn is_private(&self) -> bool {
+        self.value(ck::CKA_PRIVATE) == Ok(&[ck::CK_TRUE])
     }
 
     /// The value of an attribute.
@@ -133,6 +151,7 @@ impl Object {
         }
         table.flag(ck::CKA_ENCRYPT, key.as_ref().is_some_and(|key| key.encrypts));
         table.flag(ck::CKA_WRAP, false);
+        table.flag(ck::CKA_ENCAPSULATE, false);
         table.finish(key.map_or(Key::None, |key| Key::Public(Arc::new(key))))
     }
 
@@ -148,7 +167,7 @@ impl Object {
         table.flag(ck::CKA_NEVER_EXTRACTABLE, made_in_chip);
         table.flag(ck::CKA_SIGN, true);
         table.flag(ck::CKA_SIGN_RECOVER, true);
-        for use_ in [ck::CKA_DECRYPT, ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED] {
+        for use_ in [ck::CKA_DECRYPT, ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED, ck::CKA_DECAPSULATE] {
             table.flag(use_, false);
         }
         table.flag(ck::CKA_ALWAYS_AUTHENTICATE, certificate.pin_for_each_use);
@@ -184,8 +203,15 @@ struct Common {
 struct Table(BTreeMap<CK_ATTRIBUTE_TYPE, Attribute>);
 
 impl Table {
-    /// The attributes that every object has (§4.4, §4.5).
+    /// The attributes of an object that belongs to a certificate.
     fn new(common: &Common, class: CK_OBJECT_CLASS, certificate: &Certificate) -> Self {
+        let mut table = Self::start(class, &common.label, &format!("{class}-{}", certificate.sha256));
+        table.bytes(ck::CKA_ID, &common.id);
+        table
+    }
+
+    /// The attributes that every object has (§4.4, §4.5).
+    fn start(class: CK_OBJECT_CLASS, label: &str, unique: &str) -> Self {
         let mut table = Self(BTreeMap::new());
         table.number(ck::CKA_CLASS, class);
         table.flag(ck::CKA_TOKEN, true);
@@ -193,9 +219,7 @@ impl Table {
         table.flag(ck::CKA_MODIFIABLE, false);
         table.flag(ck::CKA_COPYABLE, false);
         table.flag(ck::CKA_DESTROYABLE, false);
-        table.bytes(ck::CKA_LABEL, common.label.as_bytes());
-        table.bytes(ck::CKA_ID, &common.id);
-        let unique = format!("{class}-{}", certificate.sha256);
+        table.bytes(ck::CKA_LABEL, label.as_bytes());
         table.bytes(ck::CKA_UNIQUE_ID, unique.as_bytes());
         table
     }

@@ -42,6 +42,7 @@ pub(crate) fn card(serial: &str, insertion: u64, uses: &[KeyUse]) -> Card {
             sex: "M".to_owned(),
             birth_place: "H501".to_owned(),
         },
+        personal_data: b"000000".to_vec(),
         issued: "2026-01-01".to_owned(),
         expires: "2032-01-01".to_owned(),
         certificates: uses.iter().map(|key_use| certificate(*key_use)).collect(),

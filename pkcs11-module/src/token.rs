@@ -154,7 +154,7 @@ impl Slot {
 impl Token {
     fn new(card: Card, handles: &mut Handles) -> Self {
         let pin = Tries { left: card.pin_tries_left, last_told: false };
-        let objects = objects(&card).map(|object| (handles.next(), object)).collect();
+        let objects = Object::all(&card).into_iter().map(|object| (handles.next(), object)).collect();
         Self { card, objects, logged_in: false, pin, signature_pin: Tries::default() }
     }
 
@@ -162,15 +162,19 @@ impl Token {
     fn renew(&mut self, card: Card, handles: &mut Handles) {
         self.pin.left = card.pin_tries_left;
         self.pin.last_told &= self.pin.left == Some(1);
-        if self.card.certificates == card.certificates && self.card.holder == card.holder {
+        if self.card.certificates == card.certificates
+            && self.card.holder == card.holder
+            && self.card.personal_data == card.personal_data
+        {
             self.card = card;
             return;
         }
         let former = std::mem::take(&mut self.objects);
         let handle_of =
             |object: &Object| former.iter().find(|(_, known)| known.is_same(object)).map(|known| known.0);
-        let objects =
-            objects(&card).map(|object| (handle_of(&object).unwrap_or_else(|| handles.next()), object));
+        let objects = Object::all(&card)
+            .into_iter()
+            .map(|object| (handle_of(&object).unwrap_or_else(|| handles.next()), object));
         self.objects = objects.collect();
         self.card = card;
     }
@@ -179,7 +183,7 @@ impl Token {
     pub(crate) fn log_out(&mut self, handles: &mut Handles) {
         self.logged_in = false;
         for (handle, object) in &mut self.objects {
-            if object.as_private_key().is_some() {
+            if object.is_private() {
                 *handle = handles.next();
             }
         }
@@ -188,7 +192,7 @@ impl Token {
     /// The objects that may be seen now: private ones only after the login.
     pub(crate) fn visible(&self) -> impl Iterator<Item = (CK_OBJECT_HANDLE, &Object)> {
         let logged_in = self.logged_in;
-        let seen = move |object: &Object| logged_in || object.as_private_key().is_none();
+        let seen = move |object: &Object| logged_in || !object.is_private();
         self.objects.iter().filter(move |(_, object)| seen(object)).map(|(handle, object)| (*handle, object))
     }
 
@@ -236,10 +240,6 @@ impl Tries {
             *self = Self { left: refusal.tries_left, last_told: false };
         }
     }
-}
-
-fn objects(card: &Card) -> impl Iterator<Item = Object> {
-    card.certificates.iter().flat_map(|certificate| Object::of(card, certificate))
 }
 
 /// Text in a field of the standard: cut at a character's border and padded with blanks, without a final zero.

@@ -113,6 +113,10 @@ pub struct Card {
     pub is_virtual: bool,
     /// The holder.
     pub holder: Holder,
+    /// EF_Dati_personali as it stands on the card; empty when the card has none that can be read.
+    #[serde(with = "base64_bytes", default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
+    pub personal_data: Vec<u8>,
     /// Issue date, `YYYY-MM-DD`, or empty.
     pub issued: String,
     /// Expiry date, `YYYY-MM-DD`, or empty.

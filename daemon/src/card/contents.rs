@@ -174,20 +174,26 @@ fn read_card(
     Ok(assemble(place, generation, serial, personal_data, held))
 }
 
+/// The file as it is, and what it says; nothing when it cannot be understood.
 fn read_personal_data(
     chip: &mut Chip<'_>,
     generation: &'static Generation,
-) -> Result<PersonalData, CardError> {
+) -> Result<(Vec<u8>, PersonalData), CardError> {
     let needed = |content: &[u8]| {
         let digits = std::str::from_utf8(content.get(..6)?).ok()?;
         usize::from_str_radix(digits, 16).ok().map(|length| length.saturating_add(6))
     };
     match chip.read_place(&generation.personal_data, needed) {
-        Ok(Some(content)) => Ok(PersonalData::decode(&content).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the card's personal data cannot be read");
-            PersonalData::default()
-        })),
-        Ok(None) | Err(CardError::Refused { .. } | CardError::Answer { .. }) => Ok(PersonalData::default()),
+        Ok(Some(content)) => Ok(match PersonalData::decode(&content) {
+            Ok(data) => (content, data),
+            Err(error) => {
+                tracing::warn!(%error, "the card's personal data cannot be read");
+                (Vec::new(), PersonalData::default())
+            }
+        }),
+        Ok(None) | Err(CardError::Refused { .. } | CardError::Answer { .. }) => {
+            Ok((Vec::new(), PersonalData::default()))
+        }
         Err(error) => Err(error),
     }
 }
@@ -196,7 +202,7 @@ fn assemble(
     place: &Place<'_>,
     generation: &'static Generation,
     serial: String,
-    personal_data: PersonalData,
+    (file, personal_data): (Vec<u8>, PersonalData),
     held: Held,
 ) -> CardContents {
     let Held { authentication, signature, stored, findings } = held;
@@ -215,6 +221,7 @@ fn assemble(
         atr: hex::encode_upper(place.atr),
         is_virtual: place.kind == ReaderKind::Vpcd,
         holder: holder(&personal_data),
+        personal_data: file,
         issued: date(&personal_data.issued),
         expires: date(&personal_data.expires),
         certificates,

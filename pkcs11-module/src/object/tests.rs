@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use cns_protocol::card::{Card, Certificate, KeyUse};
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG};
@@ -8,7 +10,7 @@ use sha1::{Digest, Sha1};
 use x509_cert::Certificate as X509;
 use x509_cert::ext::Extension;
 
-use super::Object;
+use super::{Attribute, Object};
 use crate::error::Error;
 use crate::test_cards::{AUTHENTICATION, SIGNATURE, card, certificate};
 
@@ -178,5 +180,117 @@ fn a_key_encrypts_where_its_usage_says_so() {
         let objects = Object::of(&card("6200000000012302", 1, &[KeyUse::Authentication]), &certificate);
         assert_eq!(objects[1].value(ck::CKA_ENCRYPT), Ok(&[u8::from(encrypts)][..]));
         assert_eq!(objects[1].value(ck::CKA_VERIFY), Ok(&[1][..]));
+    }
+}
+
+/// The objects of a card with both certificates, by class.
+fn of_class(class: CK_ULONG) -> Vec<Object> {
+    let card = card("6200000000012302", 1, &[KeyUse::Authentication, KeyUse::Signature]);
+    Object::all(&card).into_iter().filter(|object| number(object, ck::CKA_CLASS) == class).collect()
+}
+
+#[test]
+fn the_public_files_are_data_and_the_holders_is_private() {
+    let files: Vec<_> = of_class(ck::CKO_DATA)
+        .iter()
+        .map(|file| {
+            let text = |kind| String::from_utf8(file.value(kind).unwrap().to_vec()).unwrap();
+            (text(ck::CKA_LABEL), text(ck::CKA_VALUE), file.is_private())
+        })
+        .collect();
+    let number = ("EF_ID_Carta".to_owned(), "6200000000012302".to_owned(), false);
+    assert_eq!(files, [number, ("EF_Dati_personali".to_owned(), "000000".to_owned(), true)]);
+    let unread = Card { personal_data: Vec::new(), ..card("6200000000012302", 1, &[]) };
+    let labels: Vec<_> =
+        Object::all(&unread).iter().map(|object| object.value(ck::CKA_LABEL).unwrap().to_vec()).collect();
+    assert!(!labels.contains(&b"EF_Dati_personali".to_vec()));
+}
+
+#[test]
+fn a_profile_is_announced_where_it_holds() {
+    let profiles = |uses: &[KeyUse]| {
+        let objects = Object::all(&card("6200000000012302", 1, uses));
+        let profiles = objects.iter().filter(|object| number(object, ck::CKA_CLASS) == ck::CKO_PROFILE);
+        profiles.map(|profile| number(profile, ck::CKA_PROFILE_ID)).collect::<Vec<_>>()
+    };
+    let providers = [ck::CKP_BASELINE_PROVIDER, ck::CKP_EXTENDED_PROVIDER];
+    assert_eq!(profiles(&[]), providers);
+    let token = [ck::CKP_AUTHENTICATION_TOKEN, ck::CKP_PUBLIC_CERTIFICATES_TOKEN];
+    assert_eq!(profiles(&[KeyUse::Authentication]), [providers, token].concat());
+    // What Public Certificates Token promises (Profiles v3.2 §5.5).
+    let keys = of_class(ck::CKO_PRIVATE_KEY);
+    for certificate in of_class(ck::CKO_CERTIFICATE) {
+        assert!(!certificate.is_private());
+        assert!(keys.iter().any(|key| key.value(ck::CKA_ID) == certificate.value(ck::CKA_ID)));
+    }
+}
+
+#[test]
+fn every_object_has_a_name_of_its_own() {
+    let card = card("6200000000012302", 1, &[KeyUse::Authentication, KeyUse::Signature]);
+    let objects = Object::all(&card);
+    let unique: BTreeSet<_> = objects.iter().map(|object| object.value(ck::CKA_UNIQUE_ID).unwrap()).collect();
+    assert_eq!(unique.len(), objects.len());
+}
+
+macro_rules! names {
+    ($($name:ident)*) => { [$((stringify!($name), ck::$name)),*] };
+}
+
+/// The attributes that objects here have, by the standard's names.
+const NAMES: &[(&str, CK_ATTRIBUTE_TYPE)] = &names![
+    CKA_ALLOWED_MECHANISMS CKA_ALWAYS_AUTHENTICATE CKA_ALWAYS_SENSITIVE CKA_APPLICATION
+    CKA_CERTIFICATE_CATEGORY CKA_CERTIFICATE_TYPE CKA_CHECK_VALUE CKA_CLASS CKA_COEFFICIENT CKA_COPYABLE
+    CKA_DECAPSULATE CKA_DECRYPT CKA_DERIVE CKA_DESTROYABLE CKA_ENCAPSULATE CKA_ENCRYPT CKA_END_DATE
+    CKA_EXPONENT_1 CKA_EXPONENT_2 CKA_EXTRACTABLE CKA_HASH_OF_ISSUER_PUBLIC_KEY
+    CKA_HASH_OF_SUBJECT_PUBLIC_KEY CKA_ID CKA_ISSUER CKA_JAVA_MIDP_SECURITY_DOMAIN CKA_KEY_GEN_MECHANISM
+    CKA_KEY_TYPE CKA_LABEL CKA_LOCAL CKA_MODIFIABLE CKA_MODULUS CKA_MODULUS_BITS CKA_NAME_HASH_ALGORITHM
+    CKA_NEVER_EXTRACTABLE CKA_OBJECT_ID CKA_PRIME_1 CKA_PRIME_2 CKA_PRIVATE CKA_PRIVATE_EXPONENT
+    CKA_PROFILE_ID CKA_PUBLIC_EXPONENT CKA_PUBLIC_KEY_INFO CKA_SENSITIVE CKA_SERIAL_NUMBER CKA_SIGN
+    CKA_SIGN_RECOVER CKA_START_DATE CKA_SUBJECT CKA_TOKEN CKA_TRUSTED CKA_UNIQUE_ID CKA_UNWRAP CKA_URL
+    CKA_VALUE CKA_VERIFY CKA_VERIFY_RECOVER CKA_WRAP CKA_WRAP_WITH_TRUSTED
+];
+
+/// What `docs/pkcs11-features.md` says of a column: the names of the attributes that are there, and of the secret ones.
+fn documented(column: usize) -> (BTreeSet<String>, BTreeSet<String>) {
+    let document = include_str!("../../../docs/pkcs11-features.md");
+    let (mut told, mut secret) = (BTreeSet::new(), BTreeSet::new());
+    for row in document.lines().filter(|line| line.starts_with("| `CKA_")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let names = cells[1]
+            .split('`')
+            .filter(|name| name.starts_with("CKA_"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        if cells[column + 2].starts_with("yes") {
+            told.extend(names);
+        } else if cells[column + 2].starts_with("`CKR_ATTRIBUTE_SENSITIVE`") {
+            secret.extend(names);
+        } else {
+            assert_eq!(cells[column + 2], "", "{row}");
+        }
+    }
+    (told, secret)
+}
+
+#[test]
+fn the_document_names_every_attribute_and_no_other() {
+    let classes =
+        [ck::CKO_CERTIFICATE, ck::CKO_PUBLIC_KEY, ck::CKO_PRIVATE_KEY, ck::CKO_DATA, ck::CKO_PROFILE];
+    for (column, class) in classes.into_iter().enumerate() {
+        let objects = of_class(class);
+        assert!(!objects.is_empty());
+        for object in objects {
+            let (mut told, mut secret) = (BTreeSet::new(), BTreeSet::new());
+            for (kind, attribute) in &object.attributes {
+                let name = NAMES.iter().find(|(_, known)| known == kind);
+                let name = name.unwrap_or_else(|| panic!("{kind:#x} is not in NAMES")).0.to_owned();
+                match attribute {
+                    Attribute::Value(_) => told.insert(name),
+                    Attribute::Sensitive => secret.insert(name),
+                };
+            }
+            assert_eq!((told, secret), documented(column), "class {class}");
+        }
     }
 }

@@ -25,7 +25,8 @@ fn the_token_is_the_holder() {
 fn private_keys_are_found_after_the_login_only() {
     let desk = Desk::set_up();
     let session = desk.session();
-    assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
+    // The certificate and its public key, EF_ID_Carta and four profiles.
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 7);
     assert!(private_keys(&session).is_empty());
     assert_eq!(session.get_session_info().unwrap().session_state(), SessionState::RwPublic);
 
@@ -170,4 +171,27 @@ fn objects_are_found_by_any_of_their_attributes() {
     assert_eq!(session.find_objects(&told[1..]).unwrap(), [certificate]);
     assert_eq!(session.find_objects(&told[..1]).unwrap().len(), 2);
     assert!(session.find_objects(&[Attribute::Label(b"nobody".to_vec())]).unwrap().is_empty());
+}
+
+/// The card gives the holder's data to whoever asks; the module to who has logged in.
+#[test]
+fn the_holders_file_is_given_after_the_login_as_it_stands_on_the_card() {
+    let desk = Desk::set_up();
+    let session = desk.session();
+    let files = || -> Vec<Vec<Attribute>> {
+        let files = session.find_objects(&[Attribute::Class(ObjectClass::DATA)]).unwrap();
+        let wanted = [AttributeType::Label, AttributeType::Value];
+        files.into_iter().map(|file| session.get_attributes(file, &wanted).unwrap()).collect()
+    };
+    let before = files();
+    assert_eq!(before.len(), 1);
+    assert_eq!(before[0][0], Attribute::Label(b"EF_ID_Carta".to_vec()));
+    session.login(UserType::User, Some(&pin("12345"))).unwrap();
+    let after = files();
+    assert_eq!((after.len(), &after[0]), (2, &before[0]));
+    assert_eq!(after[1][0], Attribute::Label(b"EF_Dati_personali".to_vec()));
+    let Attribute::Value(content) = &after[1][1] else { panic!("no value") };
+    // Six hexadecimal digits with the length of what follows (`cns-card` §2.6).
+    let length = usize::from_str_radix(std::str::from_utf8(&content[..6]).unwrap(), 16).unwrap();
+    assert_eq!(content.len(), length + 6);
 }

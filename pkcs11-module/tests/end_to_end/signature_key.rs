@@ -117,7 +117,7 @@ fn give_pin(session: &Session, digits: &str) -> Result<(), cryptoki::error::Erro
 fn both_certificates_are_one_token() {
     let desk = Desk::set_up_with(card);
     let (session, _) = desk.logged_in();
-    assert_eq!(session.find_objects(&[]).unwrap().len(), 6);
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 12);
     let labels: Vec<_> = session
         .find_objects(&[Attribute::Class(ObjectClass::CERTIFICATE)])
         .unwrap()

@@ -103,7 +103,7 @@ fn listing_does_not_reach_the_card() {
     let desk = Desk::set_up();
     let before = traffic();
     let session = desk.session();
-    assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 7);
     desk.application.get_token_info(desk.card()).unwrap();
     assert_eq!(traffic(), before);
 }
