@@ -18,7 +18,7 @@ pub(crate) const DEMO: &[&str] = &["opensc", "openssl", "libengine-pkcs11-openss
 pub(crate) const FUZZ: &[&str] = &["g++"];
 
 /// For the tests on real parts.
-pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2", "libnss3-tools"];
+pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2"];
 
 /// For the tests with programs that nobody here wrote, beside those above. Java's compiler runs its source.
 pub(crate) const PROGRAMS: &[&str] = &[
@@ -34,6 +34,10 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "poppler-utils",
     "python3-venv",
 ];
+
+/// For the tests with browsers, beside those above: Chromium's window for the PIN needs a display, a window manager that
+/// gives it the focus, and something that types.
+pub(crate) const BROWSERS: &[&str] = &["chromium", "firefox-esr", "openbox", "xdotool", "xvfb"];
 
 /// pyHanko, of which Debian has no package, with what it needs for PKCS#11: names and versions at PyPI.
 const PYHANKO: &[&str] = &["pyHanko[pkcs11]==0.38.0", "pyhanko-cli==0.6.0", "python-pkcs11==0.9.5"];

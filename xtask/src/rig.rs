@@ -2,6 +2,7 @@
 //!
 //! Runs inside the namespaces that `test` makes, so that this pcscd is the only one in sight.
 
+mod browsers;
 mod judge;
 mod leaks;
 mod nginx;
@@ -40,6 +41,8 @@ pub(crate) enum Part {
     Judge,
     /// Other people's programs on the module.
     Programs,
+    /// Firefox and Chromium, logging in to nginx.
+    Browsers,
 }
 
 /// Runs one group of tests, or all.
@@ -54,6 +57,9 @@ pub(crate) fn run(programs: &Path, only: Option<Part>) -> Result<()> {
     }
     if wanted(Part::Programs) {
         programs::run(programs, &mut tally)?;
+    }
+    if wanted(Part::Browsers) {
+        browsers::run(programs, &mut tally)?;
     }
     tally.close()
 }

@@ -12,7 +12,14 @@ const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Runs everything, to the end even when something fails.
 pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
-    let groups = [packages::BUILD, packages::DEMO, packages::FUZZ, packages::REAL_PARTS, packages::PROGRAMS];
+    let groups = [
+        packages::BUILD,
+        packages::DEMO,
+        packages::FUZZ,
+        packages::REAL_PARTS,
+        packages::PROGRAMS,
+        packages::BROWSERS,
+    ];
     packages::ensure(&groups, no_install)?;
     let pyhanko_beside = cargo::target_directory()?.join("release");
     packages::ensure_pyhanko(&pyhanko_beside, no_install)?;

@@ -68,6 +68,10 @@ http {{
         ssl_session_cache off;
         ssl_session_tickets off;
         default_type text/plain;
+        location = /titled {{
+            default_type text/html;
+            return 200 \"<!DOCTYPE html><title>Card of $codice_fiscale, visit $arg_visit</title><p>$codice_fiscale\";
+        }}
         location / {{
             return 200 \"codice fiscale $codice_fiscale, $ssl_protocol, $ssl_client_verify\\n\";
         }}

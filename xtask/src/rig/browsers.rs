@@ -1,0 +1,161 @@
+//! Firefox and Chromium, logging in to nginx with the card, after `cnsctl module register` and nothing else. The PIN is
+//! typed where the browser asks for it, and how often it asks is counted.
+
+mod chromium;
+mod firefox;
+mod marionette;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{CITIZEN_READER, expect, nginx, start_pcscd};
+use crate::Result;
+use crate::error::{During, Error};
+use crate::office::{self, CITIZEN, OwnCard};
+use crate::report;
+use crate::stage::{Stage, output_of};
+use crate::test::Tally;
+
+/// A card whose only key is the login's, and one whose signature key has a PIN of its own.
+const ONE_PIN: &str = "ace2025";
+const TWO_PINS: &str = "st2021";
+
+/// For whom the module is registered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// For this user.
+    Own,
+    /// For all users.
+    System,
+}
+
+impl Whose {
+    fn option(self) -> &'static str {
+        match self {
+            Whose::Own => "--user",
+            Whose::System => "--system",
+        }
+    }
+}
+
+/// A stage with a reader, the daemon and a home for browsers.
+struct Desk {
+    stage: Stage,
+    etc: PrivateEtc,
+}
+
+pub(super) fn run(programs: &Path, tally: &mut Tally) -> Result<()> {
+    let mut desk = Desk::set_up(programs)?;
+    for (card, words) in [(ONE_PIN, "one PIN"), (TWO_PINS, "two PINs")] {
+        let made = desk.plug(card);
+        let Ok(own) = made else {
+            tally.run(&format!("A card with {words} is put in"), || made.map(drop));
+            continue;
+        };
+        for whose in [Whose::Own, Whose::System] {
+            let by = if whose == Whose::Own { "in its profile" } else { "by the computer's policy" };
+            tally.run(&format!("Firefox, {by}, logs in with a card with {words} and asks once"), || {
+                firefox::logs_in(&mut desk, &own, whose)
+            });
+        }
+        tally.run(&format!("Chromium logs in with a card with {words} and asks once"), || {
+            chromium::logs_in(&mut desk, &own)
+        });
+        desk.take_out(card)?;
+    }
+    desk.etc.leave()?;
+    desk.stage.finish()
+}
+
+impl Desk {
+    fn set_up(programs: &Path) -> Result<Self> {
+        let mut stage = Stage::new(programs)?;
+        let etc = PrivateEtc::enter(&stage)?;
+        std::fs::create_dir(stage.path("home")).during("making a home")?;
+        office::configure_plain(&stage)?;
+        start_pcscd(&mut stage, &[])?;
+        office::start_daemon(&mut stage)?;
+        Ok(Self { stage, etc })
+    }
+
+    /// Makes the card, puts it into the reader, and starts a server that lets it in.
+    fn plug(&mut self, generation: &str) -> Result<OwnCard> {
+        let generations = office::generations(&self.stage)?;
+        let generation = generations.iter().find(|known| known.name == generation);
+        let generation =
+            generation.ok_or_else(|| Error::Wrong("cns-card no longer makes this card".into()))?;
+        let card = office::make_own_card(&self.stage, generation)?;
+        let name = &generation.name;
+        let mut plug = self.stage.program("cns-card");
+        plug.arg("vpcd").arg(self.stage.path(&format!("{name}-card")));
+        self.stage.start(name, plug.args(["--host", "127.0.0.1", "--port", "35963"]))?;
+        office::wait_for_card(&mut self.stage, CITIZEN_READER)?;
+        let authority = self.stage.path(&format!("{name}-ca.pem"));
+        nginx::start(&mut self.stage, &authority)?;
+        Ok(card)
+    }
+
+    fn take_out(&mut self, generation: &str) -> Result<()> {
+        self.stage.stop("nginx")?;
+        self.stage.stop(generation)?;
+        office::wait_for_removal(&mut self.stage, CITIZEN_READER)
+    }
+
+    /// A program in the browsers' home.
+    fn at_home(&self, mut command: Command) -> Command {
+        command.env("HOME", self.stage.path("home"));
+        for name in
+            ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "WAYLAND_DISPLAY"]
+        {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// `cnsctl module VERB PROGRAM`.
+    fn module(&self, verb: &str, program: &str, whose: Whose) -> Result<String> {
+        let programs = Some(program).filter(|program| !program.is_empty());
+        let mut ctl = self.at_home(self.stage.program("cnsctl"));
+        output_of(ctl.args(["module", verb]).args(programs).arg(whose.option()))
+    }
+}
+
+/// What a browser showed and asked.
+struct Visits {
+    /// What it said when it asked for the PIN.
+    asked: Vec<String>,
+    /// The pages, as text.
+    pages: Vec<String>,
+}
+
+impl Visits {
+    /// Two visits with the holder's codice fiscale, for one PIN.
+    fn judge(&self) -> Result<()> {
+        let shows = |page: &String| page.contains(CITIZEN.codice_fiscale);
+        expect(self.pages.len() == 2 && self.pages.iter().all(shows), || {
+            format!("the pages do not show the holder's codice fiscale: {:?}", self.pages)
+        })?;
+        expect(self.asked.len() == 1, || {
+            format!("it asked for the PIN {} times: {:?}", self.asked.len(), self.asked)
+        })?;
+        report::fact(&format!("{:?}; asked: {:?}", self.pages, self.asked));
+        Ok(())
+    }
+}
+
+/// A copy of `/etc` in the place of `/etc`, in this mount namespace only: policies of browsers are read there, and
+/// nothing of this computer is to be changed.
+struct PrivateEtc;
+
+impl PrivateEtc {
+    fn enter(stage: &Stage) -> Result<Self> {
+        let copy: PathBuf = stage.path("etc");
+        output_of(Command::new("cp").args(["-a", "/etc"]).arg(&copy))?;
+        output_of(Command::new("mount").arg("--bind").arg(&copy).arg("/etc"))?;
+        Ok(Self)
+    }
+
+    fn leave(&self) -> Result<()> {
+        output_of(Command::new("umount").args(["--lazy", "/etc"])).map(drop)
+    }
+}
