@@ -4,6 +4,7 @@
 
 mod chip;
 pub mod contents;
+pub mod decrypt;
 mod error;
 pub mod padding;
 pub mod pin;
@@ -12,6 +13,7 @@ pub(crate) mod report;
 pub mod sign;
 pub mod signature_area;
 mod stored_keys;
+pub mod unpadding;
 
 use cns_apdu::CardCommand;
 use cns_apdu::generation::KeyPlace;

@@ -4,20 +4,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cns_protocol::frame::{self, Body, FrameError, HeaderReader};
+use cns_protocol::frame::{self, Body, FrameError, HeaderReader, LockedWriter};
 use cns_protocol::rpc::{self, ErrorObject, Id, OutgoingAnswer, Progress, Request};
 use cns_protocol::{ErrorKind, RpcError};
 use interprocess::local_socket::tokio::Stream;
 use rustix::net::RecvFlags;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Limits;
-use crate::dispatch::{Begun, Caller, OnHangUp, ProgressSender, Router};
+use crate::dispatch::{Begun, Caller, Encoded, OnHangUp, ProgressSender, Router};
 
 /// Held by whatever must be over before the daemon may stop; the daemon waits until none is left.
 pub type Alive = mpsc::Sender<std::convert::Infallible>;
@@ -56,7 +55,7 @@ pub struct Connection {
     alive: Alive,
 }
 
-type Answer = Result<Box<RawValue>, RpcError>;
+type Answer = Result<Encoded, RpcError>;
 
 impl Connection {
     /// A connection whose peer is known; `stop` turns true when the daemon stops.
@@ -191,6 +190,9 @@ impl Connection {
     }
 
     async fn send_answer(&self, id: Option<Id>, answer: Answer) -> Result<(), ConnectionError> {
+        if matches!(answer, Ok(Encoded::Locked(_))) {
+            return self.send_locked(&outgoing(id, answer)).await;
+        }
         match self.send(&outgoing(id.clone(), answer)).await {
             Err(ConnectionError::Frame(FrameError::BodyTooLong(length))) => {
                 tracing::error!(length, "an answer is too long for a frame");
@@ -202,12 +204,23 @@ impl Connection {
         }
     }
 
+    /// Sends a message that holds a secret: it is in locked memory only.
+    async fn send_locked(&self, message: &impl Serialize) -> Result<(), ConnectionError> {
+        let mut writer = LockedWriter::new().map_err(FrameError::Memory)?;
+        serde_json::to_writer(&mut writer, message)
+            .map_err(|error| FrameError::Io(io::Error::other(error)))?;
+        let time = self.service.limits.frame_time();
+        let header = frame::header(writer.written().len());
+        write(&self.stream, header.as_bytes(), time).await?;
+        write(&self.stream, writer.written(), time).await
+    }
+
     async fn send(&self, message: &impl Serialize) -> Result<(), ConnectionError> {
         send(&self.stream, message, self.service.limits.frame_time()).await
     }
 }
 
-fn outgoing(id: Option<Id>, answer: Answer) -> OutgoingAnswer<Box<RawValue>> {
+fn outgoing(id: Option<Id>, answer: Answer) -> OutgoingAnswer<Encoded> {
     let (result, error) = match answer {
         Ok(result) => (Some(result), None),
         Err(error) => (None, Some(ErrorObject::from(error))),
@@ -232,8 +245,12 @@ pub async fn send(stream: &Stream, message: &impl Serialize, time: Duration) -> 
     }
     let mut bytes = frame::header(body.len()).into_bytes();
     bytes.extend_from_slice(&body);
+    write(stream, &bytes, time).await
+}
+
+async fn write(stream: &Stream, bytes: &[u8], time: Duration) -> Result<(), ConnectionError> {
     let mut writer = stream;
-    match timeout(time, writer.write_all(&bytes)).await {
+    match timeout(time, writer.write_all(bytes)).await {
         Ok(written) => Ok(written.map_err(FrameError::Io)?),
         Err(_) => Err(ConnectionError::SlowReader),
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cns_protocol::rpc::Progress;
 use tokio::sync::mpsc;
 
-pub use router::{Begun, Call, Caller, OnHangUp, Router, Sessions, Work};
+pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work};
 
 use crate::methods::{Daemon, audit, card, counter, custody, daemon as itself, key, operator, pin, reader};
 
@@ -30,6 +30,7 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, pin::unblock);
     router.add(daemon, pin::status);
     router.add(daemon, key::sign);
+    router.add(daemon, key::decrypt);
     router.add(daemon, key::random);
     router.add(daemon, operator::login);
     router.add(daemon, operator::logout);

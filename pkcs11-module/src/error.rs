@@ -21,6 +21,8 @@ pub(crate) enum Error {
     DataLenRange,
     DeviceError,
     DeviceRemoved,
+    EncryptedDataInvalid,
+    EncryptedDataLenRange,
     FunctionCanceled,
     FunctionNotParallel,
     FunctionNotSupported,
@@ -69,6 +71,8 @@ impl Error {
             Error::DataLenRange => ck::CKR_DATA_LEN_RANGE,
             Error::DeviceError => ck::CKR_DEVICE_ERROR,
             Error::DeviceRemoved => ck::CKR_DEVICE_REMOVED,
+            Error::EncryptedDataInvalid => ck::CKR_ENCRYPTED_DATA_INVALID,
+            Error::EncryptedDataLenRange => ck::CKR_ENCRYPTED_DATA_LEN_RANGE,
             Error::FunctionCanceled => ck::CKR_FUNCTION_CANCELED,
             Error::FunctionNotParallel => ck::CKR_FUNCTION_NOT_PARALLEL,
             Error::FunctionNotSupported => ck::CKR_FUNCTION_NOT_SUPPORTED,
@@ -123,6 +127,7 @@ impl From<ErrorKind> for Error {
             ErrorKind::NotLoggedIn | ErrorKind::CardReset => Error::UserNotLoggedIn,
             // The mechanism was judged when the operation began: what is left to refuse is the data.
             ErrorKind::MechanismInvalid => Error::DataInvalid,
+            ErrorKind::CiphertextInvalid => Error::EncryptedDataInvalid,
             ErrorKind::NoSuchObject => Error::KeyHandleInvalid,
             ErrorKind::Forbidden
             | ErrorKind::Busy

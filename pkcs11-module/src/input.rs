@@ -41,6 +41,14 @@ impl Input {
         Ok(())
     }
 
+    /// What was kept so far; nothing of what is hashed.
+    pub(crate) fn collected(&self) -> &[u8] {
+        match self {
+            Input::Hashed(_) => &[],
+            Input::Plain(plain, _) => plain,
+        }
+    }
+
     /// The digest, or the data as it is.
     pub(crate) fn finish(self) -> Zeroizing<Vec<u8>> {
         match self {

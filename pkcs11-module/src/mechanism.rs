@@ -9,6 +9,7 @@ use sha2::digest::DynDigest;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
 use crate::error::Error;
+use crate::object::PrivateKey;
 
 /// A hash that is being computed.
 pub(crate) type Hasher = Box<dyn DynDigest + Send>;
@@ -237,7 +238,7 @@ pub(crate) fn all() -> Vec<CK_MECHANISM_TYPE> {
 }
 
 /// What a mechanism can be used for with the keys of a card, and whether it is one of RSA.
-pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[KeyUse]) -> Result<(CK_FLAGS, IsRsa), Error> {
+pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[&PrivateKey]) -> Result<(CK_FLAGS, IsRsa), Error> {
     if HASHES.iter().any(|names| names.digest == kind) {
         return Ok((ck::CKF_DIGEST, IsRsa::No));
     }
@@ -249,7 +250,7 @@ pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[KeyUse]) -> Result<(CK_FLAG
     if kind != ck::CKM_RSA_PKCS_OAEP {
         flags |= ck::CKF_VERIFY | if recovers { ck::CKF_VERIFY_RECOVER } else { 0 };
     }
-    if keys.iter().any(|key_use| signing(*key_use).contains(&kind)) {
+    if keys.iter().any(|key| signing(key.key_use).contains(&kind)) {
         flags |= ck::CKF_SIGN | if recovers { ck::CKF_SIGN_RECOVER } else { 0 };
         // The rest of the work, hashing, is not the card's.
         if recovers || kind == ck::CKM_RSA_PKCS_PSS {
@@ -258,6 +259,9 @@ pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[KeyUse]) -> Result<(CK_FLAG
     }
     if ENCRYPTING.contains(&kind) {
         flags |= ck::CKF_ENCRYPT;
+        if keys.iter().any(|key| key.decrypts) {
+            flags |= ck::CKF_DECRYPT | ck::CKF_HW;
+        }
     }
     Ok((flags, IsRsa::Yes))
 }

@@ -40,6 +40,8 @@ pub(crate) struct PrivateKey {
     pub(crate) length: usize,
     /// Whether each use wants the PIN anew.
     pub(crate) pin_for_each_use: bool,
+    /// Whether it decrypts: the chip must give out what it deciphers, and the certificate let others encrypt.
+    pub(crate) decrypts: bool,
 }
 
 enum Attribute {
@@ -145,7 +147,8 @@ impl Object {
         table.key(certificate, parts);
         table.number(ck::CKA_MODULUS_BITS, CK_ULONG::from(bit_length(parts.modulus)));
         table.flag(ck::CKA_TRUSTED, false);
-        let key = PublicKey::new(parts.modulus, parts.public_exponent, parts.encrypts);
+        let encrypts = decrypts(certificate.key_use, parts);
+        let key = PublicKey::new(parts.modulus, parts.public_exponent, encrypts);
         for use_ in [ck::CKA_VERIFY, ck::CKA_VERIFY_RECOVER] {
             table.flag(use_, key.is_some());
         }
@@ -167,11 +170,16 @@ impl Object {
         table.flag(ck::CKA_NEVER_EXTRACTABLE, made_in_chip);
         table.flag(ck::CKA_SIGN, true);
         table.flag(ck::CKA_SIGN_RECOVER, true);
-        for use_ in [ck::CKA_DECRYPT, ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED, ck::CKA_DECAPSULATE] {
+        let decrypts = decrypts(certificate.key_use, parts);
+        table.flag(ck::CKA_DECRYPT, decrypts);
+        for use_ in [ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED, ck::CKA_DECAPSULATE] {
             table.flag(use_, false);
         }
         table.flag(ck::CKA_ALWAYS_AUTHENTICATE, certificate.pin_for_each_use);
-        let allowed = mechanism::signing(certificate.key_use);
+        let mut allowed = mechanism::signing(certificate.key_use);
+        if decrypts {
+            allowed.push(ck::CKM_RSA_PKCS_OAEP);
+        }
         let allowed: Vec<u8> = allowed.iter().flat_map(|kind| kind.to_ne_bytes()).collect();
         table.bytes(ck::CKA_ALLOWED_MECHANISMS, &allowed);
         for secret in [
@@ -188,6 +196,7 @@ impl Object {
             key_use: certificate.key_use,
             length: parts.modulus.len(),
             pin_for_each_use: certificate.pin_for_each_use,
+            decrypts,
         };
         table.finish(Key::Private(Arc::new(key)))
     }
@@ -259,6 +268,12 @@ impl Table {
     fn finish(self, key: Key) -> Object {
         Object { attributes: self.0, key }
     }
+}
+
+/// Whether what is encrypted for a certificate's key can be decrypted: the chip of a signature key does not give out what
+/// it deciphers.
+fn decrypts(key_use: KeyUse, parts: &Parts<'_>) -> bool {
+    key_use == KeyUse::Authentication && parts.encrypts
 }
 
 /// Says first what the certificate is for: on these cards a signature made with the login key has no legal value,

@@ -17,7 +17,7 @@ pub(crate) struct PublicKey {
     key: RsaPublicKey,
     /// The modulus' length in bytes.
     pub(crate) length: usize,
-    /// Whether the certificate lets data or keys be encrypted with it.
+    /// Whether data or keys may be encrypted with it: somebody can decrypt them.
     pub(crate) encrypts: bool,
 }
 

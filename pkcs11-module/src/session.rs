@@ -9,6 +9,7 @@ use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE, CK_SLOT_ID};
 use crate::cipher::Cipher;
 use crate::input::Input;
 use crate::mechanism::{Hasher, Scheme};
+use crate::object::PrivateKey;
 use crate::public_key::PublicKey;
 use crate::sign_operation::SignOperation;
 
@@ -32,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) verify_recover: Option<VerifyOperation>,
     /// `C_EncryptInit` … `C_EncryptFinal`.
     pub(crate) encrypt: Option<EncryptOperation>,
+    /// `C_DecryptInit` … `C_DecryptFinal`.
+    pub(crate) decrypt: Option<DecryptOperation>,
 }
 
 impl Session {
@@ -47,6 +50,7 @@ impl Session {
             verify: None,
             verify_recover: None,
             encrypt: None,
+            decrypt: None,
         }
     }
 }
@@ -74,6 +78,7 @@ impl Session {
             verify,
             verify_recover,
             encrypt,
+            decrypt,
         } = self;
         end(found, flags, ck::CKF_FIND_OBJECTS);
         end(digest, flags, ck::CKF_DIGEST);
@@ -82,6 +87,7 @@ impl Session {
         end(verify, flags, ck::CKF_VERIFY);
         end(verify_recover, flags, ck::CKF_VERIFY_RECOVER);
         end(encrypt, flags, ck::CKF_ENCRYPT);
+        end(decrypt, flags, ck::CKF_DECRYPT);
     }
 }
 
@@ -105,6 +111,26 @@ pub(crate) struct VerifyOperation {
     pub(crate) input: Input,
     /// Whether `C_VerifyUpdate` was called: then `C_Verify` may not be.
     pub(crate) in_parts: bool,
+}
+
+/// Data that is being decrypted.
+pub(crate) struct DecryptOperation {
+    pub(crate) key: Arc<PrivateKey>,
+    pub(crate) cipher: Cipher,
+    /// The most data that there can be.
+    pub(crate) most: usize,
+    pub(crate) input: Input,
+    /// Whether `C_DecryptUpdate` was called: then `C_Decrypt` may not be.
+    pub(crate) in_parts: bool,
+    /// What was decrypted, and what of, when it did not fit into the application's buffer.
+    pub(crate) done: Option<(Vec<u8>, Secret)>,
+}
+
+impl DecryptOperation {
+    /// How much room the data needs at most: all that can be said before it is decrypted.
+    pub(crate) fn length(&self) -> usize {
+        self.done.as_ref().map_or(self.most, |(_, data)| data.len())
+    }
 }
 
 /// Data that is being encrypted.

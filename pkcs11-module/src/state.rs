@@ -297,6 +297,7 @@ impl Tables {
         for session in sessions.values_mut().filter(|session| session.slot == id) {
             session.sign = None;
             session.sign_recover = None;
+            session.decrypt = None;
             session.found = None;
         }
         let (reader, insertion, link) = (slot.reader.clone(), slot.insertion, Arc::clone(&slot.link));

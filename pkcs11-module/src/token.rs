@@ -13,7 +13,7 @@ use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE};
 
 use crate::daemon::Link;
 use crate::error::Error;
-use crate::object::Object;
+use crate::object::{Object, PrivateKey};
 
 /// Gives out the handles of objects; none is used twice.
 #[derive(Default)]
@@ -194,6 +194,11 @@ impl Token {
         let logged_in = self.logged_in;
         let seen = move |object: &Object| logged_in || !object.is_private();
         self.objects.iter().filter(move |(_, object)| seen(object)).map(|(handle, object)| (*handle, object))
+    }
+
+    /// The private keys, seen or not.
+    pub(crate) fn private_keys(&self) -> impl Iterator<Item = &PrivateKey> {
+        self.objects.iter().filter_map(|(_, object)| object.as_private_key()).map(|key| &**key)
     }
 
     /// The object with this handle, seen or not.

@@ -61,6 +61,8 @@ pub enum ErrorKind {
     PukBlocked,
     /// The mechanism or the data's length does not fit the key.
     MechanismInvalid,
+    /// What is to be decrypted was not encrypted for this key in this way.
+    CiphertextInvalid,
     /// No operator session (§9.3.2-2).
     NoOperator,
     /// The operator's card was refused: chain, status or allow list.
@@ -96,7 +98,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 41] = [
+    pub const ALL: [ErrorKind; 42] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -123,6 +125,7 @@ impl ErrorKind {
         ErrorKind::PukIncorrect,
         ErrorKind::PukBlocked,
         ErrorKind::MechanismInvalid,
+        ErrorKind::CiphertextInvalid,
         ErrorKind::NoOperator,
         ErrorKind::OperatorRefused,
         ErrorKind::NoSuchProcedure,
@@ -170,6 +173,7 @@ impl ErrorKind {
             ErrorKind::PukIncorrect => 1205,
             ErrorKind::PukBlocked => 1206,
             ErrorKind::MechanismInvalid => 1207,
+            ErrorKind::CiphertextInvalid => 1208,
             ErrorKind::NoOperator => 1300,
             ErrorKind::OperatorRefused => 1301,
             ErrorKind::NoSuchProcedure => 1302,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::KeyUse;
 use crate::encoding::base64_bytes;
+use crate::secret_bytes::SecretBytes;
 use crate::secret_text::{self, SecretText};
 use crate::{Method, Role};
 
@@ -102,6 +103,71 @@ impl Method for Sign {
     const ROLE: Role = Role::User;
     const CARRIES_SECRET: bool = true;
     type Answer = Signature;
+}
+
+/// How what was deciphered is turned into the data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Decryption {
+    /// RSAES-PKCS1-v1_5 (RFC 8017 §7.2). What was badly padded is no error: it gives other bytes of another length, the
+    /// same ones for the same data while the daemon runs (implicit rejection).
+    RsaPkcs1,
+    /// RSAES-OAEP (RFC 8017 §7.1) with MGF1.
+    RsaOaep {
+        /// The hash of the label.
+        hash: Hash,
+        /// The hash of MGF1.
+        mgf_hash: Hash,
+        /// The label: at most 1,024 bytes, nearly always none.
+        #[serde(default, with = "base64_bytes")]
+        #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
+        label: Vec<u8>,
+    },
+    /// The bare RSA operation on k bytes (`CKM_RSA_X_509`), padding and all.
+    RsaRaw,
+}
+
+/// `key.decrypt`: decrypts with the card's authentication key, whose certificate must let others encrypt for it
+/// (keyEncipherment, dataEncipherment, or no key usage at all).
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Decrypt {
+    /// The reader.
+    pub reader: String,
+    /// The insertion that the client means, when it wants to be sure.
+    #[serde(default)]
+    pub insertion: Option<u64>,
+    /// What to do.
+    pub mechanism: Decryption,
+    /// What to decrypt: as many bytes as the modulus has.
+    #[serde(with = "base64_bytes")]
+    #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
+    pub data: Vec<u8>,
+    /// The PIN, where this connection's login is not to be used.
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub pin: Option<SecretText>,
+    /// Go on although one try is known to be left.
+    #[serde(default)]
+    pub confirm_last_try: bool,
+}
+
+/// What was decrypted.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Plaintext {
+    /// The data.
+    pub plaintext: SecretBytes,
+}
+
+impl Method for Decrypt {
+    const NAME: &'static str = "key.decrypt";
+    const SUMMARY: &'static str = "Decrypts with the authentication key on the card.";
+    const ROLE: Role = Role::User;
+    const CARRIES_SECRET: bool = true;
+    const ANSWERS_SECRET: bool = true;
+    type Answer = Plaintext;
 }
 
 /// `key.random`: random bytes from the chip.

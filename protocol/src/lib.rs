@@ -2,8 +2,9 @@
 //! blocking client that the PKCS#11 module and `cnsctl` share.
 //!
 //! One module per noun, one request type per method. A request names its answer ([`Method::Answer`]), so that the
-//! daemon and its clients cannot disagree. Secrets travel towards the daemon only: [`SecretText`] can be read from a
-//! request and written into one, but no answer type can hold it.
+//! daemon and its clients cannot disagree. PINs and PUKs travel towards the daemon only: [`SecretText`] can be read
+//! from a request and written into one, but no answer type can hold it. The one secret that the daemon answers is what a
+//! key of the card has decrypted ([`SecretBytes`]).
 #![forbid(unsafe_code)]
 
 pub mod audit;
@@ -23,11 +24,13 @@ pub mod operator;
 pub mod pin;
 pub mod reader;
 pub mod rpc;
+pub mod secret_bytes;
 pub mod secret_text;
 
 pub use client::Client;
 pub use error::{ErrorKind, RpcError};
 pub use method::{Method, Role};
+pub use secret_bytes::SecretBytes;
 pub use secret_text::SecretText;
 
 /// Where the daemon listens unless told otherwise; every client honours `CNSD_SOCKET` first.

@@ -14,6 +14,9 @@ pub trait Method: Serialize + DeserializeOwned {
     /// Whether the parameters can hold a [`SecretText`](crate::SecretText): such a request is built and read in
     /// locked memory only, and is refused in a frame that is too large for it.
     const CARRIES_SECRET: bool = false;
+    /// Whether the answer holds [`SecretBytes`](crate::SecretBytes): such an answer is built, and read, in locked memory
+    /// only.
+    const ANSWERS_SECRET: bool = false;
     /// What the daemon answers.
     type Answer: Serialize + DeserializeOwned;
 }

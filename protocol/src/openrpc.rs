@@ -41,6 +41,7 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<pin::Unblock, _>(generator),
         method::<pin::Status, _>(generator),
         method::<key::Sign, _>(generator),
+        method::<key::Decrypt, _>(generator),
         method::<key::Random, _>(generator),
         method::<operator::Login, _>(generator),
         method::<operator::Logout, _>(generator),
@@ -90,6 +91,7 @@ where
         "result": { "name": "result", "schema": generator.subschema_for::<A>() },
         "x-role": M::ROLE.name(),
         "x-carries-secret": M::CARRIES_SECRET,
+        "x-answers-secret": M::ANSWERS_SECRET,
     })
 }
 

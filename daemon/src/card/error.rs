@@ -104,6 +104,9 @@ pub enum CardError {
     /// The mechanism, or the length of the data, does not fit the key.
     #[error("{0}")]
     Mechanism(&'static str),
+    /// What is to be decrypted was not encrypted for the key: in words, which tell nothing of what was deciphered.
+    #[error("{0}")]
+    Ciphertext(&'static str),
     /// The card computed a signature that its own certificate does not verify.
     #[error("the card's signature does not fit its certificate")]
     WrongSignature,

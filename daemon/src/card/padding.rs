@@ -49,12 +49,13 @@ pub fn pss(digest: &[u8], hash: Hash, mgf_hash: Hash, salt: &[u8], modulus_bits:
 }
 
 /// MGF1 (RFC 8017 §B.2.1).
-fn mgf1(hash: Hash, seed: &[u8], length: usize) -> Vec<u8> {
+pub(super) fn mgf1(hash: Hash, seed: &[u8], length: usize) -> Vec<u8> {
     let counters = 0_u32..;
     counters.flat_map(|counter| hash_of(hash, &[seed, &counter.to_be_bytes()])).take(length).collect()
 }
 
-fn hash_of(hash: Hash, parts: &[&[u8]]) -> Vec<u8> {
+/// A digest.
+pub(super) fn hash_of(hash: Hash, parts: &[&[u8]]) -> Vec<u8> {
     let mut context = digest::Context::new(match hash {
         Hash::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
         Hash::Sha224 => &digest::SHA224,

@@ -102,14 +102,25 @@ fn raw_block(key: &RsaPublicKey, data: &[u8]) -> Result<Vec<u8>, CardError> {
     }
 }
 
-/// The private operation, the PIN being verified and the key's DF current: a chip that looks for the key only when it
-/// is used finds it from there (`real-cards` §4, 15).
+/// A signature, the PIN being verified and the key's DF current.
 pub(super) fn operate(
     session: &mut CardSession<'_>,
     place: &KeyPlace,
     number: ObjectId,
     key: &RsaPublicKey,
     input: Input,
+) -> Result<Vec<u8>, CardError> {
+    let result = perform(session, place, number, &input.command)?;
+    if applies(key, &result, &input.block) { Ok(result) } else { Err(CardError::WrongSignature) }
+}
+
+/// The private operation, the PIN being verified and the key's DF current: a chip that looks for the key only when it
+/// is used finds it from there (`real-cards` §4, 15).
+pub(super) fn perform(
+    session: &mut CardSession<'_>,
+    place: &KeyPlace,
+    number: ObjectId,
+    command: &PerformSecurityOperation,
 ) -> Result<Vec<u8>, CardError> {
     let se = session.contents().generation.security_environment;
     match session.run(&ManageSecurityEnvironment::Restore { se }) {
@@ -123,12 +134,11 @@ pub(super) fn operate(
         Some(Status::ObjectNotFound) => CardError::NoSuchObject("key"),
         _ => error,
     })?;
-    let result = session.chip().run_long(&input.command)?;
-    if applies(key, &result, &input.block) { Ok(result) } else { Err(CardError::WrongSignature) }
+    session.chip().run_long(command)
 }
 
 /// Whether the public operation on the result gives the block (RFC 8017 §5.2.2).
-fn applies(key: &RsaPublicKey, result: &[u8], block: &[u8]) -> bool {
+pub(super) fn applies(key: &RsaPublicKey, result: &[u8], block: &[u8]) -> bool {
     let signature = BigUint::from_bytes_be(result);
     result.len() == key.size()
         && signature < *key.n()

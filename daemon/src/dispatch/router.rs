@@ -5,12 +5,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use cns_protocol::frame::Body;
+use cns_protocol::frame::{Body, LockedWriter};
 use cns_protocol::rpc::Request;
 use cns_protocol::{ErrorKind, Method, RpcError};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::ProgressSender;
+use crate::card::CardError;
 use crate::judge::{Demand, Reason, Verdict, judge};
 use crate::login::Logins;
 use crate::operator::Session;
@@ -45,8 +48,40 @@ impl Call {
     }
 }
 
+/// An answer as JSON.
+pub enum Encoded {
+    /// Without secrets.
+    Plain(Box<RawValue>),
+    /// With secrets, in locked memory.
+    Locked(LockedWriter),
+}
+
+impl Encoded {
+    fn of<M: Method>(answer: &M::Answer) -> Result<Self, RpcError> {
+        let unwritable = || RpcError::new(ErrorKind::Internal, "the answer cannot be written");
+        if !M::ANSWERS_SECRET {
+            return to_raw_value(answer).map(Self::Plain).map_err(|_| unwritable());
+        }
+        let mut writer = LockedWriter::new().map_err(CardError::Memory)?;
+        serde_json::to_writer(&mut writer, answer).map_err(|_| unwritable())?;
+        Ok(Self::Locked(writer))
+    }
+}
+
+impl Serialize for Encoded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Plain(raw) => raw.serialize(serializer),
+            Self::Locked(writer) => {
+                let raw: &RawValue = serde_json::from_slice(writer.written()).map_err(S::Error::custom)?;
+                raw.serialize(serializer)
+            }
+        }
+    }
+}
+
 /// The work that a request asks for; it owns all that it needs, so that it outlives its client.
-pub type Work = Pin<Box<dyn Future<Output = Result<Box<RawValue>, RpcError>> + Send>>;
+pub type Work = Pin<Box<dyn Future<Output = Result<Encoded, RpcError>> + Send>>;
 
 /// What becomes of a request's work when its client goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +158,7 @@ impl Router {
         let daemon = Arc::clone(daemon);
         let begin = move |call: Call, request: &Request<'_>| -> Result<Work, RpcError> {
             let answer = handler(Arc::clone(&daemon), call, request.params::<M>()?);
-            Ok(Box::pin(async move {
-                let answer = answer.await?;
-                to_raw_value(&answer)
-                    .map_err(|_| RpcError::new(ErrorKind::Internal, "the answer cannot be written"))
-            }))
+            Ok(Box::pin(async move { Encoded::of::<M>(&answer.await?) }))
         };
         let route = Route {
             demand: Demand::of::<M>(),

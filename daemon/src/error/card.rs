@@ -60,6 +60,7 @@ impl From<CardError> for RpcError {
             }
             CardError::NoSuchObject(_) => say(ErrorKind::NoSuchObject),
             CardError::Mechanism(_) => say(ErrorKind::MechanismInvalid),
+            CardError::Ciphertext(_) => say(ErrorKind::CiphertextInvalid),
             CardError::WrongSignature => say(ErrorKind::CardAnswerInvalid)
                 .hint("The card computed wrongly or is damaged; nothing was given out"),
             CardError::AreaExists | CardError::AreaForbidden(_) | CardError::AreaNotReady(_) => {

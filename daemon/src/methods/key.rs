@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use cns_protocol::card::KeyUse;
-use cns_protocol::key::{Random, RandomBytes, Sign, Signature};
-use cns_protocol::{ErrorKind, RpcError, SecretText};
+use cns_protocol::key::{Decrypt, Plaintext, Random, RandomBytes, Sign, Signature};
+use cns_protocol::{ErrorKind, RpcError, SecretBytes, SecretText};
 use cns_secret::Secret;
 
 use super::{Act, Daemon, last_try, place_of, recorded};
-use crate::card::{CardError, random as chip_random, sign as chip_sign};
+use crate::card::{CardError, decrypt as chip_decrypt, random as chip_random, sign as chip_sign};
 use crate::dispatch::Call;
 use crate::login::CardPlace;
 
@@ -39,12 +39,9 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
     });
     let signature = match key_use {
         // Logins happen by the dozen, and have no legal meaning as signatures: they are not recorded.
-        KeyUse::Authentication => work.await.inspect_err(|error| {
-            // The PIN was changed behind this login: presented again and again, it would block the card.
-            if from_login && matches!(error, CardError::PinIncorrect { .. } | CardError::PinBlocked) {
-                daemon.logins.forget_card(&place);
-            }
-        })?,
+        KeyUse::Authentication => {
+            work.await.inspect_err(|error| forget_refused_login(&daemon, &place, from_login, error))?
+        }
         KeyUse::Signature => {
             let act =
                 Act { name: "signature", card: Some(&contents.card.serial), paragraph: Some("§1.3.7") };
@@ -52,6 +49,36 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
         }
     };
     Ok(Signature { signature })
+}
+
+/// `key.decrypt`. Not recorded, as a login is not: it signs nothing.
+///
+/// # Errors
+/// When the connection is not logged in, the key or the mechanism does not fit, or the card refuses.
+pub async fn decrypt(daemon: Arc<Daemon>, call: Call, request: Decrypt) -> Result<Plaintext, RpcError> {
+    let contents = daemon.readers.card(&request.reader)?;
+    let place = place_of(&contents);
+    let insertion = request.insertion.unwrap_or(place.insertion);
+    let from_login = request.pin.is_none();
+    let here = CardPlace { insertion, ..place.clone() };
+    let pin = pin_for(&call, KeyUse::Authentication, &here, request.pin)?;
+    let last_try = last_try(request.confirm_last_try);
+    let (mechanism, data) = (request.mechanism, request.data);
+    let work = daemon.readers.run(&request.reader, Some(insertion), move |session| {
+        chip_decrypt::decrypt(session, &pin, last_try, &mechanism, &data)
+    });
+    let plaintext =
+        work.await.inspect_err(|error| forget_refused_login(&daemon, &place, from_login, error))?;
+    let plaintext =
+        SecretBytes::new(plaintext).map_err(|error| RpcError::new(ErrorKind::Internal, error.to_string()))?;
+    Ok(Plaintext { plaintext })
+}
+
+/// Ends a login whose PIN was changed behind it: presented again and again, it would block the card.
+fn forget_refused_login(daemon: &Daemon, place: &CardPlace, from_login: bool, error: &CardError) {
+    if from_login && matches!(error, CardError::PinIncorrect { .. } | CardError::PinBlocked) {
+        daemon.logins.forget_card(place);
+    }
 }
 
 /// The PIN for one use of a key: the authentication key takes it from the connection's login, the signature key from

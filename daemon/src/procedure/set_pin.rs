@@ -311,6 +311,7 @@ fn what_was_sent(error: &CardError) -> Sent {
         | CardError::PinIncorrect { .. }
         | CardError::PinBlocked
         | CardError::Mechanism(_)
+        | CardError::Ciphertext(_)
         | CardError::WrongSignature
         | CardError::AreaExists
         | CardError::AreaForbidden(_)

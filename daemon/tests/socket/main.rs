@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, unreachable_pub, missing_docs)]
 
 mod connections;
+mod decrypt;
 mod login;
 mod openrpc;
 mod operator;

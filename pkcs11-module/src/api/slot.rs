@@ -137,8 +137,7 @@ pub(crate) fn get_mechanism_info(
     module.refresh()?;
     let tables = module.tables();
     let token = tables.slot(id)?.token()?;
-    let keys: Vec<_> = token.card.certificates.iter().map(|certificate| certificate.key_use).collect();
-    let (flags, is_rsa) = mechanism::flags(kind, &keys)?;
+    let (flags, is_rsa) = mechanism::flags(kind, &token.private_keys().collect::<Vec<_>>())?;
     let sizes = token.card.certificates.iter().map(|certificate| CK_ULONG::from(certificate.key_bits));
     let (smallest, largest) = match is_rsa {
         IsRsa::Yes => (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0)),

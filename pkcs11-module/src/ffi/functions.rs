@@ -8,7 +8,7 @@ use cryptoki_sys::*;
 
 use crate::api::general::{self, MutexFunctions};
 use crate::api::slot::Reserved;
-use crate::api::{digest, encrypt, login, object, random, refused, session, sign, slot, verify};
+use crate::api::{decrypt, digest, encrypt, login, object, random, refused, session, sign, slot, verify};
 use crate::error::Error;
 use crate::ffi::buffer::Put;
 use crate::ffi::function_list::V2_40;
@@ -218,22 +218,22 @@ entry! {
     C_EncryptFinal = encrypt::encrypt_final { session: CK_SESSION_HANDLE, Out(encrypted, length: CK_BYTE) }
 
     /// `C_DecryptInit`.
-    C_DecryptInit = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE
+    C_DecryptInit = decrypt::decrypt_init {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
     }
 
     /// `C_Decrypt`.
-    C_Decrypt = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_Decrypt = decrypt::decrypt {
+        session: CK_SESSION_HANDLE, In(encrypted, encrypted_length: CK_BYTE), Out(data, length: CK_BYTE)
     }
 
     /// `C_DecryptUpdate`.
-    C_DecryptUpdate = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_DecryptUpdate = decrypt::decrypt_update {
+        session: CK_SESSION_HANDLE, In(part, part_length: CK_BYTE), Out(data, length: CK_BYTE)
     }
 
     /// `C_DecryptFinal`.
-    C_DecryptFinal = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: *mut CK_ULONG }
+    C_DecryptFinal = decrypt::decrypt_final { session: CK_SESSION_HANDLE, Out(data, length: CK_BYTE) }
 
     /// `C_DigestInit`.
     C_DigestInit = digest::digest_init { session: CK_SESSION_HANDLE, Mechanism(mechanism) }

@@ -10,6 +10,7 @@ use sha2::{Sha224, Sha256, Sha384, Sha512};
 
 use super::{Padding, Pss, Scheme, all, flags, hash_of, hasher, signing};
 use crate::error::Error;
+use crate::object::PrivateKey;
 
 fn pss(hash: CK_ULONG, mgf: CK_ULONG, salt: CK_ULONG) -> Vec<u8> {
     [hash, mgf, salt].iter().flat_map(|word| word.to_ne_bytes()).collect()
@@ -128,7 +129,7 @@ fn every_listed_mechanism_can_be_begun() {
         hash.map_or(Vec::new(), |(_, hash)| pss(*hash, ck::CKG_MGF1_SHA256, 20))
     };
     for kind in all() {
-        let (flags, _) = flags(kind, &[KeyUse::Authentication]).unwrap();
+        let (flags, _) = flags(kind, &[&key(KeyUse::Authentication, true)]).unwrap();
         if flags & ck::CKF_SIGN != 0 {
             let scheme = Scheme::read(kind, &parameter(kind)).unwrap();
             for key_use in [KeyUse::Authentication, KeyUse::Signature] {
@@ -139,20 +140,27 @@ fn every_listed_mechanism_can_be_begun() {
         }
     }
     assert_eq!(signing(KeyUse::Signature).len(), 6);
-    assert_eq!(flags(ck::CKM_AES_CBC, &[KeyUse::Authentication]), Err(Error::MechanismInvalid));
+    assert_eq!(flags(ck::CKM_AES_CBC, &[]), Err(Error::MechanismInvalid));
+}
+
+fn key(key_use: KeyUse, decrypts: bool) -> PrivateKey {
+    PrivateKey { key_use, length: 256, pin_for_each_use: key_use == KeyUse::Signature, decrypts }
 }
 
 #[test]
 fn the_flags_are_those_of_the_keys_on_the_card() {
-    let flags = |kind, keys: &[KeyUse]| flags(kind, keys).unwrap().0;
-    let (both, signing) = ([KeyUse::Authentication, KeyUse::Signature], [KeyUse::Signature]);
+    let flags = |kind, keys: &[&PrivateKey]| flags(kind, keys).unwrap().0;
+    let (login, signature) = (&key(KeyUse::Authentication, false), &key(KeyUse::Signature, false));
     let pss = ck::CKM_SHA256_RSA_PKCS_PSS;
-    assert_eq!(flags(pss, &both), ck::CKF_SIGN | ck::CKF_VERIFY);
-    assert_eq!(flags(pss, &signing), ck::CKF_VERIFY);
-    let pkcs1 = ck::CKF_VERIFY | ck::CKF_VERIFY_RECOVER | ck::CKF_ENCRYPT;
-    assert_eq!(flags(ck::CKM_RSA_PKCS, &[]), pkcs1);
+    assert_eq!(flags(pss, &[login, signature]), ck::CKF_SIGN | ck::CKF_VERIFY);
+    assert_eq!(flags(pss, &[signature]), ck::CKF_VERIFY);
+    let public = ck::CKF_VERIFY | ck::CKF_VERIFY_RECOVER | ck::CKF_ENCRYPT;
+    assert_eq!(flags(ck::CKM_RSA_PKCS, &[]), public);
     let signs = ck::CKF_SIGN | ck::CKF_SIGN_RECOVER | ck::CKF_HW;
-    assert_eq!(flags(ck::CKM_RSA_PKCS, &signing), pkcs1 | signs);
-    assert_eq!(flags(ck::CKM_RSA_X_509, &signing), pkcs1);
-    assert_eq!(flags(ck::CKM_SHA256, &both), ck::CKF_DIGEST);
+    assert_eq!(flags(ck::CKM_RSA_PKCS, &[signature]), public | signs);
+    assert_eq!(flags(ck::CKM_RSA_X_509, &[signature]), public);
+    assert_eq!(flags(ck::CKM_RSA_PKCS_OAEP, &[login]), ck::CKF_ENCRYPT);
+    let both = ck::CKF_ENCRYPT | ck::CKF_DECRYPT | ck::CKF_HW;
+    assert_eq!(flags(ck::CKM_RSA_PKCS_OAEP, &[&key(KeyUse::Authentication, true)]), both);
+    assert_eq!(flags(ck::CKM_SHA256, &[login]), ck::CKF_DIGEST);
 }

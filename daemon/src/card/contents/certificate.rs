@@ -82,6 +82,16 @@ impl Parsed {
         usage.is_some_and(|(_, usage)| usage.non_repudiation())
     }
 
+    /// Whether data or keys may be encrypted for its key: the key usage says keyEncipherment or dataEncipherment, or there
+    /// is none, which limits nothing (RFC 5280 §4.2.1.3).
+    pub(crate) fn allows_encryption(&self) -> bool {
+        match self.certificate.tbs_certificate.get::<KeyUsage>() {
+            Ok(Some((_, usage))) => usage.key_encipherment() || usage.data_encipherment(),
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Whether it is an authority's own.
     pub(crate) fn is_authority(&self) -> bool {
         let constraints = self.certificate.tbs_certificate.get::<BasicConstraints>().ok().flatten();

@@ -1,0 +1,117 @@
+//! Decryption with the authentication key, the only one whose chip gives out what it deciphers.
+
+use std::sync::OnceLock;
+
+use aws_lc_rs::rand;
+use cns_apdu::command::PerformSecurityOperation;
+use cns_apdu::generation::Signing;
+use cns_protocol::card::KeyUse;
+use cns_protocol::key::Decryption;
+use cns_protocol::pin::PinName;
+use cns_secret::Secret;
+use rsa::traits::PublicKeyParts;
+use rsa::{BigUint, RsaPublicKey};
+
+use super::contents;
+use super::pin::{self, LastTry};
+use super::sign::{applies, perform};
+use super::{CardError, CardSession, stored_keys, unpadding};
+
+/// The longest label of OAEP, in bytes.
+const LONGEST_LABEL: usize = 1024;
+
+/// What nobody but this process knows: see [`unpadding::pkcs1`]. Another process gives other plaintexts for badly padded
+/// blocks.
+static REJECTION_KEY: OnceLock<Secret> = OnceLock::new();
+
+/// Presents the PIN and deciphers in the same transaction, with the commands of a login's signature: VERIFY, MANAGE SECURITY
+/// ENVIRONMENT twice and PERFORM SECURITY OPERATION. The padding is taken off here.
+///
+/// # Errors
+/// [`CardError::Mechanism`] and [`CardError::Ciphertext`] before the chip is touched, then those of [`pin::verify`], then
+/// the chip's own; [`CardError::Ciphertext`] again for OAEP that is badly padded.
+pub fn decrypt(
+    session: &mut CardSession<'_>,
+    pin: &Secret,
+    last_try: LastTry,
+    decryption: &Decryption,
+    ciphertext: &[u8],
+) -> Result<Secret, CardError> {
+    let key_use = KeyUse::Authentication;
+    let place = session.place(key_use)?;
+    let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
+    let certificate =
+        session.contents().certificate(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
+    let may_encrypt = contents::parse(certificate).is_some_and(|parsed| parsed.allows_encryption());
+    if place.signing != Signing::RawDecipher || !may_encrypt {
+        return Err(CardError::Mechanism("the certificate's key usage lets nobody encrypt for this key"));
+    }
+    judge(key, decryption, ciphertext)?;
+    pin::verify(session, PinName::Cns, pin, last_try)?;
+    let number = stored_keys::key_of(session, key_use, place, key)?;
+    if place.key_df != place.pin_df {
+        session.chip().select_df(&place.key_df)?;
+    }
+    let command = PerformSecurityOperation::Decipher { block: Secret::copy_from(ciphertext)? };
+    let mut result = perform(session, place, number, &command)?;
+    let block = filled_up(&mut result, key.size())?;
+    open(key, decryption, ciphertext, block)
+}
+
+/// What can be said without the chip.
+fn judge(key: &RsaPublicKey, decryption: &Decryption, ciphertext: &[u8]) -> Result<(), CardError> {
+    if let Decryption::RsaOaep { hash, label, .. } = decryption {
+        if label.len() > LONGEST_LABEL {
+            return Err(CardError::Mechanism("the label of OAEP has at most 1,024 bytes"));
+        }
+        // RFC 8017 §7.1.2, step 1c.
+        if hash.length() * 2 + 2 > key.size() {
+            return Err(CardError::Mechanism("the key is too short for OAEP with this hash"));
+        }
+    }
+    if ciphertext.len() == key.size() && BigUint::from_bytes_be(ciphertext) < *key.n() {
+        Ok(())
+    } else {
+        Err(CardError::Ciphertext("what is encrypted is as long as the key's modulus, and smaller"))
+    }
+}
+
+/// The block as long as the modulus, should a chip leave the zeros at its beginning out.
+fn filled_up(result: &mut [u8], length: usize) -> Result<Secret, CardError> {
+    let result = Secret::take(result)?;
+    let mut block = Secret::zeroed(length)?;
+    let zeros = length.checked_sub(result.len()).ok_or(CardError::WrongSignature)?;
+    if let Some(place) = block.expose_mut().get_mut(zeros..) {
+        place.copy_from_slice(result.expose());
+    }
+    Ok(block)
+}
+
+fn open(
+    key: &RsaPublicKey,
+    decryption: &Decryption,
+    ciphertext: &[u8],
+    block: Secret,
+) -> Result<Secret, CardError> {
+    match decryption {
+        Decryption::RsaPkcs1 => {
+            let modulus = key.n().to_bytes_be();
+            Ok(unpadding::pkcs1(&block, rejection_key()?, ciphertext, &modulus)?)
+        }
+        Decryption::RsaOaep { hash, mgf_hash, label } => unpadding::oaep(&block, *hash, *mgf_hash, label)?
+            .ok_or(CardError::Ciphertext("it cannot be decrypted")),
+        // A bare block that a chip computed wrongly would give away the key, as a signature would (Boneh, DeMillo, Lipton
+        // 1997); with a padding it is no good block, and is not given out. The check computes in ordinary memory.
+        Decryption::RsaRaw if applies(key, block.expose(), ciphertext) => Ok(block),
+        Decryption::RsaRaw => Err(CardError::WrongSignature),
+    }
+}
+
+fn rejection_key() -> Result<&'static Secret, CardError> {
+    if let Some(key) = REJECTION_KEY.get() {
+        return Ok(key);
+    }
+    let mut key = Secret::zeroed(32)?;
+    rand::fill(key.expose_mut()).map_err(|_| CardError::Mechanism("no random numbers can be had"))?;
+    Ok(REJECTION_KEY.get_or_init(|| key))
+}
