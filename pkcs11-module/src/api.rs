@@ -6,6 +6,7 @@ pub(crate) mod encrypt;
 pub(crate) mod general;
 pub(crate) mod login;
 pub(crate) mod object;
+pub(crate) mod officer;
 pub(crate) mod random;
 pub(crate) mod refused;
 pub(crate) mod session;

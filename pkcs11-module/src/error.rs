@@ -46,12 +46,15 @@ pub(crate) enum Error {
     SessionHandleInvalid,
     SessionParallelNotSupported,
     SessionReadOnly,
+    SessionReadOnlyExists,
+    SessionReadWriteSoExists,
     SignatureInvalid,
     SignatureLenRange,
     SlotIdInvalid,
     TokenNotPresent,
     TokenNotRecognized,
     UserAlreadyLoggedIn,
+    UserAnotherAlreadyLoggedIn,
     UserNotLoggedIn,
     UserTypeInvalid,
 }
@@ -96,12 +99,15 @@ impl Error {
             Error::SessionHandleInvalid => ck::CKR_SESSION_HANDLE_INVALID,
             Error::SessionParallelNotSupported => ck::CKR_SESSION_PARALLEL_NOT_SUPPORTED,
             Error::SessionReadOnly => ck::CKR_SESSION_READ_ONLY,
+            Error::SessionReadOnlyExists => ck::CKR_SESSION_READ_ONLY_EXISTS,
+            Error::SessionReadWriteSoExists => ck::CKR_SESSION_READ_WRITE_SO_EXISTS,
             Error::SignatureInvalid => ck::CKR_SIGNATURE_INVALID,
             Error::SignatureLenRange => ck::CKR_SIGNATURE_LEN_RANGE,
             Error::SlotIdInvalid => ck::CKR_SLOT_ID_INVALID,
             Error::TokenNotPresent => ck::CKR_TOKEN_NOT_PRESENT,
             Error::TokenNotRecognized => ck::CKR_TOKEN_NOT_RECOGNIZED,
             Error::UserAlreadyLoggedIn => ck::CKR_USER_ALREADY_LOGGED_IN,
+            Error::UserAnotherAlreadyLoggedIn => ck::CKR_USER_ANOTHER_ALREADY_LOGGED_IN,
             Error::UserNotLoggedIn => ck::CKR_USER_NOT_LOGGED_IN,
             Error::UserTypeInvalid => ck::CKR_USER_TYPE_INVALID,
         }
@@ -120,8 +126,8 @@ impl From<ErrorKind> for Error {
         match kind {
             ErrorKind::NoReader | ErrorKind::NoCard | ErrorKind::CardRemoved => Error::DeviceRemoved,
             ErrorKind::UnknownCard => Error::TokenNotRecognized,
-            ErrorKind::PinIncorrect => Error::PinIncorrect,
-            ErrorKind::PinBlocked => Error::PinLocked,
+            ErrorKind::PinIncorrect | ErrorKind::PukIncorrect => Error::PinIncorrect,
+            ErrorKind::PinBlocked | ErrorKind::PukBlocked => Error::PinLocked,
             ErrorKind::PinInvalid => Error::PinInvalid,
             ErrorKind::LastTry => Error::FunctionCanceled,
             ErrorKind::NotLoggedIn | ErrorKind::CardReset => Error::UserNotLoggedIn,
@@ -141,8 +147,6 @@ impl From<ErrorKind> for Error {
             | ErrorKind::InvalidRequest
             | ErrorKind::MethodNotFound
             | ErrorKind::InvalidParams
-            | ErrorKind::PukIncorrect
-            | ErrorKind::PukBlocked
             | ErrorKind::NoOperator
             | ErrorKind::OperatorRefused
             | ErrorKind::NoSuchProcedure

@@ -292,7 +292,11 @@ impl Tables {
     pub(crate) fn end_login(&mut self, id: CK_SLOT_ID) -> Option<Place> {
         let Self { slots, handles, sessions, .. } = self;
         let slot = usize::try_from(id).ok().and_then(|index| slots.get_mut(index))?;
-        let token = slot.token_mut().ok().filter(|token| token.logged_in)?;
+        let token = slot.token_mut().ok()?;
+        token.puk = None;
+        if !token.logged_in {
+            return None;
+        }
         token.log_out(handles);
         for session in sessions.values_mut().filter(|session| session.slot == id) {
             session.sign = None;

@@ -8,6 +8,7 @@ use cns_protocol::RpcError;
 use cns_protocol::card::Card;
 use cns_protocol::pin::PinName;
 use cns_protocol::reader::{Reader, ReaderKind, ReaderState};
+use cns_secret::Secret;
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE};
 
@@ -53,6 +54,10 @@ pub(crate) struct Token {
     pub(crate) card: Card,
     objects: Vec<(CK_OBJECT_HANDLE, Object)>,
     pub(crate) logged_in: bool,
+    /// The PUK, while the security officer is logged in.
+    pub(crate) puk: Option<Secret>,
+    /// What is known of the tries left on the PUK.
+    pub(crate) puk_tries: Tries,
     pin: Tries,
     signature_pin: Tries,
 }
@@ -155,7 +160,15 @@ impl Token {
     fn new(card: Card, handles: &mut Handles) -> Self {
         let pin = Tries { left: card.pin_tries_left, last_told: false };
         let objects = Object::all(&card).into_iter().map(|object| (handles.next(), object)).collect();
-        Self { card, objects, logged_in: false, pin, signature_pin: Tries::default() }
+        Self {
+            card,
+            objects,
+            logged_in: false,
+            puk: None,
+            puk_tries: Tries::default(),
+            pin,
+            signature_pin: Tries::default(),
+        }
     }
 
     /// Takes over changed contents of the same card: objects that stay keep their handles.
@@ -214,14 +227,21 @@ impl Token {
         }
     }
 
-    /// The flags of the token's information that tell about the PIN.
+    /// The flags of the token's information that tell about the PIN and, where it is known, about the PUK.
     pub(crate) fn pin_flags(&self) -> CK_FLAGS {
-        match self.pin.left {
+        let of_pin = match self.pin.left {
             Some(0) => ck::CKF_USER_PIN_LOCKED,
             Some(1) => ck::CKF_USER_PIN_COUNT_LOW | ck::CKF_USER_PIN_FINAL_TRY,
             Some(2) => ck::CKF_USER_PIN_COUNT_LOW,
             Some(3..) | None => 0,
-        }
+        };
+        let of_puk = match self.puk_tries.left {
+            Some(0) => ck::CKF_SO_PIN_LOCKED,
+            Some(1) => ck::CKF_SO_PIN_COUNT_LOW | ck::CKF_SO_PIN_FINAL_TRY,
+            Some(2) => ck::CKF_SO_PIN_COUNT_LOW,
+            Some(3..) | None => 0,
+        };
+        of_pin | of_puk
     }
 
     /// The label: the holder's name, because it is what a PIN prompt shows; without one, the card's number.
@@ -237,11 +257,11 @@ impl Tries {
     /// Takes over what a refusal tells.
     pub(crate) fn note(&mut self, refusal: &RpcError) {
         let kind = refusal.kind;
-        if kind == ErrorKind::PinBlocked {
+        if matches!(kind, ErrorKind::PinBlocked | ErrorKind::PukBlocked) {
             self.left = Some(0);
         } else if kind == ErrorKind::LastTry {
             *self = Self { left: Some(1), last_told: true };
-        } else if kind == ErrorKind::PinIncorrect {
+        } else if matches!(kind, ErrorKind::PinIncorrect | ErrorKind::PukIncorrect) {
             *self = Self { left: refusal.tries_left, last_told: false };
         }
     }

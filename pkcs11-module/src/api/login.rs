@@ -10,6 +10,7 @@ use cns_secret::Secret;
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_SESSION_HANDLE, CK_USER_TYPE};
 
+use crate::api::officer;
 use crate::api::slot::PIN_LENGTH;
 use crate::daemon::CallError;
 use crate::error::Error;
@@ -28,7 +29,7 @@ pub(crate) fn login(
     match user {
         ck::CKU_USER => login_user(module, session, &pin),
         ck::CKU_CONTEXT_SPECIFIC => login_for_operation(module, session, &pin),
-        // The PUK is no PIN of a security officer: the holder or custody has it, and it does nothing but unblock.
+        ck::CKU_SO => officer::login(module, session, &pin),
         _ => Err(Error::UserTypeInvalid),
     }
 }
@@ -59,6 +60,9 @@ fn login_user(module: &Module, session: CK_SESSION_HANDLE, pin: &In<'_, u8>) -> 
         let token = tables.token_at(&place)?;
         if token.logged_in {
             return Err(Error::UserAlreadyLoggedIn);
+        }
+        if token.puk.is_some() {
+            return Err(Error::UserAnotherAlreadyLoggedIn);
         }
         token.tries(PinName::Cns).last_told
     };
@@ -115,6 +119,10 @@ pub(crate) fn logout(module: &Module, session: CK_SESSION_HANDLE) -> Result<(), 
     let place = module.tables().place_of(session)?;
     // Taken first, as in `login_user`: a login of another thread comes wholly before or wholly after this.
     let mut link = lock(&place.link);
+    if module.tables().token_at(&place)?.puk.take().is_some() {
+        // The security officer's login is no connection's: the daemon knows nothing of it.
+        return Ok(());
+    }
     module.tables().end_login(place.slot).ok_or(Error::UserNotLoggedIn)?;
     Module::log_out_on(&mut link, &place);
     Ok(())
@@ -132,6 +140,10 @@ pub(crate) fn set_pin(
     }
     module.refresh_session(session)?;
     let place = module.tables().place_of(session)?;
+    if module.tables().token_at(&place)?.puk.is_some() {
+        // It would be the PUK that changes: custody, which may have it, would not know.
+        return Err(Error::FunctionNotSupported);
+    }
     let mut link = lock(&place.link);
     let confirm_last_try = module.tables().token_at(&place)?.tries(PinName::Cns).last_told;
     let (old_pin, new_pin) = (read_pin(&old, Error::PinIncorrect)?, read_pin(&new, Error::PinInvalid)?);

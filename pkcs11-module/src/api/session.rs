@@ -25,8 +25,11 @@ pub(crate) fn open_session(
     }
     module.refresh()?;
     let mut tables = module.tables();
-    tables.slot(slot)?.token()?;
-    handle.put(tables.open(Session::new(slot, flags & ck::CKF_RW_SESSION != 0)));
+    let read_write = flags & ck::CKF_RW_SESSION != 0;
+    if tables.slot(slot)?.token()?.puk.is_some() && !read_write {
+        return Err(Error::SessionReadWriteSoExists);
+    }
+    handle.put(tables.open(Session::new(slot, read_write)));
     Ok(())
 }
 
@@ -90,7 +93,10 @@ pub(crate) fn get_session_validation_flags(
 
 fn describe(tables: &Tables, handle: CK_SESSION_HANDLE) -> Result<CK_SESSION_INFO, Error> {
     let session = tables.session(handle)?;
-    let (state, read_write) = match (tables.token_of(handle)?.logged_in, session.read_write) {
+    let token = tables.token_of(handle)?;
+    let (state, read_write) = match (token.logged_in, session.read_write) {
+        // All its sessions are read-write ones.
+        _ if token.puk.is_some() => (ck::CKS_RW_SO_FUNCTIONS, ck::CKF_RW_SESSION),
         (false, false) => (ck::CKS_RO_PUBLIC_SESSION, 0),
         (false, true) => (ck::CKS_RW_PUBLIC_SESSION, ck::CKF_RW_SESSION),
         (true, false) => (ck::CKS_RO_USER_FUNCTIONS, 0),

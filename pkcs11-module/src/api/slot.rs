@@ -88,6 +88,9 @@ pub(crate) fn get_token_info(
     if pin_flags & ck::CKF_USER_PIN_FINAL_TRY != 0 {
         token.tries(PinName::Cns).last_told = true;
     }
+    if pin_flags & ck::CKF_SO_PIN_FINAL_TRY != 0 {
+        token.puk_tries.last_told = true;
+    }
     info.put(CK_TOKEN_INFO {
         label: padded(&token.label()),
         manufacturerID: padded("Carta Nazionale dei Servizi"),

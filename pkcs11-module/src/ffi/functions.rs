@@ -8,7 +8,9 @@ use cryptoki_sys::*;
 
 use crate::api::general::{self, MutexFunctions};
 use crate::api::slot::Reserved;
-use crate::api::{decrypt, digest, encrypt, login, object, random, refused, session, sign, slot, verify};
+use crate::api::{
+    decrypt, digest, encrypt, login, object, officer, random, refused, session, sign, slot, verify,
+};
 use crate::error::Error;
 use crate::ffi::buffer::Put;
 use crate::ffi::function_list::V2_40;
@@ -122,7 +124,7 @@ entry! {
     C_InitToken = refused::in_slot { slot: CK_SLOT_ID, _: *mut CK_UTF8CHAR, _: CK_ULONG, _: *mut CK_UTF8CHAR }
 
     /// `C_InitPIN`.
-    C_InitPIN = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_UTF8CHAR, _: CK_ULONG }
+    C_InitPIN = officer::init_pin { session: CK_SESSION_HANDLE, In(pin, length: CK_BYTE) }
 
     /// `C_SetPIN`.
     C_SetPIN = login::set_pin {

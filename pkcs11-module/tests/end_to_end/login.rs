@@ -77,7 +77,6 @@ fn a_pin_that_cannot_be_one_costs_no_try() {
         assert!(refused == code || wrong.is_empty(), "{wrong:?}: {refused:?}");
     }
     assert_eq!(refusal(session.login(UserType::User, None)), RvError::ArgumentsBad);
-    assert_eq!(refusal(session.login(UserType::So, Some(&pin("87654321")))), RvError::UserTypeInvalid);
     assert_eq!(desk.tries(), 3);
 }
 

@@ -14,6 +14,7 @@ mod decryption;
 mod desk;
 mod generations;
 mod login;
+mod officer;
 mod public_key;
 mod raw;
 mod removal;

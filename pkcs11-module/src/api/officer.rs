@@ -1,0 +1,119 @@
+//! The security officer (PKCS#11 v2.40 §5.5 `C_InitPIN`): here the holder who owns the card's PUK.
+//!
+//! The chip takes PUK and new PIN together (RESET RETRY COUNTER), so `C_Login` with `CKU_SO` presents nothing: it keeps
+//! the PUK, in locked memory, until `C_InitPIN` or the end of the login. A wrong PUK is told, and costs its try, then. It
+//! also ends the login, as a lost connection does, so that it is not presented again unasked. The last try is guarded as the PIN's is.
+
+use cns_protocol::pin::{PinName, Unblock};
+use cns_protocol::{ErrorKind, SecretText};
+use cns_secret::Secret;
+use cryptoki_sys::CK_SESSION_HANDLE;
+
+use crate::api::slot::PIN_LENGTH;
+use crate::daemon::CallError;
+use crate::error::Error;
+use crate::ffi::buffer::In;
+use crate::state::{Module, Place, lock};
+use crate::token::Tries;
+
+/// The PUK's length in digits.
+const PUK_LENGTH: usize = 8;
+
+/// `C_Login` with `CKU_SO`.
+pub(crate) fn login(module: &Module, session: CK_SESSION_HANDLE, puk: &In<'_, u8>) -> Result<(), Error> {
+    module.refresh_session(session)?;
+    let mut tables = module.tables();
+    let place = tables.place_of(session)?;
+    let token = tables.token_at(&place)?;
+    if token.puk.is_some() {
+        return Err(Error::UserAlreadyLoggedIn);
+    }
+    if token.logged_in {
+        return Err(Error::UserAnotherAlreadyLoggedIn);
+    }
+    if token.puk_tries.left == Some(0) {
+        return Err(Error::PinLocked);
+    }
+    if tables.sessions_of(place.slot).any(|session| !session.read_write) {
+        return Err(Error::SessionReadOnlyExists);
+    }
+    let puk = digits(puk, PUK_LENGTH..=PUK_LENGTH, Error::PinIncorrect)?;
+    tables.token_at(&place)?.puk = Some(puk);
+    Ok(())
+}
+
+/// `C_InitPIN`: sets the user's PIN, blocked or not.
+pub(crate) fn init_pin(module: &Module, session: CK_SESSION_HANDLE, pin: In<'_, u8>) -> Result<(), Error> {
+    module.tables().session(session)?;
+    module.refresh_session(session)?;
+    let place = module.tables().place_of(session)?;
+    let mut link = lock(&place.link);
+    let (puk, confirm_last_try) = {
+        let mut tables = module.tables();
+        let token = tables.token_at(&place)?;
+        let puk = token.puk.as_ref().ok_or(Error::UserNotLoggedIn)?.duplicate()?;
+        (puk, token.puk_tries.last_told)
+    };
+    let text = |secret: Secret| SecretText::new(secret).map_err(|_| Error::PinInvalid);
+    let request = Unblock {
+        reader: place.reader.clone(),
+        insertion: Some(place.insertion),
+        which: PinName::Cns,
+        puk: text(puk)?,
+        new_pin: text(digits(&pin, PIN_LENGTH, Error::PinInvalid)?)?,
+        confirm_last_try,
+    };
+    let answer = link.work(&request);
+    drop(link);
+    drop(request);
+    match answer {
+        Ok(_) => {
+            if let Ok(token) = module.tables().token_at(&place) {
+                token.puk_tries = Tries::default();
+                *token.tries(PinName::Cns) = Tries::default();
+            }
+            Ok(())
+        }
+        Err(error) => Err(refused(module, &place, error)),
+    }
+}
+
+/// What a refused PUK means here and to the application.
+fn refused(module: &Module, place: &Place, error: CallError) -> Error {
+    let unheard = matches!(error, CallError::Absent | CallError::Broken);
+    let is_wrong = matches!(&error, CallError::Refused(refusal)
+        if matches!(refusal.kind, ErrorKind::PukIncorrect | ErrorKind::PukBlocked));
+    if (unheard || is_wrong)
+        && let Ok(token) = module.tables().token_at(place)
+    {
+        token.puk = None;
+    }
+    if let CallError::Refused(refusal) = &error
+        && let Ok(token) = module.tables().token_at(place)
+    {
+        token.puk_tries.note(refusal);
+        if refusal.kind == ErrorKind::PukIncorrect && refusal.tries_left == Some(0) {
+            return Error::PinLocked;
+        }
+    }
+    module.failed(place, error)
+}
+
+/// Takes digits over from the application. What no card can have is not sent, so it costs no try.
+fn digits(
+    given: &In<'_, u8>,
+    length: std::ops::RangeInclusive<usize>,
+    unless_digits: Error,
+) -> Result<Secret, Error> {
+    if given.is_null() {
+        return Err(Error::ArgumentsBad);
+    }
+    let digits = given.items();
+    if !length.contains(&digits.len()) {
+        return Err(Error::PinLenRange);
+    }
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(unless_digits);
+    }
+    Ok(Secret::copy_from(digits)?)
+}
