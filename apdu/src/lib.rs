@@ -36,6 +36,7 @@ pub mod id_card;
 pub mod object;
 pub mod object_directory;
 pub mod personal_data;
+pub mod pin_pad;
 pub mod public_key;
 mod response_apdu;
 pub mod secure_messaging;
