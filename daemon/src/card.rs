@@ -15,16 +15,17 @@ pub mod signature_area;
 mod stored_keys;
 pub mod unpadding;
 
-use cns_apdu::CardCommand;
 use cns_apdu::generation::KeyPlace;
+use cns_apdu::pin_pad::answer;
+use cns_apdu::{CardCommand, StatusWord};
 use cns_protocol::card::KeyUse;
 use cns_protocol::pin::PinName;
 
 pub(crate) use self::chip::Chip;
 pub use self::contents::CardContents;
 pub use self::error::CardError;
-pub use self::pin::LastTry;
-use crate::reader::{Disposition, Known, Metered, Slot};
+pub use self::pin::{LastTry, PinSource};
+use crate::reader::{Disposition, Known, Metered, PinOrder, Slot};
 
 /// One job's hold on a card.
 pub struct CardSession<'a> {
@@ -59,6 +60,38 @@ impl<'a> CardSession<'a> {
         let answer = self.chip.run(command);
         self.lost |= matches!(answer, Err(CardError::Removed | CardError::TimedOut));
         answer
+    }
+
+    /// Lets a person type a PIN on the reader, which sends it to the card.
+    ///
+    /// # Errors
+    /// As [`CardSession::run`], and what the keypad says in the place of the card.
+    pub(crate) fn enter_pin(&mut self, order: PinOrder) -> Result<(), CardError> {
+        let answer = self.chip.enter_pin(order);
+        self.lost |= matches!(answer, Err(CardError::Removed | CardError::TimedOut));
+        match answer? {
+            StatusWord::SUCCESS => Ok(()),
+            answer::TIMED_OUT => Err(CardError::PinEntryTimedOut),
+            answer::CANCELLED => Err(CardError::PinEntryCancelled),
+            answer::NEW_PINS_DIFFER => Err(CardError::PinEntriesDiffer),
+            answer::WRONG_LENGTH => Err(CardError::PinInvalid),
+            status => Err(CardError::Refused { command: order.name(), status }),
+        }
+    }
+
+    /// Whether a card was seen to have got a PIN from the reader's keypad.
+    pub(crate) fn is_pin_pad_proved(&self) -> bool {
+        self.slot.pin_pad().is_proved()
+    }
+
+    /// A card has got a PIN from it.
+    pub(crate) fn prove_pin_pad(&self) {
+        self.slot.pin_pad().prove();
+    }
+
+    /// It was caught in a lie.
+    pub(crate) fn distrust_pin_pad(&self, why: &str) {
+        self.slot.pin_pad().distrust(why);
     }
 
     /// What was read from the card when it came.

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use cns_secret::{Secret, SecretError};
 
+use crate::card::PinSource;
+
 /// A card in a reader, at one insertion: a card that is taken out and put back is another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CardPlace {
@@ -15,22 +17,32 @@ pub struct CardPlace {
     pub insertion: u64,
 }
 
-/// The logins of one connection. Dropped with it.
+/// The logins of one connection, with the PIN; nothing where it is typed on the reader. Dropped with it.
 #[derive(Default)]
-pub struct Logins(Mutex<HashMap<CardPlace, Secret>>);
+pub struct Logins(Mutex<HashMap<CardPlace, Option<Secret>>>);
 
 impl Logins {
     /// Keeps the PIN that the chip has just accepted.
     pub fn keep(&self, place: CardPlace, pin: Secret) {
-        self.lock().insert(place, pin);
+        self.lock().insert(place, Some(pin));
     }
 
-    /// A copy of the PIN for one use, if this connection is logged in to this card.
+    /// Remembers that the chip has just accepted a PIN that was typed on the reader, and will be for each use.
+    pub fn keep_pad(&self, place: CardPlace) {
+        self.lock().insert(place, None);
+    }
+
+    /// The PIN for one use, as a copy or from the reader, if this connection is logged in to this card.
     ///
     /// # Errors
     /// When no locked memory is left for the copy.
-    pub fn pin(&self, place: &CardPlace) -> Result<Option<Secret>, SecretError> {
-        self.lock().get(place).map(Secret::duplicate).transpose()
+    pub fn pin(&self, place: &CardPlace) -> Result<Option<PinSource>, SecretError> {
+        let logins = self.lock();
+        let kept = logins.get(place).map(|kept| match kept {
+            Some(pin) => pin.duplicate().map(PinSource::Given),
+            None => Ok(PinSource::Pad),
+        });
+        kept.transpose()
     }
 
     /// Ends the login to whatever card is in the reader; tells whether there was one.
@@ -50,7 +62,7 @@ impl Logins {
         self.lock().retain(|place, _| keep(place));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CardPlace, Secret>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CardPlace, Option<Secret>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,7 +116,10 @@ mod tests {
         let registry = LoginRegistry::default();
         let (first, second) = (registry.open(), registry.open());
         first.keep(place("a", 1), secret(b"12345"));
-        assert!(first.pin(&place("a", 1)).unwrap().unwrap().ct_eq(&secret(b"12345")));
+        let kept = first.pin(&place("a", 1)).unwrap().unwrap();
+        assert!(matches!(kept, PinSource::Given(pin) if pin.ct_eq(&secret(b"12345"))));
+        second.keep_pad(place("b", 1));
+        assert!(matches!(second.pin(&place("b", 1)), Ok(Some(PinSource::Pad))));
         assert!(second.pin(&place("a", 1)).unwrap().is_none());
     }
 

@@ -8,6 +8,7 @@ mod device;
 pub mod direct;
 mod owner;
 pub mod pcsc;
+mod pin_pad;
 mod recording;
 mod slot;
 mod spec;
@@ -24,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 pub use self::device::{Budget, TimeLimits};
 pub(crate) use self::device::{Disposition, Metered};
 use self::owner::Event;
+pub(crate) use self::pin_pad::PinOrder;
 use self::slot::Unusable;
 pub(crate) use self::slot::{Known, Slot, Slots};
 pub use self::spec::{ReaderSpec, VpcdAddress};
@@ -176,6 +178,40 @@ impl Readers {
         let job = owner::job(job, reply);
         let slot = self.slot(reader)?;
         slot.send(Event::Job { insertion, job })?;
+        answer.await.unwrap_or_else(|_| Err(slot.ended()))
+    }
+
+    /// Whether a reader has a keypad that is believed.
+    #[must_use]
+    pub fn has_pin_pad(&self, reader: &str) -> bool {
+        self.slot(reader).is_ok_and(|slot| slot.pin_pad().get().is_some())
+    }
+
+    /// As [`Readers::run`], for a job that lets a person type on the reader. Until it ends, other work for this reader is
+    /// refused with [`CardError::PinEntry`].
+    ///
+    /// # Errors
+    /// As [`Readers::run`], and [`CardError::NoPinPad`] where the reader has no keypad that is believed.
+    pub async fn run_at_pin_pad<T: Send + 'static>(
+        &self,
+        reader: &str,
+        insertion: Option<u64>,
+        job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
+    ) -> Result<T, CardError> {
+        let (reply, answer) = oneshot::channel();
+        let slot = self.slot(reader)?;
+        let entry = Arc::new(slot.pin_pad().begin()?);
+        let held = Arc::clone(&entry);
+        let job = owner::job(
+            move |session| {
+                let outcome = job(session);
+                drop(held);
+                outcome
+            },
+            reply,
+        );
+        slot.send_with(&entry, Event::Job { insertion, job })?;
+        drop(entry);
         answer.await.unwrap_or_else(|_| Err(slot.ended()))
     }
 

@@ -151,7 +151,8 @@ const JOBS: [Job; 8] = [
 
 async fn survive(plan: BTreeMap<usize, Trick>) {
     let limit = Duration::from_secs(2);
-    let reader = Reader::start_with(TimeLimits { command: limit, key_generation: limit });
+    let reader =
+        Reader::start_with(TimeLimits { command: limit, key_generation: limit, ..TimeLimits::default() });
     let card = plug(&reader.socket, plan);
     let read = |reader: &cns_protocol::reader::Reader| {
         matches!(reader.state, ReaderState::Card(_) | ReaderState::Unusable(_))
@@ -255,7 +256,7 @@ async fn a_neighbour_is_listed_and_signs_while_a_card_is_hostile() {
     let spec = |name: &str| ReaderSpec::Vpcd(VpcdAddress::Unix(socket(name)));
     let (hostile, honest) = (spec("hostile.sock"), spec("honest.sock"));
     let limit = Duration::from_secs(600);
-    let limits = TimeLimits { command: limit, key_generation: limit };
+    let limits = TimeLimits { command: limit, key_generation: limit, ..TimeLimits::default() };
     let readers = Readers::start_with(&[hostile.clone(), honest.clone()], limits).unwrap();
     let (hostile, honest) = (hostile.to_string(), honest.to_string());
     for manner in

@@ -17,7 +17,7 @@ use cns_protocol::key::Mechanism;
 use cns_protocol::pin::PinName;
 use cns_virtual_card::vpcd::Plugged;
 use cns_virtual_card::{VirtualCard, sample};
-use cnsd::card::{CardError, LastTry, pin, random, sign};
+use cnsd::card::{CardError, CardSession, LastTry, pin, random, sign};
 use plugged::{Reader, secret};
 use wire::{Wire, card_of, connect, connect_changed, plain_card_of, run, settled, take, unusable};
 
@@ -417,11 +417,41 @@ async fn quirk_21_a_pin_that_has_two_places_is_not_changed_in_one() {
     assert!(take(&plugged).is_empty());
 }
 
-#[test]
-fn quirk_22_a_pin_comes_from_the_client_whatever_the_reader_claims() {
-    // A reader that says it has a PIN pad is not believed, because it is not asked: there is no request without PIN.
-    let without = serde_json::json!({ "reader": "bit4id miniLector-EVO 00 00" });
-    assert!(serde_json::from_value::<cns_protocol::pin::Verify>(without).is_err());
+#[tokio::test]
+async fn quirk_22_without_a_keypad_that_is_believed_nothing_is_sent_without_a_pin() {
+    // The reader that announces a keypad and has none is judged in `src/reader/pcsc/pin_pad.rs`, and met behind a real
+    // pcscd in `pcsc/pin_pad.rs`. This one has none and says none.
+    let reader = Reader::start();
+    let plugged = connect(&reader, card_of("st2021"));
+    reader.card().await;
+    take(&plugged);
+    assert!(!reader.readers.list().readers[0].pin_pad);
+    let at_pad = reader.readers.run_at_pin_pad(&reader.name, None, |session| {
+        sign::verify_at_pad(session, PinName::Cns, LastTry::Ask)
+    });
+    assert!(matches!(at_pad.await, Err(CardError::NoPinPad)));
+    // Nor by a job that got past that door.
+    for job in [
+        |session: &mut CardSession<'_>| sign::verify_at_pad(session, PinName::Cns, LastTry::Confirmed),
+        |session: &mut CardSession<'_>| {
+            sign::sign_at_pad(
+                session,
+                KeyUse::Authentication,
+                LastTry::Confirmed,
+                &Mechanism::RsaPkcs1,
+                &[1; 20],
+            )
+            .map(drop)
+        },
+    ] {
+        let refused = run(&reader, job).await;
+        assert!(matches!(refused, Err(CardError::NoPinPad)), "{refused:?}");
+    }
+    let unproved = run(&reader, |session| pin::change_at_pad(session, PinName::Cns, LastTry::Ask)).await;
+    assert!(matches!(unproved, Err(CardError::PinPadUnproved)), "{unproved:?}");
+    let sent = take(&plugged);
+    let presents = |sent: &str| sent.starts_with("0024") || (sent.starts_with("0020") && sent.len() > 10);
+    assert!(sent.iter().all(|(sent, _)| !presents(sent)), "{sent:?}");
 }
 
 #[tokio::test]

@@ -150,7 +150,8 @@ async fn jobs_run_one_after_the_other_and_the_queue_has_an_end() {
 #[tokio::test]
 async fn a_mute_card_costs_no_more_than_the_time_limit() {
     let limit = Duration::from_millis(300);
-    let reader = Reader::start_with(TimeLimits { command: limit, key_generation: limit });
+    let reader =
+        Reader::start_with(TimeLimits { command: limit, key_generation: limit, ..TimeLimits::default() });
     let plugged = reader.plug(sample_card(|_| {}));
     reader.card().await;
     plugged.with_card(|card| card.plan(0, Fault::Mute));
@@ -282,7 +283,8 @@ async fn endless_answers_end_the_recognition_within_its_budget() {
 #[tokio::test]
 async fn a_connection_that_is_no_card_leaves_room_for_one() {
     let limit = Duration::from_millis(300);
-    let reader = Reader::start_with(TimeLimits { command: limit, key_generation: limit });
+    let reader =
+        Reader::start_with(TimeLimits { command: limit, key_generation: limit, ..TimeLimits::default() });
     // Never answers.
     let silent = UnixStream::connect(&reader.socket).unwrap();
     reader.until("an unusable card", |reader| matches!(reader.state, ReaderState::Unusable(_))).await;

@@ -54,5 +54,14 @@ pub(crate) fn card(serial: &str, insertion: u64, uses: &[KeyUse]) -> Card {
 
 pub(crate) fn reader(name: &str, insertion: u64, state: ReaderState) -> Reader {
     let (kind, traffic) = (ReaderKind::Vpcd, Traffic::default());
-    Reader { name: name.to_owned(), kind, insertion, state, face: None, traffic, contents_reads: 0 }
+    Reader {
+        name: name.to_owned(),
+        kind,
+        insertion,
+        state,
+        face: None,
+        pin_pad: false,
+        traffic,
+        contents_reads: 0,
+    }
 }

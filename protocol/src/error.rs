@@ -63,6 +63,16 @@ pub enum ErrorKind {
     MechanismInvalid,
     /// What is to be decrypted was not encrypted for this key in this way.
     CiphertextInvalid,
+    /// No PIN was given, and the reader has no PIN pad that is believed.
+    NoPinPad,
+    /// Nobody typed on the PIN pad in time.
+    PinEntryTimedOut,
+    /// The entry on the PIN pad was cancelled.
+    PinEntryCancelled,
+    /// The new PIN was typed in two ways on the PIN pad.
+    PinEntriesDiffer,
+    /// The PIN pad failed, or told what is not true; it is not used until the reader is plugged in anew.
+    PinPadFailed,
     /// No operator session (§9.3.2-2).
     NoOperator,
     /// The operator's card was refused: chain, status or allow list.
@@ -98,7 +108,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 42] = [
+    pub const ALL: [ErrorKind; 47] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -126,6 +136,11 @@ impl ErrorKind {
         ErrorKind::PukBlocked,
         ErrorKind::MechanismInvalid,
         ErrorKind::CiphertextInvalid,
+        ErrorKind::NoPinPad,
+        ErrorKind::PinEntryTimedOut,
+        ErrorKind::PinEntryCancelled,
+        ErrorKind::PinEntriesDiffer,
+        ErrorKind::PinPadFailed,
         ErrorKind::NoOperator,
         ErrorKind::OperatorRefused,
         ErrorKind::NoSuchProcedure,
@@ -174,6 +189,11 @@ impl ErrorKind {
             ErrorKind::PukBlocked => 1206,
             ErrorKind::MechanismInvalid => 1207,
             ErrorKind::CiphertextInvalid => 1208,
+            ErrorKind::NoPinPad => 1209,
+            ErrorKind::PinEntryTimedOut => 1210,
+            ErrorKind::PinEntryCancelled => 1211,
+            ErrorKind::PinEntriesDiffer => 1212,
+            ErrorKind::PinPadFailed => 1213,
             ErrorKind::NoOperator => 1300,
             ErrorKind::OperatorRefused => 1301,
             ErrorKind::NoSuchProcedure => 1302,

@@ -78,8 +78,8 @@ pub struct Sign {
     #[serde(with = "base64_bytes")]
     #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
     pub data: Vec<u8>,
-    /// The PIN for this one signature. Needed for the signature key, whose PIN is never kept (§1.3.7); the
-    /// authentication key uses this connection's login.
+    /// The PIN for this one signature. Needed for the signature key, whose PIN is never kept (§1.3.7), unless it is typed
+    /// on the reader's PIN pad; the authentication key uses this connection's login.
     #[serde(default, serialize_with = "secret_text::write_optional")]
     pub pin: Option<SecretText>,
     /// Go on although one try is known to be left.

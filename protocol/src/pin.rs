@@ -36,9 +36,9 @@ pub struct Verify {
     /// Which PIN.
     #[serde(default)]
     pub which: PinName,
-    /// The PIN: 5 to 8 digits.
-    #[serde(serialize_with = "secret_text::write")]
-    pub pin: SecretText,
+    /// The PIN: 5 to 8 digits. Left out, it is typed on the reader's PIN pad.
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub pin: Option<SecretText>,
     /// Go on although one try is known to be left.
     #[serde(default)]
     pub confirm_last_try: bool,
@@ -81,12 +81,12 @@ pub struct Change {
     /// Which PIN.
     #[serde(default)]
     pub which: PinName,
-    /// The PIN as it is.
-    #[serde(serialize_with = "secret_text::write")]
-    pub old_pin: SecretText,
+    /// The PIN as it is. Left out together with `new_pin`, both are typed on the reader's PIN pad.
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub old_pin: Option<SecretText>,
     /// The PIN as it shall be: 5 to 8 digits.
-    #[serde(serialize_with = "secret_text::write")]
-    pub new_pin: SecretText,
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub new_pin: Option<SecretText>,
     /// Go on although one try is known to be left.
     #[serde(default)]
     pub confirm_last_try: bool,
@@ -113,12 +113,12 @@ pub struct Unblock {
     /// Which PIN.
     #[serde(default)]
     pub which: PinName,
-    /// The PUK: 8 digits.
-    #[serde(serialize_with = "secret_text::write")]
-    pub puk: SecretText,
+    /// The PUK: 8 digits. Left out together with `new_pin`, both are typed on the reader's PIN pad.
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub puk: Option<SecretText>,
     /// The PIN as it shall be: 5 to 8 digits.
-    #[serde(serialize_with = "secret_text::write")]
-    pub new_pin: SecretText,
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub new_pin: Option<SecretText>,
     /// Go on although one try is known to be left on the PUK.
     #[serde(default)]
     pub confirm_last_try: bool,

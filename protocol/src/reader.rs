@@ -58,6 +58,9 @@ pub struct Reader {
     /// Which face of the card in it is reached, as the answer to reset tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub face: Option<CardFace>,
+    /// Whether a PIN can be typed on the reader itself. Known once a card was in it; false when the reader is not believed.
+    #[serde(default)]
+    pub pin_pad: bool,
     /// APDUs and bytes exchanged through this reader since the daemon started.
     pub traffic: Traffic,
     /// How often a card's public contents were read since the daemon started: once per insertion.

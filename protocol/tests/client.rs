@@ -78,7 +78,7 @@ fn a_pin_is_sent_as_plain_digits_in_one_frame() {
             reader: "r".into(),
             insertion: Some(3),
             which: Default::default(),
-            pin,
+            pin: Some(pin),
             confirm_last_try: false,
         })
         .unwrap();

@@ -68,7 +68,7 @@ fn a_pin_never_lies_on_the_heap() {
         let (mut stream, _) = listener.accept().unwrap();
         let body = frame::read(&mut stream).unwrap();
         let change: pin::Change = Request::read(body.bytes()).unwrap().params().unwrap();
-        assert!(change.new_pin.secret().ct_eq(secret_pin().secret()));
+        assert!(change.new_pin.unwrap().secret().ct_eq(secret_pin().secret()));
         frame::write(&mut stream, br#"{"jsonrpc":"2.0","id":1,"result":{}}"#).unwrap();
     });
     let mut client = Client::connect(&path).unwrap();
@@ -77,8 +77,8 @@ fn a_pin_never_lies_on_the_heap() {
         // Long enough that a growing buffer would have been moved several times.
         reader: "r".repeat(4000),
         which: pin::PinName::Cns,
-        old_pin: secret_pin(),
-        new_pin: secret_pin(),
+        old_pin: Some(secret_pin()),
+        new_pin: Some(secret_pin()),
         confirm_last_try: false,
     };
     client.call(&request).unwrap();

@@ -11,6 +11,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cns-apdu", &["cns-secret"]),
     ("cns-virtual-card", &["cns-apdu", "cns-secret"]),
     ("cns-virtual-authority", &[]),
+    // A driver for pcscd, in tests only: nothing depends on it outside of them, and nothing of it is delivered.
+    ("cns-virtual-reader", &["cns-apdu"]),
     ("cns-protocol", &["cns-secret"]),
     ("cnsd", &["cns-apdu", "cns-protocol", "cns-secret"]),
     ("cns-pkcs11", &["cns-protocol", "cns-secret"]),

@@ -34,7 +34,8 @@ const RESET: u8 = 0x2C;
 const VERIFY: u8 = 0x20;
 /// What fills the place of the digits that are not typed.
 const PADDING: u8 = 0xFF;
-const BLOCK: u8 = REFERENCE_LENGTH as u8;
+const BLOCK: u8 = 8;
+const _: () = assert!(BLOCK as usize == REFERENCE_LENGTH, "the block holds one PIN");
 
 /// How the digits become bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl BlockFormat {
     pub const fn offset(self) -> Option<usize> {
         let position = ((self.format >> 3) & 0x0F) as usize;
         match self.format & 0x80 {
-            0 if position % 8 != 0 => None,
+            0 if !position.is_multiple_of(8) => None,
             0 => Some(position / 8),
             _ => Some(position),
         }

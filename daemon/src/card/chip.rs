@@ -8,7 +8,7 @@ use cns_apdu::transmit::{Channel, Limits, TransmitError};
 use cns_apdu::{CardCommand, StatusWord};
 
 use super::CardError;
-use crate::reader::Metered;
+use crate::reader::{Metered, PinOrder};
 
 /// The longest file that is read: READ BINARY's offset has 15 bits.
 const LONGEST_FILE: usize = 0x8000;
@@ -178,6 +178,11 @@ impl<'a> Chip<'a> {
             return self.run(command);
         }
         outcome
+    }
+
+    /// Lets a person type on the reader.
+    pub(crate) fn enter_pin(&mut self, order: PinOrder) -> Result<StatusWord, CardError> {
+        self.channel.transport_mut().enter_pin(order)
     }
 
     /// Runs a command that may take as long as generating a key.

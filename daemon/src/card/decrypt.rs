@@ -37,6 +37,30 @@ pub fn decrypt(
     decryption: &Decryption,
     ciphertext: &[u8],
 ) -> Result<Secret, CardError> {
+    decrypt_by(session, |session, which| pin::verify(session, which, pin, last_try), decryption, ciphertext)
+}
+
+/// As [`decrypt`], with a PIN that is typed on the reader.
+///
+/// # Errors
+/// As [`decrypt`], and those of a reader's keypad, as [`super::sign::sign_at_pad`].
+pub fn decrypt_at_pad(
+    session: &mut CardSession<'_>,
+    last_try: LastTry,
+    decryption: &Decryption,
+    ciphertext: &[u8],
+) -> Result<Secret, CardError> {
+    pin::use_at_pad(session, last_try, |session, present| {
+        decrypt_by(session, present, decryption, ciphertext)
+    })
+}
+
+fn decrypt_by(
+    session: &mut CardSession<'_>,
+    present: impl FnOnce(&mut CardSession<'_>, PinName) -> Result<(), CardError>,
+    decryption: &Decryption,
+    ciphertext: &[u8],
+) -> Result<Secret, CardError> {
     let key_use = KeyUse::Authentication;
     let place = session.place(key_use)?;
     let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
@@ -47,7 +71,7 @@ pub fn decrypt(
         return Err(CardError::Mechanism("the certificate's key usage lets nobody encrypt for this key"));
     }
     judge(key, decryption, ciphertext)?;
-    pin::verify(session, PinName::Cns, pin, last_try)?;
+    present(session, PinName::Cns)?;
     let number = stored_keys::key_of(session, key_use, place, key)?;
     if place.key_df != place.pin_df {
         session.chip().select_df(&place.key_df)?;

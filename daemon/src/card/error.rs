@@ -86,6 +86,32 @@ pub enum CardError {
     /// The PIN is not 5 to 8 digits, or the PUK not 8: judged before the chip was touched.
     #[error("a PIN is 5 to 8 digits, a PUK is 8 digits")]
     PinInvalid,
+    /// No PIN was given, and the reader has no keypad that is believed.
+    #[error("no PIN was given, and the reader has no PIN pad that is believed")]
+    NoPinPad,
+    /// A PIN is to be changed on a keypad of which no card is known to have got a PIN.
+    #[error("the reader's PIN pad has not shown yet that it gives the PIN to the card")]
+    PinPadUnproved,
+    /// Somebody is asked to type on the reader.
+    #[error("somebody is asked to type on the reader's PIN pad")]
+    PinEntry,
+    /// Nobody typed on the keypad in time.
+    #[error("nobody typed on the reader's PIN pad in time")]
+    PinEntryTimedOut,
+    /// The person pressed "cancel".
+    #[error("the entry on the reader's PIN pad was cancelled")]
+    PinEntryCancelled,
+    /// The new PIN was typed in two ways.
+    #[error("the new PIN was not typed twice alike on the reader's PIN pad")]
+    PinEntriesDiffer,
+    /// The keypad failed, or told what is not true.
+    #[error("the reader's PIN pad failed: {why}")]
+    PinPadFailed {
+        /// In words.
+        why: String,
+        /// Tries left as the card itself said afterwards, when it tells.
+        tries_left: Option<u8>,
+    },
     /// One try is known to be left, and nobody confirmed that it may be spent.
     #[error("one try is left")]
     LastTry,

@@ -14,10 +14,26 @@ use cns_protocol::pin::{PinName, PinState};
 use cns_secret::Secret;
 
 use super::{CardError, CardSession, stored_keys};
-use crate::reader::Known;
+use crate::reader::{Known, PinOrder};
 
 /// The length of a PUK.
 const PUK_LENGTH: usize = 8;
+
+/// Where a PIN comes from.
+pub enum PinSource {
+    /// The client gave it, with this request or at its login.
+    Given(Secret),
+    /// A person types it on the reader, and the daemon never has it.
+    Pad,
+}
+
+impl PinSource {
+    /// Whether a person is to type on the reader.
+    #[must_use]
+    pub const fn is_pad(&self) -> bool {
+        matches!(self, Self::Pad)
+    }
+}
 
 /// What to do when one try is known to be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +80,102 @@ pub fn verify(
     let value = digits(pin)?;
     let code = prepare(session, which, false, last_try)?;
     spend(session, code, &Verify { reference: code.reference, value: Some(value) })
+}
+
+/// As [`verify`], with a PIN that is typed on the reader. That the card got it is the reader's word; the use of the key
+/// shows it.
+///
+/// # Errors
+/// As [`verify`], [`CardError::NoPinPad`], [`CardError::PinEntryTimedOut`], [`CardError::PinEntryCancelled`],
+/// [`CardError::PinPadFailed`].
+pub(super) fn verify_at_pad(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    last_try: LastTry,
+) -> Result<(), CardError> {
+    let code = prepare(session, which, false, last_try)?;
+    enter(session, code, PinOrder::Verify(code.reference))
+}
+
+/// Uses a key with a PIN that is typed on the reader when the work presents it. The use shows whether the reader gave it
+/// to the card.
+pub(super) fn use_at_pad<T>(
+    session: &mut CardSession<'_>,
+    last_try: LastTry,
+    work: impl FnOnce(
+        &mut CardSession<'_>,
+        &mut dyn FnMut(&mut CardSession<'_>, PinName) -> Result<(), CardError>,
+    ) -> Result<T, CardError>,
+) -> Result<T, CardError> {
+    let mut entered = None;
+    let outcome = work(session, &mut |session, which| {
+        verify_at_pad(session, which, last_try)?;
+        entered = Some(which);
+        Ok(())
+    });
+    match (outcome, entered) {
+        (Ok(done), Some(_)) => {
+            session.prove_pin_pad();
+            Ok(done)
+        }
+        (Err(error), Some(which)) => Err(unseen(session, which, error)),
+        (outcome, None) => outcome,
+    }
+}
+
+/// What a refusal of a key means whose PIN was typed on the reader, which said that it was right.
+fn unseen(session: &mut CardSession<'_>, which: PinName, error: CardError) -> CardError {
+    if error.status() != Some(StatusWord::SECURITY_NOT_SATISFIED) {
+        return error;
+    }
+    let why = "it says that the PIN was right, but the card has not seen it";
+    session.distrust_pin_pad(why);
+    let tries_left = match place(session, which) {
+        Ok(Place { which, pin, .. }) => {
+            let code = Code { which, is_puk: false, reference: pin };
+            session.set_tries(which, false, unheard(session, code));
+            ask(session, code).ok().flatten().and_then(|state| state.tries_left)
+        }
+        Err(_) => None,
+    };
+    CardError::PinPadFailed { why: why.to_owned(), tries_left }
+}
+
+/// Changes a PIN; the old and the new one are typed on the reader. A reader that only says so would leave its holder
+/// with a PIN that the card does not know, so it must have been seen to tell the truth ([`CardError::PinPadUnproved`]).
+///
+/// # Errors
+/// As [`change`] and [`verify_at_pad`], and [`CardError::PinEntriesDiffer`].
+pub fn change_at_pad(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    last_try: LastTry,
+) -> Result<PinName, CardError> {
+    proved(session)?;
+    let code = prepare(session, which, false, last_try)?;
+    enter(session, code, PinOrder::Change(code.reference))?;
+    Ok(code.which)
+}
+
+/// Sets a PIN with its PUK; both are typed on the reader, of which the same is wanted as for [`change_at_pad`].
+///
+/// # Errors
+/// As [`reset`] and [`change_at_pad`].
+pub fn reset_at_pad(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    last_try: LastTry,
+) -> Result<PinName, CardError> {
+    proved(session)?;
+    let puk = prepare(session, which, true, last_try)?;
+    let reference = place(session, which)?.pin;
+    enter(session, puk, PinOrder::Reset(reference))?;
+    session.set_tries(puk.which, false, Known::All);
+    Ok(puk.which)
+}
+
+fn proved(session: &CardSession<'_>) -> Result<(), CardError> {
+    if session.is_pin_pad_proved() { Ok(()) } else { Err(CardError::PinPadUnproved) }
 }
 
 /// Changes a PIN, given the old one.
@@ -247,6 +359,31 @@ fn spend<C: CardCommand<Answer = ()>>(
 ) -> Result<(), CardError> {
     session.open();
     let outcome = session.run(command);
+    judge(session, code, outcome)
+}
+
+/// Lets a code be typed on the reader, once.
+fn enter(session: &mut CardSession<'_>, code: Code, order: PinOrder) -> Result<(), CardError> {
+    session.open();
+    let outcome = session.enter_pin(order);
+    let outcome = judge(session, code, outcome);
+    match outcome {
+        // What the reader did with the PIN is not known: the card is asked before anybody tries again.
+        Err(CardError::PinPadFailed { why, .. }) => match ask(session, code) {
+            // It was the card that went, or has no contact.
+            Err(error @ (CardError::Removed | CardError::Reset | CardError::Reader(_))) => Err(error),
+            asked => {
+                session.distrust_pin_pad(&why);
+                let tries_left = asked.ok().flatten().and_then(|state| state.tries_left);
+                Err(CardError::PinPadFailed { why, tries_left })
+            }
+        },
+        outcome => outcome,
+    }
+}
+
+/// Remembers what the chip said about the tries left of a code that was presented.
+fn judge(session: &CardSession<'_>, code: Code, outcome: Result<(), CardError>) -> Result<(), CardError> {
     let (which, is_puk) = (code.which, code.is_puk);
     let incorrect = |tries_left| match is_puk {
         false => CardError::PinIncorrect { tries_left },

@@ -29,14 +29,66 @@ pub fn sign(
     mechanism: &Mechanism,
     data: &[u8],
 ) -> Result<Vec<u8>, CardError> {
+    sign_by(session, key_use, |session, which| pin::verify(session, which, pin, last_try), mechanism, data)
+}
+
+/// As [`sign`], with a PIN that is typed on the reader. Where the reader says that it was right and the key is closed all
+/// the same, the reader lied.
+///
+/// # Errors
+/// As [`sign`], and those of a reader's keypad: [`CardError::NoPinPad`], [`CardError::PinEntryTimedOut`],
+/// [`CardError::PinEntryCancelled`], [`CardError::PinPadFailed`].
+pub fn sign_at_pad(
+    session: &mut CardSession<'_>,
+    key_use: KeyUse,
+    last_try: LastTry,
+    mechanism: &Mechanism,
+    data: &[u8],
+) -> Result<Vec<u8>, CardError> {
+    pin::use_at_pad(session, last_try, |session, present| sign_by(session, key_use, present, mechanism, data))
+}
+
+/// Presents a PIN that is typed on the reader, without a use of the key. The first time since the reader was plugged in,
+/// the authentication key then makes one signature that nobody gets, over words that are no DigestInfo: only the card
+/// can say that it has seen the PIN.
+///
+/// # Errors
+/// As [`sign_at_pad`].
+pub fn verify_at_pad(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    last_try: LastTry,
+) -> Result<(), CardError> {
+    let key_use = KeyUse::Authentication;
+    let has_key = session.contents().public_key(key_use).is_some();
+    if which != PinName::Cns || !has_key || session.is_pin_pad_proved() {
+        return pin::verify_at_pad(session, which, last_try);
+    }
+    sign_at_pad(session, key_use, last_try, &Mechanism::RsaPkcs1, PROOF).map(drop)
+}
+
+/// What is signed to see that a reader's keypad gave the PIN to the card.
+const PROOF: &[u8] = b"cnsd: has the card seen the PIN?";
+
+/// The PIN that a key wants.
+const fn pin_of(key_use: KeyUse) -> PinName {
+    match key_use {
+        KeyUse::Authentication => PinName::Cns,
+        KeyUse::Signature => PinName::Signature,
+    }
+}
+
+fn sign_by(
+    session: &mut CardSession<'_>,
+    key_use: KeyUse,
+    present: impl FnOnce(&mut CardSession<'_>, PinName) -> Result<(), CardError>,
+    mechanism: &Mechanism,
+    data: &[u8],
+) -> Result<Vec<u8>, CardError> {
     let place = session.place(key_use)?;
     let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
     let input = Input::new(key_use, place.signing, key, mechanism, data)?;
-    let which = match key_use {
-        KeyUse::Authentication => PinName::Cns,
-        KeyUse::Signature => PinName::Signature,
-    };
-    pin::verify(session, which, pin, last_try)?;
+    present(session, pin_of(key_use))?;
     let number = stored_keys::key_of(session, key_use, place, key)?;
     if place.key_df != place.pin_df {
         session.chip().select_df(&place.key_df)?;

@@ -52,6 +52,22 @@ impl From<CardError> for RpcError {
             CardError::LastTry => say(ErrorKind::LastTry)
                 .tries_left(Some(1))
                 .hint("A wrong code now blocks it. Repeat with `confirm_last_try` to spend the try"),
+            CardError::NoPinPad => {
+                say(ErrorKind::NoPinPad).hint("Give the PIN with the request: it is typed on the computer")
+            }
+            CardError::PinPadUnproved => say(ErrorKind::NoPinPad)
+                .hint("Log in to the card at the PIN pad first (`pin.verify`), or give the codes with the request"),
+            CardError::PinEntry => say(ErrorKind::Busy).hint("Finish or cancel the entry there, and try again"),
+            CardError::PinEntryTimedOut => {
+                say(ErrorKind::PinEntryTimedOut).hint("Try again and type on the reader, then press OK there")
+            }
+            CardError::PinEntryCancelled => say(ErrorKind::PinEntryCancelled).hint("Nothing was changed"),
+            CardError::PinEntriesDiffer => {
+                say(ErrorKind::PinEntriesDiffer).hint("Nothing was changed; try again")
+            }
+            CardError::PinPadFailed { tries_left, .. } => say(ErrorKind::PinPadFailed)
+                .tries_left(*tries_left)
+                .hint("Type the PIN on the computer; the PIN pad is tried again when the reader was unplugged and plugged in"),
             CardError::PukIncorrect { tries_left } => say(ErrorKind::PukIncorrect)
                 .tries_left(*tries_left)
                 .hint("A blocked PUK cannot be unblocked: check it before the next try"),
@@ -144,6 +160,13 @@ mod tests {
             CardError::Held,
             CardError::NotAnswering,
             CardError::ReaderGone,
+            CardError::NoPinPad,
+            CardError::PinPadUnproved,
+            CardError::PinEntry,
+            CardError::PinEntryTimedOut,
+            CardError::PinEntryCancelled,
+            CardError::PinEntriesDiffer,
+            CardError::PinPadFailed { why: String::new(), tries_left: None },
         ] {
             let sentence = error.to_string();
             assert!(RpcError::from(error).hint.is_some(), "{sentence}");

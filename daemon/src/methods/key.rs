@@ -5,10 +5,11 @@ use std::sync::Arc;
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Decrypt, Plaintext, Random, RandomBytes, Sign, Signature};
 use cns_protocol::{ErrorKind, RpcError, SecretBytes, SecretText};
-use cns_secret::Secret;
 
 use super::{Act, Daemon, last_try, place_of, recorded};
-use crate::card::{CardError, decrypt as chip_decrypt, random as chip_random, sign as chip_sign};
+use crate::card::{
+    CardError, CardSession, PinSource, decrypt as chip_decrypt, random as chip_random, sign as chip_sign,
+};
 use crate::dispatch::Call;
 use crate::login::CardPlace;
 
@@ -30,13 +31,28 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
     let place = place_of(&contents);
     let insertion = request.insertion.unwrap_or(place.insertion);
     let key_use = request.key_use;
-    let from_login = request.pin.is_none();
-    let pin = pin_for(&call, key_use, &CardPlace { insertion, ..place.clone() }, request.pin)?;
+    let is_kept = request.pin.is_none();
+    let pin = pin_for(&daemon, &call, key_use, &CardPlace { insertion, ..place.clone() }, request.pin)?;
+    let from_login = is_kept && !pin.is_pad();
     let last_try = last_try(request.confirm_last_try);
     let (mechanism, data) = (request.mechanism, request.data);
-    let work = daemon.readers.run(&request.reader, Some(insertion), move |session| {
-        chip_sign::sign(session, key_use, &pin, last_try, &mechanism, &data)
-    });
+    let reader = &request.reader;
+    let work = async {
+        match pin {
+            PinSource::Given(pin) => {
+                let job = move |session: &mut CardSession<'_>| {
+                    chip_sign::sign(session, key_use, &pin, last_try, &mechanism, &data)
+                };
+                daemon.readers.run(reader, Some(insertion), job).await
+            }
+            PinSource::Pad => {
+                let job = move |session: &mut CardSession<'_>| {
+                    chip_sign::sign_at_pad(session, key_use, last_try, &mechanism, &data)
+                };
+                daemon.readers.run_at_pin_pad(reader, Some(insertion), job).await
+            }
+        }
+    };
     let signature = match key_use {
         // Logins happen by the dozen, and have no legal meaning as signatures: they are not recorded.
         KeyUse::Authentication => {
@@ -59,14 +75,29 @@ pub async fn decrypt(daemon: Arc<Daemon>, call: Call, request: Decrypt) -> Resul
     let contents = daemon.readers.card(&request.reader)?;
     let place = place_of(&contents);
     let insertion = request.insertion.unwrap_or(place.insertion);
-    let from_login = request.pin.is_none();
+    let is_kept = request.pin.is_none();
     let here = CardPlace { insertion, ..place.clone() };
-    let pin = pin_for(&call, KeyUse::Authentication, &here, request.pin)?;
+    let pin = pin_for(&daemon, &call, KeyUse::Authentication, &here, request.pin)?;
     let last_try = last_try(request.confirm_last_try);
     let (mechanism, data) = (request.mechanism, request.data);
-    let work = daemon.readers.run(&request.reader, Some(insertion), move |session| {
-        chip_decrypt::decrypt(session, &pin, last_try, &mechanism, &data)
-    });
+    let from_login = is_kept && !pin.is_pad();
+    let reader = &request.reader;
+    let work = async {
+        match pin {
+            PinSource::Given(pin) => {
+                let job = move |session: &mut CardSession<'_>| {
+                    chip_decrypt::decrypt(session, &pin, last_try, &mechanism, &data)
+                };
+                daemon.readers.run(reader, Some(insertion), job).await
+            }
+            PinSource::Pad => {
+                let job = move |session: &mut CardSession<'_>| {
+                    chip_decrypt::decrypt_at_pad(session, last_try, &mechanism, &data)
+                };
+                daemon.readers.run_at_pin_pad(reader, Some(insertion), job).await
+            }
+        }
+    };
     let plaintext =
         work.await.inspect_err(|error| forget_refused_login(&daemon, &place, from_login, error))?;
     let plaintext =
@@ -82,21 +113,23 @@ fn forget_refused_login(daemon: &Daemon, place: &CardPlace, from_login: bool, er
 }
 
 /// The PIN for one use of a key: the authentication key takes it from the connection's login, the signature key from
-/// the request alone (§1.3.7).
+/// the request alone (§1.3.7), or from the reader.
 fn pin_for(
+    daemon: &Daemon,
     call: &Call,
     key_use: KeyUse,
     place: &CardPlace,
     given: Option<SecretText>,
-) -> Result<Secret, RpcError> {
+) -> Result<PinSource, RpcError> {
     match (key_use, given) {
-        (_, Some(pin)) => Ok(pin.into_secret()),
+        (_, Some(pin)) => Ok(PinSource::Given(pin.into_secret())),
         (KeyUse::Authentication, None) => {
             call.caller.logins.pin(place).map_err(CardError::Memory)?.ok_or_else(|| {
                 RpcError::new(ErrorKind::NotLoggedIn, "this connection is not logged in to the card")
                     .hint("Log in first (`pin.verify`)")
             })
         }
+        (KeyUse::Signature, None) if daemon.readers.has_pin_pad(&place.reader) => Ok(PinSource::Pad),
         (KeyUse::Signature, None) => {
             Err(RpcError::new(ErrorKind::NotLoggedIn, "the signature key wants its PIN for each signature")
                 .hint("Give `pin` with the request")

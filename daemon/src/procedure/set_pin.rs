@@ -293,6 +293,9 @@ fn what_was_sent(error: &CardError) -> Sent {
         | CardError::Busy
         | CardError::PinInvalid
         | CardError::LastTry
+        | CardError::NoPinPad
+        | CardError::PinPadUnproved
+        | CardError::PinEntry
         | CardError::NoSuchObject(_)
         | CardError::Command(_)
         | CardError::Memory(_) => Sent::Unchanged,
@@ -310,6 +313,10 @@ fn what_was_sent(error: &CardError) -> Sent {
         | CardError::Answer { .. }
         | CardError::PinIncorrect { .. }
         | CardError::PinBlocked
+        | CardError::PinEntryTimedOut
+        | CardError::PinEntryCancelled
+        | CardError::PinEntriesDiffer
+        | CardError::PinPadFailed { .. }
         | CardError::Mechanism(_)
         | CardError::Ciphertext(_)
         | CardError::WrongSignature

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cns_apdu::StatusWord;
 use cns_apdu::transmit::Transport;
 use cns_protocol::rpc::Traffic;
 
+use super::pin_pad::PinOrder;
 use super::recording::Recording;
 use crate::card::CardError;
 
@@ -16,6 +18,8 @@ pub struct TimeLimits {
     pub command: Duration,
     /// For GENERATE KEY PAIR: real chips take up to a minute.
     pub key_generation: Duration,
+    /// How long a person may take for one entry on a reader's keypad, in whole seconds from 1 to 255.
+    pub pin_entry: Duration,
 }
 
 impl TimeLimits {
@@ -28,7 +32,11 @@ impl TimeLimits {
 
 impl Default for TimeLimits {
     fn default() -> Self {
-        Self { command: Duration::from_secs(10), key_generation: Duration::from_secs(120) }
+        Self {
+            command: Duration::from_secs(10),
+            key_generation: Duration::from_secs(120),
+            pin_entry: Duration::from_secs(30),
+        }
     }
 }
 
@@ -45,6 +53,12 @@ pub(crate) enum Disposition {
 pub(crate) trait Link {
     /// Sends a command and gives the answer, within a time.
     fn exchange(&mut self, command: &[u8], limit: Duration) -> Result<Vec<u8>, CardError>;
+
+    /// Lets a person type on the reader, which sends the command to the card itself; gives the card's status word, or
+    /// the reader's own ([`cns_apdu::pin_pad::answer`]).
+    fn enter_pin(&mut self, _: PinOrder) -> Result<StatusWord, CardError> {
+        Err(CardError::NoPinPad)
+    }
 }
 
 /// A card in a reader.
@@ -130,6 +144,19 @@ impl<'a> Metered<'a> {
     /// Whether the next commands may take as long as a key generation.
     pub(crate) fn set_slow(&mut self, slow: bool) {
         self.slow = slow;
+    }
+
+    /// Lets a person type on the reader. Counted and recorded as the command that the reader sends, without the digits.
+    pub(crate) fn enter_pin(&mut self, order: PinOrder) -> Result<StatusWord, CardError> {
+        self.budget.commands = self.budget.commands.checked_sub(1).ok_or(CardError::TooMuch)?;
+        let command = order.command();
+        Meter::add(&self.meter.commands, 1);
+        Meter::add(&self.meter.sent, command.len());
+        let status = self.link.enter_pin(order)?;
+        let answer = status.0.to_be_bytes();
+        Meter::add(&self.meter.received, answer.len());
+        self.meter.recording.exchange(&command, &answer);
+        Ok(status)
     }
 }
 

@@ -9,6 +9,7 @@
 mod connection;
 mod left_behind;
 mod monitor;
+mod pin_pad;
 mod worker;
 
 use std::{fs, io};

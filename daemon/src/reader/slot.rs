@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::ReaderError;
 use super::device::{Meter, TimeLimits};
 use super::owner::{self, Event, Opener};
+use super::pin_pad::{Entry, PinPadState};
 use crate::card::{CardContents, CardError};
 
 /// Jobs that may wait for one reader.
@@ -182,6 +183,7 @@ pub(crate) struct Slot {
     events: Sender<Event>,
     waiting: AtomicUsize,
     meter: Meter,
+    pin_pad: Arc<PinPadState>,
     state: Mutex<State>,
 }
 
@@ -197,6 +199,7 @@ impl Slot {
             name: name.to_owned(),
             kind,
             limits,
+            pin_pad: PinPadState::new(change.clone()),
             change,
             events,
             waiting: AtomicUsize::new(0),
@@ -227,8 +230,22 @@ impl Slot {
         &self.meter
     }
 
-    /// Queues an event for the owner.
+    /// The reader's keypad.
+    pub(crate) fn pin_pad(&self) -> &Arc<PinPadState> {
+        &self.pin_pad
+    }
+
+    /// Queues an event for the owner; not while somebody types on the reader, which may take long.
     pub(crate) fn send(&self, event: Event) -> Result<(), CardError> {
+        if self.pin_pad.is_entering() { Err(CardError::PinEntry) } else { self.queue(event) }
+    }
+
+    /// Queues an event of whoever has the keypad.
+    pub(crate) fn send_with(&self, _: &Entry, event: Event) -> Result<(), CardError> {
+        self.queue(event)
+    }
+
+    fn queue(&self, event: Event) -> Result<(), CardError> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
             self.done();
             return Err(CardError::Busy);
@@ -382,6 +399,7 @@ impl Slot {
             insertion: state.insertion,
             state: inside,
             face: state.face,
+            pin_pad: self.pin_pad.get().is_some(),
             traffic: self.meter.traffic(),
             contents_reads: state.contents_reads,
         }

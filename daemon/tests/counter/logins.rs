@@ -32,7 +32,7 @@ fn a_login_ends_also_when_the_new_pin_is_uncertain() {
         reader: reader.clone(),
         insertion: None,
         which: PinName::Cns,
-        pin: text(&counter.pin_in(&first)),
+        pin: Some(text(&counter.pin_in(&first))),
         confirm_last_try: false,
     };
     client.call(&verify).unwrap();

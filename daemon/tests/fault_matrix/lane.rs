@@ -27,7 +27,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(card: VirtualCard, limit: Duration) -> Self {
-        let limits = TimeLimits { command: limit, key_generation: limit };
+        let limits = TimeLimits { command: limit, key_generation: limit, ..TimeLimits::default() };
         let card = Arc::new(Mutex::new(FaultyCard::from(card)));
         Self { reader: Reader::start_with(limits), card, plug: None }
     }

@@ -21,7 +21,7 @@ async fn challenge(readers: &Readers, name: &str) -> Result<Vec<u8>, CardError> 
 
 async fn hanging() {
     let limit = Duration::from_secs(1);
-    let limits = TimeLimits { command: limit, key_generation: limit };
+    let limits = TimeLimits { command: limit, key_generation: limit, ..TimeLimits::default() };
     let _daemon = Pcscd::start(&[]);
     let readers = Readers::start_with(&[ReaderSpec::Pcsc], limits).unwrap();
     let (plugged, name) = plug_in(&readers).await;

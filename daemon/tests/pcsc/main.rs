@@ -6,6 +6,7 @@
 
 mod hanging;
 mod many;
+mod pin_pad;
 #[path = "../support/plugged.rs"]
 mod plugged;
 mod restart;

@@ -24,7 +24,7 @@ fn says(readers: &[cns_protocol::reader::Reader], what: &str) -> bool {
 
 async fn sharing() {
     let limit = Duration::from_millis(500);
-    let limits = TimeLimits { command: limit, key_generation: limit };
+    let limits = TimeLimits { command: limit, key_generation: limit, ..TimeLimits::default() };
     let _daemon = Pcscd::start(&[]);
     let readers = Readers::start_with(&[ReaderSpec::Pcsc], limits).unwrap();
     let (plugged, name) = plug_in(&readers).await;

@@ -58,7 +58,9 @@ impl Running {
         let mut client = self.client();
         let (reader, pin) = (self.reader(READER), text("12345"));
         let which = PinName::Cns;
-        client.call(&Verify { reader, insertion: None, which, pin, confirm_last_try: false }).unwrap();
+        client
+            .call(&Verify { reader, insertion: None, which, pin: Some(pin), confirm_last_try: false })
+            .unwrap();
         client
     }
 }

@@ -40,7 +40,7 @@ impl Running {
             reader: self.reader(READER),
             insertion: None,
             which: PinName::Cns,
-            pin: text(pin),
+            pin: Some(text(pin)),
             confirm_last_try: false,
         }
     }
@@ -62,8 +62,8 @@ impl Running {
             insertion: None,
             reader: self.reader(READER),
             which: PinName::Cns,
-            old_pin: text(old),
-            new_pin: text(new),
+            old_pin: Some(text(old)),
+            new_pin: Some(text(new)),
             confirm_last_try: false,
         }
     }
@@ -147,8 +147,8 @@ fn a_wrong_pin_tells_the_tries_and_the_last_one_wants_a_word() {
         insertion: None,
         reader: running.reader(READER),
         which: PinName::Cns,
-        puk: text(puk),
-        new_pin: text(NEW_PIN),
+        puk: Some(text(puk)),
+        new_pin: Some(text(NEW_PIN)),
         confirm_last_try: false,
     };
     assert_eq!(kind(&mut client, &unblock("11111111")), ErrorKind::PukIncorrect);

@@ -29,7 +29,7 @@ fn an_administrator_records_what_another_client_does() {
         reader: running.reader(READER),
         insertion: None,
         which: PinName::Cns,
-        pin: text("12345"),
+        pin: Some(text("12345")),
         confirm_last_try: false,
     };
     running.client().call(&verify).unwrap();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use cns_apdu::StatusWord;
+use cns_apdu::pin_pad::answer;
 use cns_secret::Secret;
 
 use super::left_behind::{LeftBehind, Stage};
@@ -13,9 +15,15 @@ use crate::card::CardError;
 use crate::reader::TimeLimits;
 use crate::reader::device::{Device, Disposition, Link};
 use crate::reader::owner::Opener;
+use crate::reader::pin_pad::{PinOrder, PinPadState, status_word};
 
 /// How the owner of a reader connects to the card in it.
-pub(super) fn opener(reader: CString, limits: TimeLimits, left: Arc<LeftBehind>) -> Opener {
+pub(super) fn opener(
+    reader: CString,
+    limits: TimeLimits,
+    left: Arc<LeftBehind>,
+    pin_pad: Arc<PinPadState>,
+) -> Opener {
     Box::new(move || {
         left.judge(&reader)?;
         let worker = worker::start(reader.clone())
@@ -26,6 +34,7 @@ pub(super) fn opener(reader: CString, limits: TimeLimits, left: Arc<LeftBehind>)
             reader: reader.clone(),
             limits,
             left: Arc::clone(&left),
+            pin_pad: Arc::clone(&pin_pad),
         };
         if let Done::Connected(atr) = connection.wait(limits.command, Stage::Connect)? {
             connection.atr = atr;
@@ -42,6 +51,7 @@ struct Connection {
     reader: CString,
     limits: TimeLimits,
     left: Arc<LeftBehind>,
+    pin_pad: Arc<PinPadState>,
 }
 
 impl Connection {
@@ -71,6 +81,27 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Asks the reader for its keypad, inside a transaction. A reader that does not answer that hangs.
+    fn ask_for_pin_pad(&mut self) -> Result<(), CardError> {
+        match self.order(Order::AskForPinPad, self.limits.command, Stage::Work) {
+            Ok(Done::HasPinPad(Some(pad))) => self.pin_pad.learn(pad),
+            Ok(_) => {}
+            Err(error) => {
+                if !matches!(error, CardError::TimedOut) {
+                    // The card went: that says nothing about the reader.
+                    self.pin_pad.forget_question();
+                }
+                if self.is_usable() {
+                    self.order(Order::End(Disposition::Leave), self.limits.command, Stage::Work)?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Device for Connection {
     fn atr(&self) -> &[u8] {
         &self.atr
@@ -78,6 +109,9 @@ impl Device for Connection {
 
     fn transact(&mut self, work: &mut dyn FnMut(&mut dyn Link) -> Disposition) -> Result<(), CardError> {
         self.order(Order::Begin, self.limits.neighbour(), Stage::Begin)?;
+        if self.pin_pad.ask() {
+            self.ask_for_pin_pad()?;
+        }
         let disposition = work(self);
         let ended = self.order(Order::End(disposition), self.limits.command, Stage::Work);
         if ended.is_err() && disposition == Disposition::Reset {
@@ -97,7 +131,35 @@ impl Link for Connection {
         let command = Secret::copy_from(command)?;
         match self.order(Order::Exchange(command), limit, Stage::Work)? {
             Done::Answered(answer) => Ok(answer),
-            Done::Connected(_) | Done::Begun | Done::Ended => Err(CardError::Removed),
+            Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Ended => Err(CardError::Removed),
         }
+    }
+
+    fn enter_pin(&mut self, order: PinOrder) -> Result<StatusWord, CardError> {
+        let failed = |why: &str| CardError::PinPadFailed { why: why.to_owned(), tries_left: None };
+        let pad = self.pin_pad.get().ok_or(CardError::NoPinPad)?;
+        let code = match order {
+            PinOrder::Verify(_) => pad.verify,
+            PinOrder::Change(_) | PinOrder::Reset(_) => pad.modify.ok_or(CardError::NoPinPad)?,
+        };
+        let bytes = order.encode(&pad, self.limits.pin_entry).map_err(|error| failed(&error.to_string()))?;
+        let limit = self.limits.pin_entry.saturating_mul(order.entries()).saturating_add(self.limits.command);
+        let outcome = match self.order(Order::EnterPin(code, bytes), limit, Stage::Work) {
+            Ok(Done::Answered(answer)) => match status_word(&answer) {
+                Some(answer::INVALID_STRUCTURE) => {
+                    Err(failed("it does not understand the order to take a PIN"))
+                }
+                Some(status) => Ok(status),
+                None => Err(failed("its answer makes no sense")),
+            },
+            Ok(Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Ended) => {
+                Err(CardError::Removed)
+            }
+            Err(error) => Err(error),
+        };
+        if matches!(outcome, Err(CardError::TimedOut)) {
+            self.pin_pad.distrust("it does not answer");
+        }
+        outcome
     }
 }

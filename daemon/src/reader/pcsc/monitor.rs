@@ -188,6 +188,7 @@ impl Monitor {
                 state.name().to_owned(),
                 known.slot.limits(),
                 Arc::clone(&self.left),
+                Arc::clone(known.slot.pin_pad()),
             )));
         }
         known.events = events;

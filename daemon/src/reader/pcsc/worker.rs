@@ -13,9 +13,10 @@ use std::thread;
 use cns_secret::Secret;
 use pcsc::{Card, Context, Error, Protocols, Scope, ShareMode, Transaction};
 
-use super::failed;
+use super::{failed, pin_pad};
 use crate::card::CardError;
 use crate::reader::device::Disposition;
+use crate::reader::pin_pad::PinPad;
 
 /// The longest response APDU, and a little more than pcscd ever gives.
 const LONGEST_RESPONSE: usize = 65_536 + 2;
@@ -28,6 +29,10 @@ pub(super) enum Order {
     Begin,
     /// Send a command; it may hold a PIN.
     Exchange(Secret),
+    /// Ask the reader for its keypad.
+    AskForPinPad,
+    /// Let the reader take a PIN: control code and structure.
+    EnterPin(u32, Vec<u8>),
     /// End the transaction.
     End(Disposition),
 }
@@ -40,6 +45,8 @@ pub(super) enum Done {
     Begun,
     /// The card's answer.
     Answered(Vec<u8>),
+    /// The reader's keypad, if it has one that can be believed.
+    HasPinPad(Option<PinPad>),
     /// The transaction ended.
     Ended,
 }
@@ -88,13 +95,15 @@ fn serve(reader: &CStr, orders: &Receiver<Order>, answer: &Answer) {
         let sent = match order {
             Order::Begin => match begin(&mut card) {
                 Ok(transaction) => match answer.send(Ok(Done::Begun)) {
-                    Ok(()) => inside(transaction, orders, answer, &mut clean),
+                    Ok(()) => inside(reader, transaction, orders, answer, &mut clean),
                     // Waited for too long: nothing was done in it.
                     Err(_) => break,
                 },
                 Err(error) => answer.send(Err(error)).is_ok(),
             },
-            Order::Exchange(_) | Order::End(_) => answer.send(Err(CardError::Removed)).is_ok(),
+            Order::Exchange(_) | Order::AskForPinPad | Order::EnterPin(..) | Order::End(_) => {
+                answer.send(Err(CardError::Removed)).is_ok()
+            }
         };
         if !sent {
             break;
@@ -105,9 +114,25 @@ fn serve(reader: &CStr, orders: &Receiver<Order>, answer: &Answer) {
 
 /// Serves a transaction to its end; false when nobody takes the answers any more. `clean` becomes false when a reset
 /// was wanted that could not be had, for which the disconnection makes up.
-fn inside(transaction: Transaction<'_>, orders: &Receiver<Order>, answer: &Answer, clean: &mut bool) -> bool {
+fn inside(
+    reader: &CStr,
+    transaction: Transaction<'_>,
+    orders: &Receiver<Order>,
+    answer: &Answer,
+    clean: &mut bool,
+) -> bool {
     let (wanted, heard) = loop {
         match orders.recv() {
+            Ok(Order::AskForPinPad) => {
+                if answer.send(pin_pad::ask(reader, &transaction).map(Done::HasPinPad)).is_err() {
+                    break (pcsc::Disposition::LeaveCard, false);
+                }
+            }
+            Ok(Order::EnterPin(code, order)) => {
+                if answer.send(pin_pad::enter(&transaction, code, &order).map(Done::Answered)).is_err() {
+                    break (pcsc::Disposition::ResetCard, false);
+                }
+            }
             Ok(Order::Exchange(command)) => {
                 if answer.send(exchange(&transaction, &command).map(Done::Answered)).is_err() {
                     break (pcsc::Disposition::ResetCard, false);

@@ -1,0 +1,332 @@
+//! Readers with a keypad of their own: an honest one is used, a lying one is caught, and in neither case does the
+//! software spend a try.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cns_protocol::card::KeyUse;
+use cns_protocol::key::Mechanism;
+use cns_protocol::pin::PinName;
+use cns_virtual_card::sample;
+use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use cns_virtual_reader::{BEHAVIOUR, Behaviour, CANCEL, CARD, TYPED, WAITING};
+use cnsd::card::{CardError, CardSession, LastTry, pin, sign};
+use cnsd::reader::{ReaderSpec, Readers, TimeLimits};
+use tempfile::TempDir;
+
+use super::plugged::{WAIT, sample_card, secret};
+use super::{Pcscd, alone, until};
+
+const NEW_PIN: &str = "86420";
+
+/// One reader of pcscd with its folder.
+struct Pad {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Pad {
+    fn behaves(&self, behaviour: Behaviour) {
+        fs::write(self.folder.join(BEHAVIOUR), behaviour.name()).unwrap();
+    }
+
+    /// What a person types as soon as the reader waits.
+    fn types(&self, entries: &[&str]) {
+        let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
+        let new = self.folder.join("typed.new");
+        fs::write(&new, lines).unwrap();
+        fs::rename(new, self.folder.join(TYPED)).unwrap();
+    }
+
+    fn plug(&self) -> Plugged {
+        plug(sample_card(|_| {}), Endpoint::Unix(self.folder.join(CARD))).unwrap()
+    }
+
+    async fn waits(&self) {
+        let ends = Instant::now() + WAIT;
+        while !self.folder.join(WAITING).exists() {
+            assert!(Instant::now() < ends, "the reader waits for nobody");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// A pcscd with one such reader for each name.
+fn start(folder: &Path, names: &[&str]) -> (Pcscd, Vec<Pad>) {
+    let driver = std::env::current_exe().unwrap().parent().unwrap().join("libcns_virtual_reader.so");
+    assert!(driver.exists(), "{} was not built", driver.display());
+    let conf = folder.join("conf");
+    fs::create_dir_all(&conf).unwrap();
+    let mut stanzas = String::new();
+    let mut pads = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let place = folder.join(format!("reader-{number}"));
+        fs::create_dir_all(&place).unwrap();
+        writeln!(
+            stanzas,
+            "FRIENDLYNAME \"{name}\"\nDEVICENAME {}\nLIBPATH {}\nCHANNELID 0x{number:X}\n",
+            place.display(),
+            driver.display()
+        )
+        .unwrap();
+        pads.push(Pad { folder: place, name: format!("{name} {number:02X} 00") });
+    }
+    fs::write(conf.join("readers"), stanzas).unwrap();
+    (Pcscd::start(&["--config", conf.to_str().unwrap()]), pads)
+}
+
+/// Waits for the card, and says whether the reader's keypad is believed.
+async fn believed(readers: &Readers, pad: &Pad) -> bool {
+    until(readers, "a card in the reader", |_| readers.card(&pad.name).is_ok()).await;
+    let listed = readers.list().readers;
+    listed.iter().find(|reader| reader.name == pad.name).unwrap().pin_pad
+}
+
+async fn at_pad<T: Send + 'static>(
+    readers: &Readers,
+    pad: &Pad,
+    job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
+) -> Result<T, CardError> {
+    readers.run_at_pin_pad(&pad.name, None, job).await
+}
+
+async fn log_in(readers: &Readers, pad: &Pad) -> Result<(), CardError> {
+    at_pad(readers, pad, |session| sign::verify_at_pad(session, PinName::Cns, LastTry::Ask)).await
+}
+
+async fn sign_at_pad(readers: &Readers, pad: &Pad) -> Result<Vec<u8>, CardError> {
+    at_pad(readers, pad, |session| {
+        sign::sign_at_pad(session, KeyUse::Authentication, LastTry::Ask, &Mechanism::RsaPkcs1, &[1; 20])
+    })
+    .await
+}
+
+async fn change(readers: &Readers, pad: &Pad) -> Result<PinName, CardError> {
+    at_pad(readers, pad, |session| pin::change_at_pad(session, PinName::Cns, LastTry::Ask)).await
+}
+
+/// The tries left on the PIN as the card says.
+async fn tries(readers: &Readers, pad: &Pad) -> Option<u8> {
+    let states = readers.run(&pad.name, None, pin::status).await.unwrap();
+    states.iter().find(|state| !state.is_puk).unwrap().tries_left
+}
+
+fn sample_pin() -> &'static str {
+    std::str::from_utf8(sample::PIN).unwrap()
+}
+
+#[test]
+fn an_honest_keypad_takes_the_pin_and_the_daemon_never_has_it() {
+    alone("pin_pad::an_honest_keypad_takes_the_pin_and_the_daemon_never_has_it", honest());
+}
+
+async fn honest() {
+    let folder = TempDir::new().unwrap();
+    let (daemon, pads) = start(folder.path(), &["Keypad"]);
+    let pad = &pads[0];
+    let limits = TimeLimits { pin_entry: Duration::from_secs(2), ..TimeLimits::default() };
+    let readers = Readers::start_with(&[ReaderSpec::Pcsc], limits).unwrap();
+    until(&readers, "the reader", |readers| readers.len() == 1).await;
+    assert_eq!(readers.list().readers[0].name, pad.name);
+    let _plugged = pad.plug();
+    assert!(believed(&readers, pad).await);
+    let recording = readers.record(&pad.name).unwrap().unwrap();
+
+    // What nobody has seen to reach the card changes nothing.
+    let unproved = change(&readers, pad).await;
+    assert!(matches!(unproved, Err(CardError::PinPadUnproved)), "{unproved:?}");
+    pad.types(&[sample_pin()]);
+    log_in(&readers, pad).await.unwrap();
+    let before = readers.traffic(&pad.name).commands;
+    pad.types(&[sample_pin()]);
+    assert_eq!(sign_at_pad(&readers, pad).await.unwrap().len(), 256);
+    println!("a signature at the keypad: {} commands", readers.traffic(&pad.name).commands - before);
+    // The card was reset after each: without a PIN there is none.
+    let closed = readers.run(&pad.name, None, |session| {
+        session.run(&cns_apdu::command::ManageSecurityEnvironment::Restore { se: 3 })?;
+        session.run(&cns_apdu::command::PerformSecurityOperation::Decipher { block: secret(&[1; 256]) })
+    });
+    assert_eq!(closed.await.unwrap_err().status(), Some(cns_apdu::StatusWord::SECURITY_NOT_SATISFIED));
+
+    refusals(&readers, pad).await;
+
+    // The present PIN, and the new one twice; then the PUK.
+    pad.types(&[sample_pin(), NEW_PIN, NEW_PIN]);
+    assert_eq!(change(&readers, pad).await.unwrap(), PinName::Cns);
+    pad.types(&[NEW_PIN]);
+    log_in(&readers, pad).await.unwrap();
+    for _ in 0..2 {
+        pad.types(&["11111"]);
+        assert!(matches!(log_in(&readers, pad).await, Err(CardError::PinIncorrect { .. })));
+    }
+    // The last try is not spent unasked, at the keypad either.
+    pad.types(&["11111"]);
+    assert!(matches!(log_in(&readers, pad).await, Err(CardError::LastTry)));
+    assert!(pad.folder.join(TYPED).metadata().unwrap().len() > 0, "nobody was asked to type");
+    let reset = |session: &mut CardSession<'_>| pin::reset_at_pad(session, PinName::Cns, LastTry::Ask);
+    pad.types(&[std::str::from_utf8(sample::PUK).unwrap(), sample_pin(), sample_pin()]);
+    at_pad(&readers, pad, reset).await.unwrap();
+    // A PIN that the client gives is taken as on any reader.
+    super::sign_once(&readers, &pad.name).await.unwrap();
+
+    let (text, _) = readers.recorded(&pad.name, recording).unwrap();
+    let hex = |digits: &str| digits.bytes().map(|byte| format!("{byte:02X}")).collect::<String>();
+    for digits in [sample_pin(), NEW_PIN, std::str::from_utf8(sample::PUK).unwrap()] {
+        assert!(!text.contains(&hex(digits)), "a PIN in the recording");
+    }
+    assert!(text.contains("> 00200090"), "the commands of the keypad are recorded");
+    drop(daemon);
+}
+
+/// What a person can do wrong, each told, and a try spent only where the card saw a wrong PIN.
+async fn refusals(readers: &Readers, pad: &Pad) {
+    pad.types(&["99999"]);
+    let wrong = sign_at_pad(readers, pad).await;
+    assert!(matches!(wrong, Err(CardError::PinIncorrect { tries_left: Some(2) })), "{wrong:?}");
+    assert_eq!(tries(readers, pad).await, Some(2));
+    pad.types(&[CANCEL]);
+    let cancelled = sign_at_pad(readers, pad).await;
+    assert!(matches!(cancelled, Err(CardError::PinEntryCancelled)), "{cancelled:?}");
+    pad.types(&[sample_pin(), NEW_PIN, "86421"]);
+    let differ = change(readers, pad).await;
+    assert!(matches!(differ, Err(CardError::PinEntriesDiffer)), "{differ:?}");
+    pad.types(&["1234"]);
+    let short = log_in(readers, pad).await;
+    assert!(matches!(short, Err(CardError::PinInvalid)), "{short:?}");
+
+    // Nobody types; meanwhile others are told so at once.
+    let late = tokio::spawn({
+        let (readers, pad) = (readers.clone(), Pad { folder: pad.folder.clone(), name: pad.name.clone() });
+        async move { log_in(&readers, &pad).await }
+    });
+    pad.waits().await;
+    let other = super::sign_once(readers, &pad.name).await;
+    assert!(matches!(other, Err(CardError::PinEntry)), "{other:?}");
+    let second = log_in(readers, pad).await;
+    assert!(matches!(second, Err(CardError::PinEntry)), "{second:?}");
+    assert!(!late.is_finished());
+    let late = late.await.unwrap();
+    assert!(matches!(late, Err(CardError::PinEntryTimedOut)), "{late:?}");
+    assert_eq!(tries(readers, pad).await, Some(2), "only the wrong PIN cost a try");
+    assert!(believed(readers, pad).await, "none of this was the reader's fault");
+}
+
+#[test]
+fn quirk_22_a_keypad_that_lies_is_not_used() {
+    alone("pin_pad::quirk_22_a_keypad_that_lies_is_not_used", lies());
+}
+
+async fn lies() {
+    let folder = TempDir::new().unwrap();
+    let names = [
+        "Zero",
+        "Contradiction",
+        "Number",
+        "bit4id miniLector-EVO",
+        "None",
+        "Fails",
+        "Garbage",
+        "Claims",
+        "Hangs",
+    ];
+    let (mut daemon, pads) = start(folder.path(), &names);
+    let [zero, contradicts, number, named, none, fails, garbage, claims, hangs] = &pads[..] else { panic!() };
+    let limits = TimeLimits {
+        command: Duration::from_secs(2),
+        pin_entry: Duration::from_secs(1),
+        ..TimeLimits::default()
+    };
+    let readers = Readers::start_with(&[ReaderSpec::Pcsc], limits).unwrap();
+    until(&readers, "the readers", |readers| readers.len() == names.len()).await;
+    for (pad, behaviour) in [
+        (zero, Behaviour::CodeZero),
+        (contradicts, Behaviour::Contradicts),
+        (number, Behaviour::KnownLiar),
+        (named, Behaviour::Honest),
+        (none, Behaviour::WithoutKeypad),
+        (fails, Behaviour::Fails),
+        (garbage, Behaviour::Garbage),
+        (claims, Behaviour::ClaimsSuccess),
+        (hangs, Behaviour::NeverAnswers),
+    ] {
+        pad.behaves(behaviour);
+    }
+
+    // What can be seen beforehand.
+    for pad in [zero, contradicts, number, named, none] {
+        let _plugged = pad.plug();
+        assert!(!believed(&readers, pad).await, "{}", pad.name);
+        let refused = log_in(&readers, pad).await;
+        assert!(matches!(refused, Err(CardError::NoPinPad)), "{}: {refused:?}", pad.name);
+        super::sign_once(&readers, &pad.name).await.unwrap();
+    }
+
+    // What is seen when it is used: told in words, no try spent, and not asked for a PIN again.
+    for (pad, words) in
+        [(fails, "PIN pad failed"), (garbage, "makes no sense"), (claims, "the card has not seen it")]
+    {
+        let _plugged = pad.plug();
+        assert!(believed(&readers, pad).await, "{}", pad.name);
+        pad.types(&[sample_pin()]);
+        let error = log_in(&readers, pad).await.unwrap_err();
+        assert!(matches!(error, CardError::PinPadFailed { .. }), "{}: {error:?}", pad.name);
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(!believed(&readers, pad).await, "{}", pad.name);
+        let again = log_in(&readers, pad).await;
+        assert!(matches!(again, Err(CardError::NoPinPad)), "{}: {again:?}", pad.name);
+        assert_eq!(tries(&readers, pad).await, Some(3), "{}", pad.name);
+        super::sign_once(&readers, &pad.name).await.unwrap();
+    }
+    hanging(&readers, hangs).await;
+
+    // Another card changes nothing; a reader that is plugged in anew is asked anew.
+    claims.behaves(Behaviour::Honest);
+    let plugged = claims.plug();
+    assert!(!believed(&readers, claims).await);
+    drop(daemon);
+    until(&readers, "no reader", |readers| readers.is_empty()).await;
+    (daemon, _) = start(folder.path(), &names);
+    assert!(believed(&readers, claims).await);
+    claims.types(&[sample_pin()]);
+    sign_at_pad(&readers, claims).await.unwrap();
+    drop((plugged, daemon));
+}
+
+/// A keypad that never answers is waited for as long as an entry may take, and the reader is used when it is back.
+async fn hanging(readers: &Readers, pad: &Pad) {
+    let _plugged = pad.plug();
+    assert!(believed(readers, pad).await);
+    let late = log_in(readers, pad).await;
+    assert!(matches!(late, Err(CardError::TimedOut)), "{late:?}");
+    let after = super::sign_once(readers, &pad.name).await;
+    assert!(matches!(after, Err(CardError::NotAnswering)), "{after:?}");
+    pad.behaves(Behaviour::Honest);
+    assert!(!believed(readers, pad).await);
+    super::sign_once(readers, &pad.name).await.unwrap();
+    assert_eq!(tries(readers, pad).await, Some(3));
+}
+
+#[test]
+fn a_claim_of_success_is_caught_by_the_next_use_of_the_key() {
+    alone("pin_pad::a_claim_of_success_is_caught_by_the_next_use_of_the_key", turncoat());
+}
+
+/// A reader that was honest until now.
+async fn turncoat() {
+    let folder = TempDir::new().unwrap();
+    let (_daemon, pads) = start(folder.path(), &["Turncoat"]);
+    let pad = &pads[0];
+    let readers = Readers::start(&[ReaderSpec::Pcsc]).unwrap();
+    let _plugged = pad.plug();
+    assert!(believed(&readers, pad).await);
+    pad.types(&[sample_pin()]);
+    log_in(&readers, pad).await.unwrap();
+    pad.behaves(Behaviour::ClaimsSuccess);
+    let caught = sign_at_pad(&readers, pad).await.unwrap_err();
+    assert!(matches!(caught, CardError::PinPadFailed { tries_left: Some(3), .. }), "{caught:?}");
+    assert!(!believed(&readers, pad).await);
+    let refused = sign_at_pad(&readers, pad).await;
+    assert!(matches!(refused, Err(CardError::NoPinPad)), "{refused:?}");
+}
