@@ -19,6 +19,15 @@ pub(crate) struct Context {
     pub(crate) json: bool,
 }
 
+/// A reader for work with a PIN.
+pub(crate) struct Seat {
+    pub(crate) reader: String,
+    /// The insertion that the person sees now.
+    pub(crate) insertion: Option<u64>,
+    /// Whether the PIN can be typed on the reader.
+    pub(crate) has_pin_pad: bool,
+}
+
 impl Context {
     pub(crate) fn new(socket: Option<PathBuf>, json: bool) -> Self {
         Self { socket: socket.unwrap_or_else(Client::default_path), client: None, json }
@@ -60,14 +69,23 @@ impl Context {
     /// The reader that was named, else the only one with a card in it, and the insertion that the person sees now: a
     /// PIN that is typed afterwards is not for a card that was put in meanwhile.
     pub(crate) fn place(&mut self, named: Option<String>) -> Result<(String, Option<u64>), CliError> {
+        self.seat(named).map(|seat| (seat.reader, seat.insertion))
+    }
+
+    /// As [`Context::place`], with what else matters for a PIN.
+    pub(crate) fn seat(&mut self, named: Option<String>) -> Result<Seat, CliError> {
         let readers = self.call(&reader::List {})?.readers;
         if let Some(named) = named {
-            let insertion = readers.iter().find(|reader| reader.name == named).map(|reader| reader.insertion);
-            return Ok((named, insertion));
+            let found = readers.iter().find(|reader| reader.name == named);
+            let insertion = found.map(|reader| reader.insertion);
+            let has_pin_pad = found.is_some_and(|reader| reader.pin_pad);
+            return Ok(Seat { reader: named, insertion, has_pin_pad });
         }
         let mut with_card = readers.into_iter().filter(|r| !matches!(r.state, ReaderState::Empty));
         match (with_card.next(), with_card.next()) {
-            (Some(only), None) => Ok((only.name, Some(only.insertion))),
+            (Some(only), None) => {
+                Ok(Seat { reader: only.name, insertion: Some(only.insertion), has_pin_pad: only.pin_pad })
+            }
             (None, _) => Err(CliError::WhichReader("no reader has a card in it: insert the card".into())),
             (Some(_), Some(_)) => {
                 Err(CliError::WhichReader("more than one reader has a card: name one with --reader".into()))

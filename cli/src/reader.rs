@@ -45,9 +45,10 @@ fn line(reader: &Reader) -> String {
         Some(CardFace::Contactless) => " (contactless)",
         Some(CardFace::Contacts) | None => "",
     };
+    let pad = if reader.pin_pad { " (PIN pad)" } else { "" };
     let traffic = reader.traffic;
     format!(
-        "{}{kind}{face}: {state} — {} APDUs, {} bytes out, {} bytes in",
+        "{}{kind}{face}{pad}: {state} — {} APDUs, {} bytes out, {} bytes in",
         reader.name, traffic.commands, traffic.bytes_sent, traffic.bytes_received
     )
 }

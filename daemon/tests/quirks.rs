@@ -447,7 +447,7 @@ async fn quirk_22_without_a_keypad_that_is_believed_nothing_is_sent_without_a_pi
         let refused = run(&reader, job).await;
         assert!(matches!(refused, Err(CardError::NoPinPad)), "{refused:?}");
     }
-    let unproved = run(&reader, |session| pin::change_at_pad(session, PinName::Cns, LastTry::Ask)).await;
+    let unproved = run(&reader, |session| pin::reset_at_pad(session, PinName::Cns, LastTry::Ask)).await;
     assert!(matches!(unproved, Err(CardError::PinPadUnproved)), "{unproved:?}");
     let sent = take(&plugged);
     let presents = |sent: &str| sent.starts_with("0024") || (sent.starts_with("0020") && sent.len() > 10);

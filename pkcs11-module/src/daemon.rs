@@ -12,8 +12,9 @@ use crate::error::Error;
 
 /// How long the daemon may take for what it already knows.
 const KNOWN: Duration = Duration::from_secs(15);
-/// How long it may take for work with a card, which may have to wait for another program's transaction.
-const CARD_WORK: Duration = Duration::from_secs(120);
+/// How long it may take for work with a card, which may have to wait for another program's transaction, or for a person
+/// who types on the reader: four entries of half a minute.
+const CARD_WORK: Duration = Duration::from_secs(180);
 /// How long a listing waits for cards whose contents are being read, so that a card that was just plugged in, or a
 /// daemon that was just started, is not reported as an empty slot.
 const SETTLE: Duration = Duration::from_secs(4);

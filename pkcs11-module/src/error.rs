@@ -129,7 +129,11 @@ impl From<ErrorKind> for Error {
             ErrorKind::PinIncorrect | ErrorKind::PukIncorrect => Error::PinIncorrect,
             ErrorKind::PinBlocked | ErrorKind::PukBlocked => Error::PinLocked,
             ErrorKind::PinInvalid => Error::PinInvalid,
-            ErrorKind::LastTry => Error::FunctionCanceled,
+            ErrorKind::LastTry | ErrorKind::PinEntryCancelled | ErrorKind::PinEntryTimedOut => {
+                Error::FunctionCanceled
+            }
+            ErrorKind::PinEntriesDiffer => Error::PinInvalid,
+            ErrorKind::NoPinPad => Error::ArgumentsBad,
             ErrorKind::NotLoggedIn | ErrorKind::CardReset => Error::UserNotLoggedIn,
             // The mechanism was judged when the operation began: what is left to refuse is the data.
             ErrorKind::MechanismInvalid => Error::DataInvalid,
@@ -140,6 +144,7 @@ impl From<ErrorKind> for Error {
             | ErrorKind::TimedOut
             | ErrorKind::ReaderFailed
             | ErrorKind::CardInUse
+            | ErrorKind::PinPadFailed
             | ErrorKind::CardRefused
             | ErrorKind::CardAnswerInvalid
             | ErrorKind::Internal => Error::DeviceError,

@@ -11,7 +11,7 @@ use crate::input::Input;
 use crate::mechanism::{Hasher, Scheme};
 use crate::object::PrivateKey;
 use crate::public_key::PublicKey;
-use crate::sign_operation::SignOperation;
+use crate::sign_operation::{PinSource, SignOperation};
 
 /// An open session.
 pub(crate) struct Session {
@@ -57,7 +57,7 @@ impl Session {
 
 impl Session {
     /// The operation whose key wants the PIN anew, if there is one.
-    pub(crate) fn wanting_pin(&mut self) -> Option<&mut Option<Secret>> {
+    pub(crate) fn wanting_pin(&mut self) -> Option<&mut Option<PinSource>> {
         let operations = [&mut self.sign, &mut self.sign_recover].into_iter().flatten();
         operations
             .filter(|operation| operation.key.pin_for_each_use)

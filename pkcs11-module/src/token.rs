@@ -33,6 +33,8 @@ pub(crate) struct Slot {
     pub(crate) reader: String,
     /// How the reader is reached; unknown until it is seen in this `C_Initialize`.
     pub(crate) kind: Option<ReaderKind>,
+    /// Whether a PIN can be typed on the reader.
+    pub(crate) pin_pad: bool,
     /// The reader's insertion counter.
     pub(crate) insertion: u64,
     /// The connection for work with this slot's card. A login is this connection's.
@@ -84,7 +86,15 @@ impl Slot {
     pub(crate) fn new(reader: &str, socket: &Path) -> Self {
         let link = Arc::new(Mutex::new(Link::new(socket)));
         let content = Content::Empty;
-        Self { reader: reader.to_owned(), kind: None, insertion: 0, link, event: false, content }
+        Self {
+            reader: reader.to_owned(),
+            kind: None,
+            pin_pad: false,
+            insertion: 0,
+            link,
+            event: false,
+            content,
+        }
     }
 
     /// Leaves the connection to a daemon that is no more, and with it its login. Who waits for an answer there keeps
@@ -97,6 +107,7 @@ impl Slot {
     pub(crate) fn update(&mut self, reader: Reader, restarted: bool, handles: &mut Handles) -> Change {
         let same_insertion = !restarted && reader.insertion == self.insertion;
         self.kind = Some(reader.kind);
+        self.pin_pad = reader.pin_pad;
         self.insertion = reader.insertion;
         match (&mut self.content, reader.state) {
             // The card's contents are read again, for instance after the signature area was made.

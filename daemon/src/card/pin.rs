@@ -141,12 +141,11 @@ fn unseen(session: &mut CardSession<'_>, which: PinName, error: CardError) -> Ca
     CardError::PinPadFailed { why: why.to_owned(), tries_left }
 }
 
-/// Changes a PIN; the old and the new one are typed on the reader. A reader that only says so would leave its holder
-/// with a PIN that the card does not know, so it must have been seen to tell the truth ([`CardError::PinPadUnproved`]).
+/// Changes a PIN on a reader that has been seen to tell the truth.
 ///
 /// # Errors
 /// As [`change`] and [`verify_at_pad`], and [`CardError::PinEntriesDiffer`].
-pub fn change_at_pad(
+pub(super) fn change_at_pad(
     session: &mut CardSession<'_>,
     which: PinName,
     last_try: LastTry,
@@ -157,10 +156,10 @@ pub fn change_at_pad(
     Ok(code.which)
 }
 
-/// Sets a PIN with its PUK; both are typed on the reader, of which the same is wanted as for [`change_at_pad`].
+/// Sets a PIN with its PUK; both are typed on the reader, which must have been seen to tell the truth.
 ///
 /// # Errors
-/// As [`reset`] and [`change_at_pad`].
+/// As [`reset`]; those of a keypad, and [`CardError::PinPadUnproved`].
 pub fn reset_at_pad(
     session: &mut CardSession<'_>,
     which: PinName,

@@ -67,6 +67,24 @@ pub fn verify_at_pad(
     sign_at_pad(session, key_use, last_try, &Mechanism::RsaPkcs1, PROOF).map(drop)
 }
 
+/// Changes a PIN; the old and the new one are typed on the reader. While no card is known to have got a PIN from it, the
+/// CNS PIN is asked for once more, as by [`verify_at_pad`]: a reader that only says so would leave its holder with a PIN
+/// that the card does not know.
+///
+/// # Errors
+/// As [`pin::change`] and [`verify_at_pad`]; [`CardError::PinEntriesDiffer`], and [`CardError::PinPadUnproved`] where the
+/// reader cannot be seen to tell the truth.
+pub fn change_at_pad(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    last_try: LastTry,
+) -> Result<PinName, CardError> {
+    if which == PinName::Cns && !session.is_pin_pad_proved() {
+        verify_at_pad(session, which, last_try)?;
+    }
+    pin::change_at_pad(session, which, last_try)
+}
+
 /// What is signed to see that a reader's keypad gave the PIN to the card.
 const PROOF: &[u8] = b"cnsd: has the card seen the PIN?";
 

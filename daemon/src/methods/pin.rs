@@ -80,7 +80,7 @@ pub async fn change(daemon: Arc<Daemon>, call: Call, request: Change) -> Result<
             (recorded(&daemon, &call, act, work, done).await?, Some(kept))
         }
         None => {
-            let job = move |session: &mut CardSession<'_>| pin::change_at_pad(session, which, last_try);
+            let job = move |session: &mut CardSession<'_>| sign::change_at_pad(session, which, last_try);
             let work = daemon.readers.run_at_pin_pad(reader, meant, job);
             (recorded(&daemon, &call, act, work, done).await?, None)
         }

@@ -104,7 +104,7 @@ async fn sign_at_pad(readers: &Readers, pad: &Pad) -> Result<Vec<u8>, CardError>
 }
 
 async fn change(readers: &Readers, pad: &Pad) -> Result<PinName, CardError> {
-    at_pad(readers, pad, |session| pin::change_at_pad(session, PinName::Cns, LastTry::Ask)).await
+    at_pad(readers, pad, |session| sign::change_at_pad(session, PinName::Cns, LastTry::Ask)).await
 }
 
 /// The tries left on the PIN as the card says.
@@ -134,11 +134,14 @@ async fn honest() {
     assert!(believed(&readers, pad).await);
     let recording = readers.record(&pad.name).unwrap().unwrap();
 
-    // What nobody has seen to reach the card changes nothing.
-    let unproved = change(&readers, pad).await;
+    // A reader of which nobody has seen a PIN reach the card changes none: it shows that first.
+    let reset = |session: &mut CardSession<'_>| pin::reset_at_pad(session, PinName::Cns, LastTry::Ask);
+    let unproved = at_pad(&readers, pad, reset).await;
     assert!(matches!(unproved, Err(CardError::PinPadUnproved)), "{unproved:?}");
-    pad.types(&[sample_pin()]);
-    log_in(&readers, pad).await.unwrap();
+    pad.types(&[sample_pin(), sample_pin(), NEW_PIN, NEW_PIN]);
+    assert_eq!(change(&readers, pad).await.unwrap(), PinName::Cns);
+    pad.types(&[NEW_PIN, sample_pin(), sample_pin()]);
+    change(&readers, pad).await.unwrap();
     let before = readers.traffic(&pad.name).commands;
     pad.types(&[sample_pin()]);
     assert_eq!(sign_at_pad(&readers, pad).await.unwrap().len(), 256);
@@ -165,7 +168,6 @@ async fn honest() {
     pad.types(&["11111"]);
     assert!(matches!(log_in(&readers, pad).await, Err(CardError::LastTry)));
     assert!(pad.folder.join(TYPED).metadata().unwrap().len() > 0, "nobody was asked to type");
-    let reset = |session: &mut CardSession<'_>| pin::reset_at_pad(session, PinName::Cns, LastTry::Ask);
     pad.types(&[std::str::from_utf8(sample::PUK).unwrap(), sample_pin(), sample_pin()]);
     at_pad(&readers, pad, reset).await.unwrap();
     // A PIN that the client gives is taken as on any reader.
@@ -270,7 +272,8 @@ async fn lies() {
         let _plugged = pad.plug();
         assert!(believed(&readers, pad).await, "{}", pad.name);
         pad.types(&[sample_pin()]);
-        let error = log_in(&readers, pad).await.unwrap_err();
+        // A change would be the worst to believe: the card would not know the new PIN.
+        let error = change(&readers, pad).await.unwrap_err();
         assert!(matches!(error, CardError::PinPadFailed { .. }), "{}: {error:?}", pad.name);
         assert!(error.to_string().contains(words), "{error}");
         assert!(!believed(&readers, pad).await, "{}", pad.name);

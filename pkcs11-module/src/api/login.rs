@@ -15,6 +15,7 @@ use crate::api::slot::PIN_LENGTH;
 use crate::daemon::CallError;
 use crate::error::Error;
 use crate::ffi::buffer::In;
+use crate::sign_operation::PinSource;
 use crate::state::{Module, Place, lock};
 use crate::token::Tries;
 
@@ -66,7 +67,7 @@ fn login_user(module: &Module, session: CK_SESSION_HANDLE, pin: &In<'_, u8>) -> 
         }
         token.tries(PinName::Cns).last_told
     };
-    let pin = read_pin(pin, Error::PinIncorrect)?;
+    let pin = pin_or_pad(module, &place, pin, Error::PinIncorrect)?;
     let request = Verify {
         reader: place.reader.clone(),
         insertion: Some(place.insertion),
@@ -104,7 +105,11 @@ fn note_login(module: &Module, session: CK_SESSION_HANDLE, place: &Place) -> Res
 /// Keeps the PIN for the one signature that was begun (PKCS#11 v2.40 §4.9, `CKA_ALWAYS_AUTHENTICATE`). The chip sees
 /// it together with the signature, so a wrong one is reported by `C_Sign` or `C_SignFinal`.
 fn login_for_operation(module: &Module, session: CK_SESSION_HANDLE, pin: &In<'_, u8>) -> Result<(), Error> {
-    let pin = read_pin(pin, Error::PinIncorrect)?.into_secret();
+    let place = module.tables().place_of(session)?;
+    let pin = match pin_or_pad(module, &place, pin, Error::PinIncorrect)? {
+        Some(pin) => PinSource::Given(pin.into_secret()),
+        None => PinSource::Pad,
+    };
     let mut tables = module.tables();
     if !tables.token_of(session)?.logged_in {
         return Err(Error::UserNotLoggedIn);
@@ -146,7 +151,12 @@ pub(crate) fn set_pin(
     }
     let mut link = lock(&place.link);
     let confirm_last_try = module.tables().token_at(&place)?.tries(PinName::Cns).last_told;
-    let (old_pin, new_pin) = (read_pin(&old, Error::PinIncorrect)?, read_pin(&new, Error::PinInvalid)?);
+    if old.is_null() != new.is_null() {
+        // Both are typed on the reader, or none.
+        return Err(Error::ArgumentsBad);
+    }
+    let old_pin = pin_or_pad(module, &place, &old, Error::PinIncorrect)?;
+    let new_pin = pin_or_pad(module, &place, &new, Error::PinInvalid)?;
     let which = PinName::Cns;
     let (reader, insertion) = (place.reader.clone(), Some(place.insertion));
     let request = Change { reader, insertion, which, old_pin, new_pin, confirm_last_try };
@@ -169,12 +179,22 @@ pub(crate) fn refused(module: &Module, place: &Place, which: PinName, error: Cal
     module.failed(place, error)
 }
 
+/// Takes a PIN over from the application; nothing where it gave none and the reader has a PIN pad
+/// (`CKF_PROTECTED_AUTHENTICATION_PATH`).
+fn pin_or_pad(
+    module: &Module,
+    place: &Place,
+    pin: &In<'_, u8>,
+    unless_digits: Error,
+) -> Result<Option<SecretText>, Error> {
+    if !pin.is_null() {
+        return read_pin(pin, unless_digits).map(Some);
+    }
+    if module.tables().slot(place.slot)?.pin_pad { Ok(None) } else { Err(Error::ArgumentsBad) }
+}
+
 /// Takes a PIN over from the application. One that no card can have is not sent, so it costs no try.
 fn read_pin(pin: &In<'_, u8>, unless_digits: Error) -> Result<SecretText, Error> {
-    if pin.is_null() {
-        // There is no reader with a PIN pad behind this module (CKF_PROTECTED_AUTHENTICATION_PATH is off).
-        return Err(Error::ArgumentsBad);
-    }
     let digits = pin.items();
     if !PIN_LENGTH.contains(&digits.len()) {
         return Err(Error::PinLenRange);

@@ -59,8 +59,8 @@ pub(crate) fn init_pin(module: &Module, session: CK_SESSION_HANDLE, pin: In<'_, 
         reader: place.reader.clone(),
         insertion: Some(place.insertion),
         which: PinName::Cns,
-        puk: text(puk)?,
-        new_pin: text(digits(&pin, PIN_LENGTH, Error::PinInvalid)?)?,
+        puk: Some(text(puk)?),
+        new_pin: Some(text(digits(&pin, PIN_LENGTH, Error::PinInvalid)?)?),
         confirm_last_try,
     };
     let answer = link.work(&request);

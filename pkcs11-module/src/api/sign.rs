@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use cns_protocol::SecretText;
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::Sign;
 use cns_protocol::pin::PinName;
@@ -14,7 +13,7 @@ use crate::ffi::buffer::{Asked, In, Out};
 use crate::ffi::template::Mechanism;
 use crate::mechanism::Scheme;
 use crate::session::Session;
-use crate::sign_operation::SignOperation;
+use crate::sign_operation::{PinSource, SignOperation};
 use crate::state::{Module, lock};
 
 /// Where a session keeps an operation.
@@ -165,7 +164,7 @@ fn finish(
         }
         (place, token.tries(pin_of(finished.key.key_use)).last_told)
     };
-    let pin = finished.pin.map(SecretText::new).transpose().map_err(|_| Error::PinIncorrect)?;
+    let pin = finished.pin.map(PinSource::into_text).transpose()?.flatten();
     let request = Sign {
         reader: place.reader.clone(),
         insertion: Some(place.insertion),

@@ -83,7 +83,9 @@ pub(crate) fn get_token_info(
     module.refresh()?;
     let mut tables = module.tables();
     let (sessions, read_write) = count_sessions(&mut tables, id);
-    let token = tables.slot_mut(id)?.token_mut()?;
+    let slot = tables.slot_mut(id)?;
+    let pin_pad = if slot.pin_pad { ck::CKF_PROTECTED_AUTHENTICATION_PATH } else { 0 };
+    let token = slot.token_mut()?;
     let pin_flags = token.pin_flags();
     if pin_flags & ck::CKF_USER_PIN_FINAL_TRY != 0 {
         token.tries(PinName::Cns).last_told = true;
@@ -100,7 +102,8 @@ pub(crate) fn get_token_info(
             | ck::CKF_LOGIN_REQUIRED
             | ck::CKF_USER_PIN_INITIALIZED
             | ck::CKF_TOKEN_INITIALIZED
-            | pin_flags,
+            | pin_flags
+            | pin_pad,
         ulMaxSessionCount: ck::CK_EFFECTIVELY_INFINITE,
         ulSessionCount: sessions,
         ulMaxRwSessionCount: ck::CK_EFFECTIVELY_INFINITE,
