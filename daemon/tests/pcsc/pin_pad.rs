@@ -222,17 +222,8 @@ fn quirk_22_a_keypad_that_lies_is_not_used() {
 
 async fn lies() {
     let folder = TempDir::new().unwrap();
-    let names = [
-        "Zero",
-        "Contradiction",
-        "Number",
-        "bit4id miniLector-EVO",
-        "None",
-        "Fails",
-        "Garbage",
-        "Claims",
-        "Hangs",
-    ];
+    let names =
+        ["Zero", "Sizes", "Number", "bit4id miniLector-EVO", "None", "Fails", "Bytes", "Claims", "Hangs"];
     let (mut daemon, pads) = start(folder.path(), &names);
     let [zero, contradicts, number, named, none, fails, garbage, claims, hangs] = &pads[..] else { panic!() };
     let limits = TimeLimits {
@@ -256,32 +247,12 @@ async fn lies() {
         pad.behaves(behaviour);
     }
 
-    // What can be seen beforehand.
-    for pad in [zero, contradicts, number, named, none] {
-        let _plugged = pad.plug();
-        assert!(!believed(&readers, pad).await, "{}", pad.name);
-        let refused = log_in(&readers, pad).await;
-        assert!(matches!(refused, Err(CardError::NoPinPad)), "{}: {refused:?}", pad.name);
-        super::sign_once(&readers, &pad.name).await.unwrap();
-    }
-
-    // What is seen when it is used: told in words, no try spent, and not asked for a PIN again.
-    for (pad, words) in
-        [(fails, "PIN pad failed"), (garbage, "makes no sense"), (claims, "the card has not seen it")]
-    {
-        let _plugged = pad.plug();
-        assert!(believed(&readers, pad).await, "{}", pad.name);
-        pad.types(&[sample_pin()]);
-        // A change would be the worst to believe: the card would not know the new PIN.
-        let error = change(&readers, pad).await.unwrap_err();
-        assert!(matches!(error, CardError::PinPadFailed { .. }), "{}: {error:?}", pad.name);
-        assert!(error.to_string().contains(words), "{error}");
-        assert!(!believed(&readers, pad).await, "{}", pad.name);
-        let again = log_in(&readers, pad).await;
-        assert!(matches!(again, Err(CardError::NoPinPad)), "{}: {again:?}", pad.name);
-        assert_eq!(tries(&readers, pad).await, Some(3), "{}", pad.name);
-        super::sign_once(&readers, &pad.name).await.unwrap();
-    }
+    announced(&readers, [zero, contradicts, number, named, none]).await;
+    used(
+        &readers,
+        [(fails, "PIN pad failed"), (garbage, "makes no sense"), (claims, "the card has not seen it")],
+    )
+    .await;
     hanging(&readers, hangs).await;
 
     // Another card changes nothing; a reader that is plugged in anew is asked anew.
@@ -295,6 +266,35 @@ async fn lies() {
     claims.types(&[sample_pin()]);
     sign_at_pad(&readers, claims).await.unwrap();
     drop((plugged, daemon));
+}
+
+/// What can be seen beforehand.
+async fn announced(readers: &Readers, pads: [&Pad; 5]) {
+    for pad in pads {
+        let _plugged = pad.plug();
+        assert!(!believed(readers, pad).await, "{}", pad.name);
+        let refused = log_in(readers, pad).await;
+        assert!(matches!(refused, Err(CardError::NoPinPad)), "{}: {refused:?}", pad.name);
+        super::sign_once(readers, &pad.name).await.unwrap();
+    }
+}
+
+/// What is seen when it is used: told in words, no try spent, and not asked for a PIN again.
+async fn used(readers: &Readers, pads: [(&Pad, &str); 3]) {
+    for (pad, words) in pads {
+        let _plugged = pad.plug();
+        assert!(believed(readers, pad).await, "{}", pad.name);
+        pad.types(&[sample_pin()]);
+        // A change would be the worst to believe: the card would not know the new PIN.
+        let error = change(readers, pad).await.unwrap_err();
+        assert!(matches!(error, CardError::PinPadFailed { .. }), "{}: {error:?}", pad.name);
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(!believed(readers, pad).await, "{}", pad.name);
+        let again = log_in(readers, pad).await;
+        assert!(matches!(again, Err(CardError::NoPinPad)), "{}: {again:?}", pad.name);
+        assert_eq!(tries(readers, pad).await, Some(3), "{}", pad.name);
+        super::sign_once(readers, &pad.name).await.unwrap();
+    }
 }
 
 /// A keypad that never answers is waited for as long as an entry may take, and the reader is used when it is back.
