@@ -1,6 +1,9 @@
 //! The response APDU (ISO/IEC 7816-4:2005 §5.1).
 
 use std::fmt::{self, Debug, Formatter};
+use std::mem;
+
+use zeroize::Zeroizing;
 
 use crate::error::ApduError;
 use crate::status::StatusWord;
@@ -8,17 +11,18 @@ use crate::status::StatusWord;
 /// The longest response: 65,536 bytes of data and the status word.
 pub(crate) const LONGEST: usize = 65_536 + 2;
 
-/// What a chip answered. It can be neither used nor dropped without looking at the status word.
+/// What a chip answered. It can be neither used nor dropped without looking at the status word. Data that nobody took are
+/// wiped: they may be what a key deciphered.
 #[must_use]
 pub struct ResponseApdu {
-    data: Vec<u8>,
+    data: Zeroizing<Vec<u8>>,
     status: StatusWord,
 }
 
 impl ResponseApdu {
     /// An answer with data; what a chip sends.
     pub fn new(data: Vec<u8>, status: StatusWord) -> Self {
-        Self { data, status }
+        Self { data: Zeroizing::new(data), status }
     }
 
     /// Decodes the bytes that came from the reader.
@@ -32,7 +36,7 @@ impl ResponseApdu {
         let Some((data, status)) = bytes.split_last_chunk::<2>() else {
             return Err(ApduError::TooShort(bytes.len()));
         };
-        Ok(Self { data: data.to_vec(), status: StatusWord(u16::from_be_bytes(*status)) })
+        Ok(Self { data: Zeroizing::new(data.to_vec()), status: StatusWord(u16::from_be_bytes(*status)) })
     }
 
     /// The status word.
@@ -45,20 +49,20 @@ impl ResponseApdu {
     /// # Errors
     /// The status word, when it is not 9000.
     pub fn into_data(self) -> Result<Vec<u8>, StatusWord> {
-        if self.status == StatusWord::SUCCESS { Ok(self.data) } else { Err(self.status) }
+        let (data, status) = self.into_parts();
+        if status == StatusWord::SUCCESS { Ok(data) } else { Err(status) }
     }
 
     /// Data and status word; for commands that answer data with a warning too, and for the envelope.
-    pub fn into_parts(self) -> (Vec<u8>, StatusWord) {
-        (self.data, self.status)
+    pub fn into_parts(mut self) -> (Vec<u8>, StatusWord) {
+        (mem::take(&mut *self.data), self.status)
     }
 
     /// The bytes that go to the reader.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.data.clone();
-        bytes.extend_from_slice(&self.status.to_bytes());
-        bytes
+        // In one piece: a vector that grows leaves its old bytes behind.
+        [self.data.as_slice(), &self.status.to_bytes()].concat()
     }
 }
 

@@ -5,8 +5,10 @@ mod file;
 mod limits;
 
 use std::error::Error;
+use std::mem;
 
 use thiserror::Error as ThisError;
+use zeroize::Zeroizing;
 
 use crate::chaining;
 use crate::command::{CardCommand, GetResponse};
@@ -175,20 +177,23 @@ impl<T: Transport> Channel<T> {
 
     /// Follows 61xx to the end of the answer.
     fn complete(&mut self, first: ResponseApdu) -> Result<ResponseApdu, TransmitError<T::Error>> {
-        let (mut data, mut status) = first.into_parts();
+        let (data, mut status) = first.into_parts();
+        let mut data = Zeroizing::new(data);
         for _ in 0..=MOST_RESPONSES {
             let Status::BytesAvailable(count) = status.meaning() else {
-                return Ok(ResponseApdu::new(data, status));
+                return Ok(ResponseApdu::new(mem::take(&mut *data), status));
             };
             let rest = GetResponse { length: at_most_256(count) }.encode()?;
             let (more, next) = self.exchange(&rest, rest.le, Form::Short)?.into_parts();
+            let more = Zeroizing::new(more);
             let grown = data.len().saturating_add(more.len());
             if grown > LONGEST_ANSWER
                 || (more.is_empty() && matches!(next.meaning(), Status::BytesAvailable(_)))
             {
                 return Err(TransmitError::Endless);
             }
-            data.extend_from_slice(&more);
+            // In a new place, so that the old one is wiped: a vector that grows would leave it behind.
+            data = Zeroizing::new([data.as_slice(), &more].concat());
             status = next;
         }
         Err(TransmitError::Endless)
@@ -204,6 +209,7 @@ impl<T: Transport> Channel<T> {
         self.traffic.commands += 1;
         self.traffic.sent += length(bytes.expose());
         let response = self.transport.exchange(bytes.expose()).map_err(TransmitError::Transport)?;
+        let response = Zeroizing::new(response);
         self.traffic.received += length(&response);
         ResponseApdu::parse(&response).map_err(TransmitError::Response)
     }

@@ -99,9 +99,25 @@ impl VirtualCard {
         match &self.session.protection {
             _ if demand.is_none() => Ok(()),
             None => Err(StatusWord::CLASS_NOT_SUPPORTED),
-            Some(used) if used == demand => Ok(()),
+            Some(used) if self.is_met_by(demand, used) => Ok(()),
             Some(_) => Err(StatusWord::CONDITIONS_NOT_SATISFIED),
         }
+    }
+
+    /// Whether the keys that were used are those demanded: one number may mean two keys in two directories, and one key
+    /// may be found from both.
+    fn is_met_by(&self, demand: &Demand, used: &Demand) -> bool {
+        let numbers =
+            [demand.command, demand.response].into_iter().flat_map(|keys| [keys.encryption, keys.signature]);
+        let is_one_key = |number| {
+            let address =
+                ObjectId::new(number).map(|id| ObjectAddress::new(ObjectClass::SecureMessaging, id));
+            let found = |directory| address.and_then(|address| self.files().find_object(directory, address));
+            found(&demand.directory) == found(&used.directory)
+        };
+        demand.command == used.command
+            && demand.response == used.response
+            && (demand.directory == used.directory || numbers.flatten().all(is_one_key))
     }
 
     /// The same for a command that changes the objects of `directory`.

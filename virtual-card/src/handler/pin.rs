@@ -19,10 +19,6 @@ pub(super) fn verify(card: &mut VirtualCard, command: &Verify) -> Reply {
     let Some(value) = &command.value else {
         return tries(card, &pin);
     };
-    if card.object(&pin)?.is_blocked() {
-        return Err(StatusWord::BLOCKED);
-    }
-    card.authorise_object(&pin, ObjectOperation::Present)?;
     present(card, &pin, value)?;
     card.commit()?;
     let validity = card.object(&pin)?.validity();
@@ -137,11 +133,13 @@ fn check_new_value(
     if new.unpadded_length() < minimum { Err(StatusWord::WRONG_DATA) } else { Ok(()) }
 }
 
-/// Compares a value with a PIN. On success the caller stores the restored counter.
+/// Compares a value with a PIN, which is a use of the PIN whichever command brings the value: its own access and secure
+/// messaging conditions hold, and its use counter counts. On success the caller stores the restored counter.
 fn present(card: &mut VirtualCard, pin: &ObjectReference, value: &ReferenceData) -> Result<(), StatusWord> {
     if card.object(pin)?.is_blocked() {
         return Err(StatusWord::BLOCKED);
     }
+    card.authorise_object(pin, ObjectOperation::Present)?;
     let left = card.take_try(pin)?;
     if card.object(pin)?.body.ct_eq(value.as_secret()) {
         return restore_tries(card, pin);

@@ -14,6 +14,7 @@ mod counters;
 mod documentation;
 mod faults;
 mod generations;
+mod guards;
 mod host;
 mod persistence;
 mod personalisation;
