@@ -95,6 +95,9 @@ pub(crate) enum CliError {
     /// For some programs the module could not be registered or unregistered.
     #[error("for {0} of the programs it was not done")]
     Unfinished(usize),
+    /// The doctor found what keeps the card from being used.
+    #[error("{0} faults keep the card from being used")]
+    Faults(usize),
     /// The audit log's chain is broken.
     #[error("the audit log was tampered with or damaged: {0}")]
     Chain(#[from] ChainError),
@@ -124,6 +127,7 @@ impl CliError {
                     .into(),
             ),
             CliError::Unfinished(_) => Some("See above; the others were done".into()),
+            CliError::Faults(_) => Some("Each is told above, with what to do".into()),
             CliError::LeftAlone { .. }
             | CliError::Tool { .. }
             | CliError::ModuleUnusable { .. }

@@ -11,6 +11,7 @@ mod context;
 mod counter;
 mod custody;
 mod daemon;
+mod doctor;
 mod error;
 mod module;
 mod operator;
@@ -71,6 +72,8 @@ enum Noun {
     /// The PKCS#11 module in browsers and other programs
     #[command(subcommand)]
     Module(module::Verb),
+    /// Look at the whole way from the reader to the browser, and say what is wrong
+    Doctor(doctor::Options),
 }
 
 fn main() -> ExitCode {
@@ -97,5 +100,6 @@ fn run(context: &mut Context, noun: Noun) -> Result<(), CliError> {
         Noun::Custody(verb) => custody::run(context, verb),
         Noun::Audit(verb) => audit::run(context, verb),
         Noun::Module(verb) => module::run(context, verb),
+        Noun::Doctor(options) => doctor::run(context, options),
     }
 }

@@ -1,16 +1,16 @@
 //! `cnsctl module …`: telling other programs of the PKCS#11 module, and taking it back.
 
 mod child;
-mod files;
+pub(crate) mod files;
 mod firefox;
 mod nss;
 mod own;
-mod place;
+pub(crate) mod place;
 mod plan;
 mod policies;
-mod probe;
-mod sandbox;
-mod survey;
+pub(crate) mod probe;
+pub(crate) mod sandbox;
+pub(crate) mod survey;
 
 use std::path::{Path, PathBuf};
 

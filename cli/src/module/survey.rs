@@ -96,7 +96,7 @@ fn p11_kit(place: &Place) -> Vec<Loaded> {
         Some((place.system("/etc/pkcs11/modules"), true)),
         Some((place.system("/usr/share/p11-kit/modules"), true)),
     ];
-    let mut all: Vec<Loaded> = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), Vec::new());
     for (folder, for_all) in folders.into_iter().flatten() {
         let entries = std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
         let mut found: Vec<_> = entries.map(|entry| entry.path()).collect();
@@ -105,9 +105,10 @@ fn p11_kit(place: &Place) -> Vec<Loaded> {
             let text = files::peek(&file).unwrap_or_default();
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let library = text.lines().find_map(|line| line.strip_prefix("module:")).map(str::trim);
-            if all.iter().any(|other| other.name == name) {
+            if seen.contains(&name) {
                 continue;
             }
+            seen.push(name.clone());
             if let Some(library) = library {
                 all.push(entry(Target::P11Kit, &file, for_all, name, place.resolve(library)));
             }

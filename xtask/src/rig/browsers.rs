@@ -2,6 +2,7 @@
 //! typed where the browser asks for it, and how often it asks is counted.
 
 mod chromium;
+mod doctor;
 mod firefox;
 mod marionette;
 
@@ -61,8 +62,13 @@ pub(super) fn run(programs: &Path, tally: &mut Tally) -> Result<()> {
         tally.run(&format!("Chromium logs in with a card with {words} and asks once"), || {
             chromium::logs_in(&mut desk, &own)
         });
-        desk.take_out(card)?;
+        if card != TWO_PINS {
+            desk.take_out(card)?;
+        }
     }
+    tally.run("The doctor finds nothing wrong but OpenSC beside us, and misses pcscd", || {
+        doctor::looks(&mut desk)
+    });
     desk.etc.leave()?;
     desk.stage.finish()
 }

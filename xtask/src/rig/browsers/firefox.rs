@@ -66,7 +66,8 @@ pub(super) fn logs_in(desk: &mut Desk, card: &OwnCard, whose: Whose) -> Result<(
     expect(back.contains("Firefox: done"), || format!("it was not taken back:\n{back}"))
 }
 
-fn make_profile(desk: &Desk) -> Result<std::path::PathBuf> {
+/// An empty profile, as Firefox would find it at its first start.
+pub(super) fn make_profile(desk: &Desk) -> Result<std::path::PathBuf> {
     let folder = desk.stage.path("home/.mozilla/firefox");
     let profile = folder.join("rig.default");
     fs::create_dir_all(&profile).during("making a profile")?;
