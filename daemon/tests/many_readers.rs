@@ -19,5 +19,5 @@ async fn sixteen_readers_lose_no_event_and_leave_nothing_behind() {
         sockets.iter().map(|socket| ReaderSpec::Vpcd(VpcdAddress::Unix(socket.clone()))).collect();
     let endpoints: Vec<_> = sockets.into_iter().map(Endpoint::Unix).collect();
     let readers = Readers::start(&specs).unwrap();
-    soak::soak(&readers, &endpoints, 150).await;
+    soak::soak(&readers, &endpoints, soak::Length::Steps(150), None).await;
 }

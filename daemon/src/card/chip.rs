@@ -166,6 +166,7 @@ impl<'a> Chip<'a> {
         let refused_for_form = matches!(
             outcome,
             Err(CardError::Reader(_)
+                | CardError::NoAnswer
                 | CardError::Refused {
                     status: StatusWord::WRONG_LENGTH
                         | StatusWord::CLASS_NOT_SUPPORTED
@@ -312,7 +313,9 @@ impl<'a> Chip<'a> {
                     return Ok(None);
                 }
                 // Not every chip that takes extended commands reads so, and not every reader carries it.
-                Err(CardError::Refused { .. } | CardError::Reader(_)) if self.step > SHORT_STEP => {
+                Err(CardError::Refused { .. } | CardError::Reader(_) | CardError::NoAnswer)
+                    if self.step > SHORT_STEP =>
+                {
                     self.step = SHORT_STEP
                 }
                 Err(error) => return Err(error),

@@ -28,6 +28,10 @@ pub enum CardError {
     /// The reader or PC/SC failed: in words.
     #[error("the reader failed: {0}")]
     Reader(String),
+    /// The reader got no answer from the card (`SCARD_E_NOT_TRANSACTED`): it was taken out, has no contact, or the reader
+    /// does not carry such a command.
+    #[error("the reader failed: no answer came from the card: it was taken out, or has no contact")]
+    NoAnswer,
     /// Another program is connected to the card alone (`SCARD_SHARE_EXCLUSIVE`).
     #[error("another program holds the card for itself")]
     Exclusive,

@@ -21,7 +21,7 @@ impl From<CardError> for RpcError {
                 say(ErrorKind::CardReset).hint("Close other programs that use the card, and try again")
             }
             CardError::Unknown(_) => say(ErrorKind::UnknownCard).hint("Only CNS cards can be used here"),
-            CardError::Reader(_) => say(ErrorKind::ReaderFailed).hint("Check the reader's cable and pcscd"),
+            CardError::Reader(_) | CardError::NoAnswer => say(ErrorKind::ReaderFailed).hint("Check the reader's cable and pcscd"),
             CardError::Exclusive => say(ErrorKind::CardInUse)
                 .hint("Close the other program, or set it to share the card; it is tried again by itself"),
             CardError::Held => say(ErrorKind::CardInUse)

@@ -304,6 +304,7 @@ fn what_was_sent(error: &CardError) -> Sent {
         | CardError::Reset
         | CardError::Unknown(_)
         | CardError::Reader(_)
+        | CardError::NoAnswer
         | CardError::TimedOut
         | CardError::ReaderGone
         | CardError::Stopped

@@ -82,6 +82,7 @@ pub(crate) struct Meter {
     commands: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
+    silences: AtomicU64,
     recording: Recording,
 }
 
@@ -89,6 +90,11 @@ impl Meter {
     /// Where what is exchanged can be recorded.
     pub(crate) fn recording(&self) -> &Recording {
         &self.recording
+    }
+
+    /// How many commands had no answer.
+    pub(crate) fn silences(&self) -> u64 {
+        self.silences.load(Ordering::Relaxed)
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -168,7 +174,11 @@ impl Transport for Metered<'_> {
         Meter::add(&self.meter.commands, 1);
         Meter::add(&self.meter.sent, command.len());
         let limit = if self.slow { self.limits.key_generation } else { self.limits.command };
-        let answer = self.link.exchange(command, limit)?;
+        let answer = self.link.exchange(command, limit);
+        if matches!(answer, Err(CardError::NoAnswer)) {
+            Meter::add(&self.meter.silences, 1);
+        }
+        let answer = answer?;
         Meter::add(&self.meter.received, answer.len());
         self.meter.recording.exchange(command, &answer);
         self.budget.spend(command.len(), answer.len())?;

@@ -30,8 +30,8 @@ pub(crate) type Job = Box<dyn FnOnce(Result<&mut CardSession<'_>, CardError>) ->
 /// How long to wait before a card is tried again that another program holds, or whose reader does not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often a card is read again that did not answer in time.
-const LATE_RETRIES: u32 = 3;
+/// How often a card is read again that did not answer, or not in time, or whose reader failed.
+const MOST_FAILURES: u32 = 3;
 
 /// What an owner is told.
 pub(crate) enum Event {
@@ -81,8 +81,11 @@ struct Present {
     at_master: bool,
     /// Which face of it is reached, once it was connected to.
     face: Option<CardFace>,
-    /// How often it could not be read in time.
-    late: u32,
+    /// How often it could not be read in a row, for a reason that may pass.
+    failures: u32,
+    /// Whether a command had no answer while it was read: another card may be there since, so that what the commands
+    /// after it brought is no verdict on this one.
+    silenced: bool,
 }
 
 struct Owner {
@@ -114,7 +117,8 @@ impl Owner {
                         survey: None,
                         at_master: false,
                         face: None,
-                        late: 0,
+                        failures: 0,
+                        silenced: false,
                     });
                     self.read_contents();
                 }
@@ -157,21 +161,25 @@ impl Owner {
             outcome = present.read(&self.slot);
         }
         let again = match &outcome {
-            Err(CardError::Exclusive | CardError::Held | CardError::NotAnswering) => true,
-            Err(CardError::TimedOut) => {
-                present.late = present.late.saturating_add(1);
-                self.slot.kind() == ReaderKind::Pcsc && present.late <= LATE_RETRIES
+            // Other programs and the reader's driver let go at some time.
+            Err(CardError::Exclusive | CardError::Held | CardError::NotAnswering | CardError::Reset) => true,
+            Err(error) if present.silenced || may_pass(error) => {
+                present.failures = present.failures.saturating_add(1);
+                self.slot.kind() == ReaderKind::Pcsc && present.failures <= MOST_FAILURES
             }
             Ok(_) | Err(_) => false,
         };
         self.retry = again.then(|| Instant::now() + RETRY);
         match outcome {
             Ok(contents) => {
+                present.failures = 0;
                 present.contents = Some(Arc::clone(&contents));
                 self.slot.read(insertion, Ok(contents));
                 self.survey();
             }
             Err(CardError::Removed) => self.gone(insertion),
+            // The card that was read before may be another one by now.
+            Err(_) if present.silenced && present.contents.is_some() => self.gone(insertion),
             Err(error) => {
                 // Other programs may want a card for themselves that is no use here.
                 present.device = None;
@@ -188,7 +196,7 @@ impl Owner {
         let present = self.present.as_mut().ok_or(CardError::NoCard)?;
         let insertion = present.insertion;
         let report = present.report(&self.slot, ask_tries);
-        if let Err(error @ (CardError::Removed | CardError::TimedOut)) = &report {
+        if let Err(error @ (CardError::Removed | CardError::NoAnswer | CardError::TimedOut)) = &report {
             self.lost(insertion, error);
         }
         report
@@ -205,7 +213,9 @@ impl Owner {
             Ok(Some(contents)) => {
                 self.slot.read(insertion, Ok(contents));
             }
-            Err(error @ (CardError::Removed | CardError::TimedOut)) => self.lost(insertion, &error),
+            Err(error @ (CardError::Removed | CardError::NoAnswer | CardError::TimedOut)) => {
+                self.lost(insertion, &error)
+            }
             // The card is listed all the same.
             Err(error) => {
                 tracing::info!(reader = self.slot.name(), %error, "the card could not be looked through");
@@ -232,7 +242,9 @@ impl Owner {
             Err(error) => return job(Err(error)),
         };
         match ended {
-            Err(error @ (CardError::Removed | CardError::TimedOut)) => self.lost(insertion, &error),
+            Err(error @ (CardError::Removed | CardError::NoAnswer | CardError::TimedOut)) => {
+                self.lost(insertion, &error)
+            }
             Err(error) => tracing::warn!(reader = self.slot.name(), %error, "a transaction did not end well"),
             Ok(()) => {}
         }
@@ -278,6 +290,11 @@ fn unusable(error: CardError, face: Option<CardFace>) -> Unusable {
     }
 }
 
+/// Whether what kept a card from being read may pass by itself.
+fn may_pass(error: &CardError) -> bool {
+    matches!(error, CardError::TimedOut | CardError::NoAnswer | CardError::Reader(_))
+}
+
 /// What an error before or after a job means for the card: whether it is gone, or hangs.
 fn consequence(error: &CardError) -> Result<(), CardError> {
     if matches!(error, CardError::Removed) {
@@ -301,14 +318,16 @@ impl Present {
     fn read(&mut self, slot: &Slot) -> Result<Arc<CardContents>, CardError> {
         let insertion = self.insertion;
         self.at_master = false;
+        self.silenced = false;
         let atr = self.device()?.atr().to_vec();
         let face = face(&atr);
         self.face = Some(face);
         slot.reading(insertion, face);
         slot.meter().recording().atr(&atr);
+        let silences = slot.meter().silences();
         let device = self.device()?;
         let mut outcome = Err(CardError::NoCard);
-        device.transact(&mut |link| {
+        let ended = device.transact(&mut |link| {
             let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());
             let place = contents::Place { reader: slot.name(), kind: slot.kind(), insertion, atr: &atr };
             let read = AssertUnwindSafe(|| contents::read(metered, &place));
@@ -318,7 +337,9 @@ impl Present {
                 slot.meter().recording().reset();
             }
             leave
-        })?;
+        });
+        self.silenced = slot.meter().silences() != silences;
+        ended?;
         let mut contents = outcome?;
         if let Some(survey) = &self.survey {
             contents.add(survey);

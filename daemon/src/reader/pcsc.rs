@@ -10,6 +10,8 @@ mod connection;
 mod left_behind;
 mod monitor;
 mod pin_pad;
+mod power_up;
+mod watched;
 mod worker;
 
 use std::{fs, io};
@@ -28,9 +30,7 @@ fn failed(error: Error) -> CardError {
         Error::ResetCard => CardError::Reset,
         Error::SharingViolation => CardError::Exclusive,
         Error::Timeout => CardError::TimedOut,
-        Error::NotTransacted => {
-            CardError::Reader("no answer came from the card: it was taken out, or has no contact".to_owned())
-        }
+        Error::NotTransacted => CardError::NoAnswer,
         Error::NoService | Error::ServiceStopped | Error::CommError => {
             CardError::Reader("pcscd has ended, or does not run; it is looked for again".to_owned())
         }

@@ -13,6 +13,7 @@ mod restart;
 mod sharing;
 #[path = "../support/soak.rs"]
 mod soak;
+mod stale;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

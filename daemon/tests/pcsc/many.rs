@@ -1,10 +1,14 @@
 //! Sixteen readers of one pcscd at once: as many as it has at most.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use cns_virtual_card::vpcd::Endpoint;
 use cnsd::reader::{ReaderSpec, Readers};
+use pcsc::{Context, ReaderState, Scope, State};
 
 use super::{Pcscd, alone, soak, until};
 
@@ -17,12 +21,23 @@ const READERS_PER_COPY: usize = 2;
 /// The first port; those of the usual configuration are not used.
 const FIRST_PORT: u16 = 36_100;
 
+/// How long cards come and go where nothing else is asked for.
+const STORM: Duration = Duration::from_secs(18);
+
+const TEST: &str = "many::sixteen_readers_of_pcscd_serve_a_card_each_and_leave_nothing_behind";
+
+/// Set in the process that tells what pcscd says.
+const WITNESS: &str = "CNSD_TEST_WITNESS";
+
 #[test]
 fn sixteen_readers_of_pcscd_serve_a_card_each_and_leave_nothing_behind() {
-    alone("many::sixteen_readers_of_pcscd_serve_a_card_each_and_leave_nothing_behind", many());
+    alone(TEST, many());
 }
 
 async fn many() {
+    if std::env::var_os(WITNESS).is_some() {
+        return tell_what_pcscd_says();
+    }
     let folder = tempfile::TempDir::new().unwrap();
     let ports = configure(folder.path());
     let _daemon = Pcscd::start(&["--config", folder.path().join("conf").to_str().unwrap()]);
@@ -30,9 +45,29 @@ async fn many() {
     until(&readers, "sixteen readers", |readers| readers.len() == soak::READERS).await;
     let endpoints: Vec<_> =
         ports.into_iter().map(|port| Endpoint::Tcp { host: "127.0.0.1".to_owned(), port }).collect();
-    // Cards that come and go within milliseconds are the long run's (`cargo xtask soak readers`) and those of cnsd's own
-    // readers (`many_readers`): behind pcscd one is lost now and then, and it is not known yet by whom.
-    soak::soak(&readers, &endpoints, 0).await;
+    soak::soak(&readers, &endpoints, soak::Length::Time(STORM), Some(witness)).await;
+}
+
+/// What pcscd says, asked by a process of its own: libpcsclite has one table of reader states for a whole process.
+fn witness() -> BTreeMap<String, bool> {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    let output = program.args(["--exact", TEST, "--nocapture"]).env(WITNESS, "1").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.lines().filter_map(|line| line.strip_prefix(WITNESS)?.split_once('='));
+    words.map(|(present, name)| (name.to_owned(), present == " card ")).collect()
+}
+
+/// The other process.
+fn tell_what_pcscd_says() {
+    let context = Context::establish(Scope::System).unwrap();
+    let names = context.list_readers_owned().unwrap();
+    let mut states: Vec<_> = names.into_iter().map(|name| ReaderState::new(name, State::UNAWARE)).collect();
+    context.get_status_change(Duration::ZERO, &mut states).unwrap();
+    for state in states {
+        let word = if state.event_state().contains(State::PRESENT) { "card" } else { "none" };
+        println!("\n{WITNESS} {word} ={}", state.name().to_str().unwrap());
+    }
 }
 
 /// Writes pcscd's configuration: one driver copy for every two readers, since copies under one path share their

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cns_secret::Secret;
 use cns_virtual_authority::{Authority, InitOptions, Profile};
-use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use cns_virtual_card::vpcd::{Card, Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, sample};
 use cnsd::card::CardContents;
 use cnsd::reader::{ReaderSpec, Readers, TimeLimits, VpcdAddress};
@@ -62,8 +62,10 @@ pub fn issue_authentication(request: &[u8]) -> Vec<u8> {
 }
 
 /// Puts a card in again that a fault has pulled out.
-pub fn put_in_again(plugged: &Plugged) {
+pub fn put_in_again<C: Card>(plugged: &Plugged<C>) {
+    let ends = Instant::now() + WAIT;
     while plugged.is_connected() {
+        assert!(Instant::now() < ends, "nothing has pulled the card out");
         std::thread::sleep(Duration::from_millis(1));
     }
     plugged.put_in();

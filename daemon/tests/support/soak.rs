@@ -86,8 +86,28 @@ impl Seen {
     }
 }
 
+/// How long cards come and go.
+#[derive(Clone, Copy)]
+pub enum Length {
+    Steps(u64),
+    Time(Duration),
+}
+
+/// What somebody else says who sees the same readers: in which of them there is a card.
+pub type Witness = fn() -> BTreeMap<String, bool>;
+
+/// What was done to the cards.
+#[derive(Debug, Default)]
+struct Moves {
+    insertions: u64,
+    removals: u64,
+    /// Those of them that lasted until they were seen.
+    lasted: u64,
+}
+
 struct Field {
     readers: Readers,
+    witness: Option<Witness>,
     names: Vec<String>,
     seen: Mutex<Seen>,
     stop: AtomicBool,
@@ -172,6 +192,7 @@ async fn client(field: Arc<Field>, mut dice: Dice) {
                 | CardError::Removed
                 | CardError::Swapped
                 | CardError::Reset
+                | CardError::NoAnswer
                 | CardError::Reader(_)
                 | CardError::Unknown(_)),
             ) => {
@@ -187,17 +208,18 @@ async fn client(field: Arc<Field>, mut dice: Dice) {
 }
 
 /// Runs the whole; at the end the readers are empty again.
-pub async fn soak(readers: &Readers, endpoints: &[Endpoint], steps: u64) {
+pub async fn soak(readers: &Readers, endpoints: &[Endpoint], length: Length, witness: Option<Witness>) {
     let setting = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let seed = setting("CNS_SOAK_SEED").unwrap_or(u64::from(clock.subsec_nanos()));
-    let long = setting("CNS_SOAK_MINUTES").map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let minutes = setting("CNS_SOAK_MINUTES").map(|minutes| Length::Time(Duration::from_secs(60 * minutes)));
     println!("seed {seed} (CNS_SOAK_SEED), {} readers", endpoints.len());
     let (cards, names) = warm_up(readers, endpoints).await;
     assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), endpoints.len());
     let before = Held::now();
     let field = Arc::new(Field {
         readers: readers.clone(),
+        witness,
         names,
         seen: Mutex::default(),
         stop: AtomicBool::new(false),
@@ -209,8 +231,9 @@ pub async fn soak(readers: &Readers, endpoints: &[Endpoint], steps: u64) {
     for number in 1..=CLIENTS {
         tasks.push(tokio::spawn(client(Arc::clone(&field), Dice(seed.wrapping_add(number)))));
     }
-    let (moved, lasted) = shuffle(&field, &cards, Dice(seed), steps, long).await;
+    let moves = shuffle(&field, &cards, Dice(seed), minutes.unwrap_or(length)).await;
     everything_answers(&field, &cards).await;
+    agreed(&field).await;
     field.stop.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.unwrap();
@@ -219,9 +242,10 @@ pub async fn soak(readers: &Readers, endpoints: &[Endpoint], steps: u64) {
         take_out(card).await;
     }
     all_empty(readers).await;
+    agreed(&field).await;
     let after = settled(before).await;
     println!(
-        "{moved} insertions and removals, {lasted} of them waited for, {} changes seen; {} signatures; refused: {:?}",
+        "{moves:?}; {} changes seen; {} signatures; refused: {:?}",
         field.seen.lock().unwrap().changes,
         field.signed.load(Ordering::Relaxed),
         field.refused.lock().unwrap()
@@ -235,26 +259,25 @@ pub async fn soak(readers: &Readers, endpoints: &[Endpoint], steps: u64) {
 }
 
 /// Takes cards out and puts them in. What lasts must be seen by the client that waits.
-async fn shuffle(
-    field: &Field,
-    cards: &[Plugged],
-    mut dice: Dice,
-    steps: u64,
-    long: Option<Instant>,
-) -> (u64, u64) {
+async fn shuffle(field: &Field, cards: &[Plugged], mut dice: Dice, length: Length) -> Moves {
     let mut inside = vec![false; cards.len()];
-    let (mut moved, mut lasted) = (0, 0);
-    while long.map_or(moved < steps, |ends| Instant::now() < ends) {
+    let (mut moves, began) = (Moves::default(), Instant::now());
+    let goes_on = |moves: &Moves| match length {
+        Length::Steps(steps) => moves.insertions + moves.removals < steps,
+        Length::Time(time) => began.elapsed() < time,
+    };
+    while goes_on(&moves) {
         let chosen = usize::try_from(dice.roll(cards.len() as u64)).unwrap();
         if inside[chosen] {
             take_out(&cards[chosen]).await;
+            moves.removals += 1;
         } else {
             cards[chosen].put_in();
+            moves.insertions += 1;
         }
         inside[chosen] = !inside[chosen];
-        moved += 1;
         if dice.roll(3) == 0 {
-            lasted += 1;
+            moves.lasted += 1;
             let (name, wanted) = (&field.names[chosen], inside[chosen]);
             let ends = Instant::now() + PATIENCE;
             while field.seen.lock().unwrap().readers.get(name).is_none_or(|(_, present)| *present != wanted) {
@@ -262,8 +285,9 @@ async fn shuffle(
                     let list = field.readers.list().readers;
                     let now = list.iter().find(|reader| reader.name == *name);
                     let connected = cards[chosen].is_connected();
+                    let other = field.witness.and_then(|witness| witness().get(name).copied());
                     panic!(
-                        "{name}: a card that is in ({wanted}, {connected}) or out was not seen; now {now:?}"
+                        "{name}: that a card is in ({wanted}, {connected}) or out was not seen; now {now:?}; the witness: {other:?}"
                     );
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -272,7 +296,23 @@ async fn shuffle(
             tokio::time::sleep(Duration::from_millis(dice.roll(60))).await;
         }
     }
-    (moved, lasted)
+    moves
+}
+
+/// What is listed is what the witness sees.
+async fn agreed(field: &Field) {
+    let Some(witness) = field.witness else { return };
+    let ends = Instant::now() + PATIENCE;
+    loop {
+        let truth = tokio::task::block_in_place(witness);
+        let list = field.readers.list().readers;
+        let ours = list.iter().map(|r| (r.name.clone(), r.state != ReaderState::Empty)).collect();
+        if truth == ours {
+            return;
+        }
+        assert!(Instant::now() < ends, "the witness sees {truth:?}, and listed is {ours:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// With all cards in, each reader lists its card, at the number that the waiting client sees, and signs.
@@ -285,16 +325,8 @@ async fn everything_answers(field: &Field, cards: &[Plugged]) {
     })
     .await;
     for name in &field.names {
-        // pcscd may refuse an access under load; an owner that is stuck never answers.
-        let mut signed = sign_once(&field.readers, name).await;
-        for _ in 0..3 {
-            if !matches!(signed, Err(CardError::Reader(_))) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            signed = sign_once(&field.readers, name).await;
-        }
-        signed.unwrap();
+        // An owner that is stuck never answers.
+        sign_once(&field.readers, name).await.unwrap();
     }
     let truth: BTreeMap<_, _> =
         field.readers.list().readers.into_iter().map(|r| (r.name, r.insertion)).collect();

@@ -35,6 +35,7 @@ pub(super) fn opener(
             limits,
             left: Arc::clone(&left),
             pin_pad: Arc::clone(&pin_pad),
+            silent: false,
         };
         if let Done::Connected(atr) = connection.wait(limits.command, Stage::Connect)? {
             connection.atr = atr;
@@ -52,6 +53,8 @@ struct Connection {
     limits: TimeLimits,
     left: Arc<LeftBehind>,
     pin_pad: Arc<PinPadState>,
+    /// Whether the last command of this transaction had no answer.
+    silent: bool,
 }
 
 impl Connection {
@@ -112,11 +115,19 @@ impl Device for Connection {
         if self.pin_pad.ask() {
             self.ask_for_pin_pad()?;
         }
+        self.silent = false;
         let disposition = work(self);
+        // Another card may be there already: pcscd does not see one that comes and goes between two of its looks.
+        let silent = std::mem::take(&mut self.silent);
+        let disposition = if silent { Disposition::Reset } else { disposition };
         let ended = self.order(Order::End(disposition), self.limits.command, Stage::Work);
         if ended.is_err() && disposition == Disposition::Reset {
             // The thread resets the card while it disconnects; the next piece of work waits for a new one.
             self.worker = None;
+        }
+        if silent && ended.is_ok() {
+            self.worker = None;
+            return Err(CardError::NoAnswer);
         }
         ended.map(drop)
     }
@@ -129,10 +140,15 @@ impl Device for Connection {
 impl Link for Connection {
     fn exchange(&mut self, command: &[u8], limit: Duration) -> Result<Vec<u8>, CardError> {
         let command = Secret::copy_from(command)?;
-        match self.order(Order::Exchange(command), limit, Stage::Work)? {
-            Done::Answered(answer) => Ok(answer),
-            Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Ended => Err(CardError::Removed),
-        }
+        let answer = match self.order(Order::Exchange(command), limit, Stage::Work) {
+            Ok(Done::Answered(answer)) => Ok(answer),
+            Ok(Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Ended) => {
+                Err(CardError::Removed)
+            }
+            Err(error) => Err(error),
+        };
+        self.silent = matches!(answer, Err(CardError::NoAnswer));
+        answer
     }
 
     fn enter_pin(&mut self, order: PinOrder) -> Result<StatusWord, CardError> {

@@ -4,17 +4,23 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cns_protocol::reader::ReaderKind;
 use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope, State};
 
 use super::connection::opener;
 use super::left_behind::LeftBehind;
+use super::power_up::PowerUp;
+use super::watched::{Report, Watched};
 use crate::reader::{ReaderError, Slot, Slots, Stopper};
 
-/// How long one wait for a change lasts: a cancellation that comes between two waits is lost, and noticed then.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long one wait for a change lasts at most: what pcscd does not report (a cancellation between two waits, a card
+/// that was found gone, a reader that became empty without an event) is noticed then. Costs three messages of pcscd's
+/// socket and three answers of 3 KiB.
+const WAIT: Duration = Duration::from_secs(2);
+/// The shortest such wait.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 /// Readers that pcscd has at most, and entries that one wait takes (`PCSCLITE_MAX_READERS_CONTEXTS`).
 const MOST_READERS: usize = 16;
 /// The first and the longest pause before an absent pcscd is looked for again.
@@ -78,8 +84,10 @@ impl Stop {
 /// A reader that pcscd has.
 struct Known {
     slot: Arc<Slot>,
-    insertion: Option<u64>,
-    events: u32,
+    /// The number of the last insertion that was told of.
+    insertion: u64,
+    watched: Watched,
+    power_up: PowerUp,
 }
 
 struct Monitor {
@@ -123,13 +131,17 @@ impl Monitor {
             // With all readers that there can be, no place is left to wait for a new one, and none can come.
             let first = usize::from(states.len() > MOST_READERS);
             let watched = states.get_mut(first..).unwrap_or_default();
-            match context.get_status_change(WAIT, watched) {
-                // A reader that went between the list and the wait is seen by the next list.
-                Ok(()) | Err(Error::Timeout | Error::UnknownReader | Error::Cancelled) => {}
+            let wait = self.wait();
+            match context.get_status_change(wait, watched) {
+                Ok(()) | Err(Error::Timeout | Error::Cancelled) => {
+                    for state in &states {
+                        self.look(state);
+                    }
+                }
+                // A reader that went between the list and the wait is seen by the next list; of the others nothing was
+                // told.
+                Err(Error::UnknownReader) => {}
                 Err(error) => return Err(error),
-            }
-            for state in &states {
-                self.look(state);
             }
         }
         Ok(())
@@ -152,7 +164,15 @@ impl Monitor {
             if !self.known.contains_key(&name) {
                 match self.slots.add(&name.to_string_lossy(), ReaderKind::Pcsc) {
                     Ok(slot) => {
-                        self.known.insert(name.clone(), Known { slot, insertion: None, events: 0 });
+                        self.known.insert(
+                            name.clone(),
+                            Known {
+                                slot,
+                                insertion: 0,
+                                watched: Watched::default(),
+                                power_up: PowerUp::default(),
+                            },
+                        );
                     }
                     Err(error) => tracing::error!(%error, "a reader cannot be used"),
                 }
@@ -164,6 +184,13 @@ impl Monitor {
         Ok(())
     }
 
+    /// How long to wait for a change.
+    fn wait(&self) -> Duration {
+        let due = self.known.values().filter_map(|known| known.watched.due()).min();
+        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+        left.map_or(WAIT, |left| left.clamp(SHORTEST_WAIT, WAIT))
+    }
+
     /// Compares what pcscd says of a reader with what is known.
     fn look(&mut self, state: &ReaderState) {
         let Some(known) = self.known.get_mut(state.name()) else {
@@ -173,25 +200,28 @@ impl Monitor {
         if event.is_empty() {
             return;
         }
-        let present = event.contains(State::PRESENT);
-        let events = state.event_count();
-        // A card that was swapped between two looks leaves a present card and a higher count.
-        let swapped = known.insertion.is_some() && events != known.events;
-        if let Some(insertion) = known.insertion
-            && (!present || swapped)
-        {
-            known.slot.removed(insertion);
-            known.insertion = None;
+        let report = Report {
+            present: event.contains(State::PRESENT),
+            mute: event.contains(State::MUTE),
+            events: state.event_count(),
+        };
+        let held = known.slot.insertion() == known.insertion;
+        let steps = known.watched.look(report, held, Instant::now());
+        if steps.removed {
+            known.slot.removed(known.insertion);
         }
-        if present && known.insertion.is_none() {
-            known.insertion = Some(known.slot.inserted(opener(
+        if steps.inserted {
+            known.insertion = known.slot.inserted(opener(
                 state.name().to_owned(),
                 known.slot.limits(),
                 Arc::clone(&self.left),
                 Arc::clone(known.slot.pin_pad()),
-            )));
+            ));
         }
-        known.events = events;
+        // Where another call hangs, this one would.
+        if steps.power_up && self.left.judge(state.name()).is_ok() {
+            known.power_up.start(state.name().to_owned());
+        }
     }
 
     fn forget(&mut self, name: &CStr) {

@@ -79,11 +79,11 @@ pub(super) fn start(reader: CString) -> io::Result<Worker> {
 type Answer = Sender<Result<Done, CardError>>;
 
 fn serve(reader: &CStr, orders: &Receiver<Order>, answer: &Answer) {
-    let mut card = match connect(reader) {
+    let (mut card, atr) = match connect(reader) {
         Ok((card, atr)) => {
             // Nobody who takes the answer: the orders have ended too.
-            answer.send(Ok(Done::Connected(atr))).ok();
-            card
+            answer.send(Ok(Done::Connected(atr.clone()))).ok();
+            (card, atr)
         }
         Err(error) => {
             answer.send(Err(error)).ok();
@@ -93,7 +93,7 @@ fn serve(reader: &CStr, orders: &Receiver<Order>, answer: &Answer) {
     let mut clean = true;
     while clean && let Ok(order) = orders.recv() {
         let sent = match order {
-            Order::Begin => match begin(&mut card) {
+            Order::Begin => match begin(&mut card, &atr) {
                 Ok(transaction) => match answer.send(Ok(Done::Begun)) {
                     Ok(()) => inside(reader, transaction, orders, answer, &mut clean),
                     // Waited for too long: nothing was done in it.
@@ -171,7 +171,8 @@ fn connect(reader: &CStr) -> Result<(Card, Vec<u8>), CardError> {
     }
 }
 
-fn begin(card: &mut Card) -> Result<Transaction<'_>, CardError> {
+/// Begins a transaction with the card that gave this answer to reset.
+fn begin<'a>(card: &'a mut Card, atr: &[u8]) -> Result<Transaction<'a>, CardError> {
     let mut card = card;
     let mut reconnects = 0;
     loop {
@@ -182,6 +183,10 @@ fn begin(card: &mut Card) -> Result<Transaction<'_>, CardError> {
                 // What was verified is lost, which is all that the next piece of work expects.
                 same.reconnect(ShareMode::Shared, Protocols::ANY, pcsc::Disposition::LeaveCard)
                     .map_err(failed)?;
+                // A card that was swapped before pcscd looked again is seen by its answer to that reset at most.
+                if same.status2_owned().map_err(failed)?.atr() != atr {
+                    return Err(CardError::Removed);
+                }
                 card = same;
             }
             Err((_, error)) => return Err(failed(error)),
@@ -203,7 +208,7 @@ fn exchange(card: &Card, command: &Secret) -> Result<Vec<u8>, CardError> {
 }
 
 /// Disconnects, saying what happens to the card; `Card`'s own drop would reset it.
-fn leave(card: Card, end: pcsc::Disposition) {
+pub(super) fn leave(card: Card, end: pcsc::Disposition) {
     if let Err((card, error)) = card.disconnect(end) {
         tracing::debug!(%error, "a card could not be disconnected");
         // Nothing is left that dropping could reset, but a handle that the failure has made useless.
