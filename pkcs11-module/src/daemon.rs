@@ -11,7 +11,7 @@ use cns_protocol::{Client, Method, RpcError};
 use crate::error::Error;
 
 /// How long the daemon may take for what it already knows.
-const KNOWN: Duration = Duration::from_secs(15);
+pub(crate) const KNOWN: Duration = Duration::from_secs(15);
 /// How long it may take for work with a card, which may have to wait for another program's transaction, or for a person
 /// who types on the reader: four entries of half a minute.
 const CARD_WORK: Duration = Duration::from_secs(180);

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cns_protocol::pin;
 use cns_protocol::reader::{Reader, Readers};
+use cns_protocol::watch::{Watch, Watcher};
 use cryptoki_sys::{CK_SESSION_HANDLE, CK_SLOT_ID};
 
-use crate::daemon::{CallError, Link};
+use crate::daemon::{CallError, KNOWN, Link};
 use crate::error::Error;
 use crate::session::Session;
 use crate::token::{Change, Handles, Slot, Token};
@@ -21,6 +22,8 @@ pub(crate) struct Module {
     socket: PathBuf,
     /// The connection for questions about all readers.
     questions: Mutex<Link>,
+    /// Tells whether an answer would be another than the last. Locked before `questions`.
+    watch: Mutex<Option<Watch>>,
     tables: Mutex<Tables>,
     closed: AtomicBool,
 }
@@ -59,6 +62,7 @@ impl Module {
         let slots = readers.iter().map(|reader| Slot::new(reader, &socket)).collect();
         Self {
             questions: Mutex::new(Link::new(&socket)),
+            watch: Mutex::new(None),
             tables: Mutex::new(Tables { slots, ..Tables::default() }),
             closed: AtomicBool::new(false),
             socket,
@@ -89,6 +93,20 @@ impl Module {
         self.learn(epoch, answer)
     }
 
+    /// As [`Module::refresh`], but asks only when the daemon has something new to tell, has gone, or a minute is over.
+    fn refresh_if_changed(&self) -> Result<(), Error> {
+        let mut watch = lock(&self.watch);
+        if watch.as_mut().is_some_and(Watch::is_silent) {
+            return Ok(());
+        }
+        *watch = None;
+        let watcher = Watcher::connect(&self.socket);
+        self.refresh()?;
+        // Where the daemon takes no more connections it is asked each time.
+        *watch = watcher.and_then(|watcher| watcher.watch(self.tables().change(), KNOWN)).ok();
+        Ok(())
+    }
+
     /// Takes over an answer about all readers.
     pub(crate) fn learn(&self, epoch: u64, answer: Result<Readers, CallError>) -> Result<(), Error> {
         match answer {
@@ -99,10 +117,10 @@ impl Module {
         Ok(())
     }
 
-    /// Brings the slots up to date for a call on a session.
+    /// Brings the slots up to date for a call on a session that needs no card: mostly without asking the daemon.
     pub(crate) fn refresh_session(&self, handle: CK_SESSION_HANDLE) -> Result<(), Error> {
         self.tables().session(handle)?;
-        self.refresh()?;
+        self.refresh_if_changed()?;
         if self.tables().session(handle).is_err() { Err(Error::DeviceRemoved) } else { Ok(()) }
     }
 
@@ -156,6 +174,9 @@ impl Module {
 
     /// Closes this process's copies of the connections, in a child of the process that opened them.
     pub(crate) fn abandon(&self) {
+        if let Ok(mut watch) = self.watch.try_lock() {
+            *watch = None;
+        }
         if let Ok(mut questions) = self.questions.try_lock() {
             questions.close();
         }

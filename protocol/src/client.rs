@@ -114,6 +114,12 @@ impl Client {
         }
     }
 
+    /// Sends a request and gives the stream on which the answer will come.
+    pub(crate) fn ask_only<M: Method>(mut self, request: &M) -> Result<Stream, ClientError> {
+        self.send(self.next_id, request)?;
+        Ok(self.stream)
+    }
+
     fn send<M: Method>(&mut self, id: i64, params: &M) -> Result<(), ClientError> {
         let request = OutgoingRequest { jsonrpc: "2.0", id, method: M::NAME, params };
         if M::CARRIES_SECRET {

@@ -26,6 +26,7 @@ pub mod reader;
 pub mod rpc;
 pub mod secret_bytes;
 pub mod secret_text;
+pub mod watch;
 
 pub use client::Client;
 pub use error::{ErrorKind, RpcError};

@@ -93,6 +93,21 @@ impl Desk {
         self.daemon = start_daemon(self.folder.path());
     }
 
+    /// Lets the daemon do nothing until it is thawed.
+    pub(crate) fn freeze_daemon(&self) {
+        self.signal_daemon("STOP");
+    }
+
+    /// Lets a frozen daemon go on.
+    pub(crate) fn thaw_daemon(&self) {
+        self.signal_daemon("CONT");
+    }
+
+    fn signal_daemon(&self, signal: &str) {
+        let id = self.daemon.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    }
+
     /// Ends the daemon as a crash would.
     pub(crate) fn stop_daemon(&mut self) {
         self.daemon.kill().unwrap();

@@ -20,3 +20,4 @@ mod raw;
 mod removal;
 mod signature_key;
 mod signing;
+mod unasked;
