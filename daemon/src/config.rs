@@ -217,7 +217,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 64, frame_seconds: 10, request_seconds: 300 }
+        Self { connections: 256, frame_seconds: 10, request_seconds: 300 }
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!(config.socket, Path::new("/run/cnsd/cnsd.sock"));
         assert_eq!(config.readers, [ReaderSpec::Pcsc]);
-        assert_eq!(config.limits.connections, 64);
+        assert_eq!(config.limits.connections, 256);
         assert!(config.access.iter().all(|rule| !rule.everyone));
     }
 

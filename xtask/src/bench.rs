@@ -1,7 +1,10 @@
-//! `cargo xtask bench card`: APDUs, bytes and a real card's time of each generation, `cnsd` and OpenSC on the same card.
+//! What the use of cards costs. `cargo xtask bench card`: APDUs, bytes and a real card's time of each generation, `cnsd` and OpenSC on the same card.
 //!
 //! The virtual card counts what reaches it, so both are counted alike. The time is not this machine's: the card
 //! accounts what a real one would take, to the same millisecond in every run.
+
+mod pkcs11;
+mod pkcs11_client;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -37,6 +40,21 @@ pub(crate) enum What {
         /// Only this generation
         generation: Option<String>,
     },
+    /// The PKCS#11 module beside OpenSC's on the same card and reader
+    Pkcs11 {
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// The same inside the namespace that `pkcs11` made
+    #[command(hide = true)]
+    Pkcs11Inside {
+        /// The folder with the built programs
+        programs: PathBuf,
+    },
+    /// The application that `pkcs11` measures
+    #[command(hide = true)]
+    Pkcs11Client(pkcs11_client::Options),
 }
 
 /// Runs one.
@@ -50,6 +68,13 @@ pub(crate) fn run(what: &What) -> Result<()> {
             namespace::run(&arguments)
         }
         What::CardInside { programs, generation } => inside(programs, generation.as_deref()),
+        What::Pkcs11 { no_install } => {
+            packages::ensure(&[packages::BUILD, packages::DEMO, packages::REAL_PARTS], *no_install)?;
+            let programs = pkcs11::build()?;
+            namespace::run(&["bench".as_ref(), "pkcs11-inside".as_ref(), programs.as_os_str()])
+        }
+        What::Pkcs11Inside { programs } => pkcs11::inside(programs),
+        What::Pkcs11Client(options) => pkcs11_client::run(options),
     }
 }
 
@@ -83,6 +108,20 @@ impl Account {
         })
     }
 
+    /// The account when nothing has been added for a moment.
+    fn settled(path: &Path) -> Result<Self> {
+        let mut account = Self::read(path)?;
+        for _ in 0..LOOKS {
+            std::thread::sleep(QUIET);
+            let now = Self::read(path)?;
+            if now == account {
+                return Ok(now);
+            }
+            account = now;
+        }
+        Err(Error::Wrong("the card is never left alone".into()))
+    }
+
     fn since(self, before: Self) -> Self {
         Self {
             commands: self.commands.saturating_sub(before.commands),
@@ -90,6 +129,29 @@ impl Account {
             bytes_sent: self.bytes_sent.saturating_sub(before.bytes_sent),
             milliseconds: self.milliseconds.saturating_sub(before.milliseconds),
         }
+    }
+}
+
+impl Account {
+    /// Commands, bytes to and bytes from the card.
+    fn numbers(self) -> [u64; 3] {
+        [self.commands, self.bytes_received, self.bytes_sent]
+    }
+
+    /// The same back from JSON.
+    fn of_numbers(numbers: Option<&Value>) -> Result<Self> {
+        let number = |index: usize| numbers.and_then(|numbers| numbers.get(index)?.as_u64());
+        match (number(0), number(1), number(2)) {
+            (Some(commands), Some(bytes_received), Some(bytes_sent)) => {
+                Ok(Self { commands, bytes_received, bytes_sent, milliseconds: 0 })
+            }
+            _ => Err(Error::Wrong(format!("no account: {numbers:?}"))),
+        }
+    }
+
+    /// The numbers in words.
+    fn short(self) -> String {
+        format!("{} APDUs, {} / {} bytes", self.commands, self.bytes_received, self.bytes_sent)
     }
 }
 
@@ -154,7 +216,7 @@ struct Bench {
 impl Bench {
     fn cnsd(&self, stage: &Stage) -> Result<()> {
         // What the search for a signing certificate takes, where there is one, is in it: it follows the listing at once.
-        row("cnsd: first listing, with the search", self.settled()?);
+        row("cnsd: first listing, with the search", Account::settled(&self.account)?);
         let module = stage.module();
         let mut listing = String::new();
         let second = self.during(|| {
@@ -189,20 +251,6 @@ impl Bench {
             Err(error) => report::fact(&format!("OpenSC does not sign: {}", last_error(&error))),
         }
         Ok(())
-    }
-
-    /// The account when nothing has been added for a moment.
-    fn settled(&self) -> Result<Account> {
-        let mut account = Account::read(&self.account)?;
-        for _ in 0..LOOKS {
-            std::thread::sleep(QUIET);
-            let now = Account::read(&self.account)?;
-            if now == account {
-                return Ok(now);
-            }
-            account = now;
-        }
-        Err(Error::Wrong("the card is never left alone".into()))
     }
 
     /// What reaches the card while something is done.
