@@ -10,9 +10,11 @@ use cryptoki_sys::CK_RV;
 #[error("{self:?}")]
 #[expect(clippy::enum_variant_names, reason = "CKR_DEVICE_ERROR is the standard's name")]
 pub(crate) enum Error {
+    ActionProhibited,
     ArgumentsBad,
     AttributeSensitive,
     AttributeTypeInvalid,
+    AttributeValueInvalid,
     BufferTooSmall,
     CantLock,
     CryptokiAlreadyInitialized,
@@ -31,6 +33,9 @@ pub(crate) enum Error {
     KeyFunctionNotPermitted,
     KeyHandleInvalid,
     KeyIndigestible,
+    KeyNotWrappable,
+    KeySizeRange,
+    KeyUnextractable,
     MechanismInvalid,
     MechanismParamInvalid,
     NoEvent,
@@ -51,21 +56,31 @@ pub(crate) enum Error {
     SignatureInvalid,
     SignatureLenRange,
     SlotIdInvalid,
+    TemplateIncomplete,
+    TemplateInconsistent,
     TokenNotPresent,
     TokenNotRecognized,
+    TokenWriteProtected,
+    UnwrappingKeyHandleInvalid,
     UserAlreadyLoggedIn,
     UserAnotherAlreadyLoggedIn,
     UserNotLoggedIn,
     UserTypeInvalid,
+    WrappedKeyInvalid,
+    WrappedKeyLenRange,
+    WrappingKeyHandleInvalid,
 }
 
 impl Error {
     /// The standard's code.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry an error")]
     pub(crate) fn code(self) -> CK_RV {
         match self {
+            Error::ActionProhibited => ck::CKR_ACTION_PROHIBITED,
             Error::ArgumentsBad => ck::CKR_ARGUMENTS_BAD,
             Error::AttributeSensitive => ck::CKR_ATTRIBUTE_SENSITIVE,
             Error::AttributeTypeInvalid => ck::CKR_ATTRIBUTE_TYPE_INVALID,
+            Error::AttributeValueInvalid => ck::CKR_ATTRIBUTE_VALUE_INVALID,
             Error::BufferTooSmall => ck::CKR_BUFFER_TOO_SMALL,
             Error::CantLock => ck::CKR_CANT_LOCK,
             Error::CryptokiAlreadyInitialized => ck::CKR_CRYPTOKI_ALREADY_INITIALIZED,
@@ -84,6 +99,9 @@ impl Error {
             Error::KeyFunctionNotPermitted => ck::CKR_KEY_FUNCTION_NOT_PERMITTED,
             Error::KeyHandleInvalid => ck::CKR_KEY_HANDLE_INVALID,
             Error::KeyIndigestible => ck::CKR_KEY_INDIGESTIBLE,
+            Error::KeyNotWrappable => ck::CKR_KEY_NOT_WRAPPABLE,
+            Error::KeySizeRange => ck::CKR_KEY_SIZE_RANGE,
+            Error::KeyUnextractable => ck::CKR_KEY_UNEXTRACTABLE,
             Error::MechanismInvalid => ck::CKR_MECHANISM_INVALID,
             Error::MechanismParamInvalid => ck::CKR_MECHANISM_PARAM_INVALID,
             Error::NoEvent => ck::CKR_NO_EVENT,
@@ -104,12 +122,19 @@ impl Error {
             Error::SignatureInvalid => ck::CKR_SIGNATURE_INVALID,
             Error::SignatureLenRange => ck::CKR_SIGNATURE_LEN_RANGE,
             Error::SlotIdInvalid => ck::CKR_SLOT_ID_INVALID,
+            Error::TemplateIncomplete => ck::CKR_TEMPLATE_INCOMPLETE,
+            Error::TemplateInconsistent => ck::CKR_TEMPLATE_INCONSISTENT,
             Error::TokenNotPresent => ck::CKR_TOKEN_NOT_PRESENT,
             Error::TokenNotRecognized => ck::CKR_TOKEN_NOT_RECOGNIZED,
+            Error::TokenWriteProtected => ck::CKR_TOKEN_WRITE_PROTECTED,
+            Error::UnwrappingKeyHandleInvalid => ck::CKR_UNWRAPPING_KEY_HANDLE_INVALID,
             Error::UserAlreadyLoggedIn => ck::CKR_USER_ALREADY_LOGGED_IN,
             Error::UserAnotherAlreadyLoggedIn => ck::CKR_USER_ANOTHER_ALREADY_LOGGED_IN,
             Error::UserNotLoggedIn => ck::CKR_USER_NOT_LOGGED_IN,
             Error::UserTypeInvalid => ck::CKR_USER_TYPE_INVALID,
+            Error::WrappedKeyInvalid => ck::CKR_WRAPPED_KEY_INVALID,
+            Error::WrappedKeyLenRange => ck::CKR_WRAPPED_KEY_LEN_RANGE,
+            Error::WrappingKeyHandleInvalid => ck::CKR_WRAPPING_KEY_HANDLE_INVALID,
         }
     }
 }

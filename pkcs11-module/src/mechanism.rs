@@ -258,9 +258,9 @@ pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[&PrivateKey]) -> Result<(CK
         }
     }
     if ENCRYPTING.contains(&kind) {
-        flags |= ck::CKF_ENCRYPT;
+        flags |= ck::CKF_ENCRYPT | ck::CKF_WRAP;
         if keys.iter().any(|key| key.decrypts) {
-            flags |= ck::CKF_DECRYPT | ck::CKF_HW;
+            flags |= ck::CKF_DECRYPT | ck::CKF_UNWRAP | ck::CKF_HW;
         }
     }
     Ok((flags, IsRsa::Yes))

@@ -2,22 +2,25 @@
 //! certificate, its public key and its private key; the card's public files; the profiles that hold.
 
 mod data;
+mod made;
 mod profile;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cns_protocol::card::{Card, Certificate, KeyUse};
+use cns_secret::Secret;
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_OBJECT_CLASS, CK_ULONG};
 use der::DateTime;
 use sha1::{Digest, Sha1};
 
+pub(crate) use self::made::Draft;
 use crate::certificate::{self, Parts};
 use crate::error::Error;
 use crate::ffi::template::UNAVAILABLE;
 use crate::mechanism;
-use crate::public_key::PublicKey;
+use crate::public_key::{PublicKey, Uses};
 
 /// An object of a token.
 pub(crate) struct Object {
@@ -31,6 +34,14 @@ enum Key {
     None,
     Public(Arc<PublicKey>),
     Private(Arc<PrivateKey>),
+    Secret(Arc<SecretKey>),
+}
+
+/// A secret key, which an application made for itself.
+pub(crate) struct SecretKey {
+    pub(crate) value: Secret,
+    /// Whether it may be wrapped.
+    pub(crate) extractable: bool,
 }
 
 /// What signing needs to know of a private key.
@@ -48,6 +59,8 @@ enum Attribute {
     Value(Vec<u8>),
     /// There, but never told.
     Sensitive,
+    /// The value of the secret key, which lies in locked memory.
+    OfKey,
 }
 
 impl Object {
@@ -84,6 +97,9 @@ impl Object {
     pub(crate) fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Result<&[u8], Error> {
         match self.attributes.get(&kind) {
             Some(Attribute::Value(value)) => Ok(value),
+            Some(Attribute::OfKey) => {
+                self.as_secret_key().map(|key| key.value.expose()).ok_or(Error::AttributeSensitive)
+            }
             Some(Attribute::Sensitive) => Err(Error::AttributeSensitive),
             None => Err(Error::AttributeTypeInvalid),
         }
@@ -107,6 +123,11 @@ impl Object {
         if let Key::Public(key) = &self.key { Some(key) } else { None }
     }
 
+    /// What wrapping needs, when this is a secret key.
+    pub(crate) fn as_secret_key(&self) -> Option<&SecretKey> {
+        if let Key::Secret(key) = &self.key { Some(key) } else { None }
+    }
+
     /// Whether the two are the same object of the same card.
     pub(crate) fn is_same(&self, other: &Object) -> bool {
         self.value(ck::CKA_UNIQUE_ID) == other.value(ck::CKA_UNIQUE_ID)
@@ -116,7 +137,7 @@ impl Object {
     pub(crate) fn size(&self) -> usize {
         let length = |attribute: &Attribute| match attribute {
             Attribute::Value(value) => value.len(),
-            Attribute::Sensitive => 0,
+            Attribute::Sensitive | Attribute::OfKey => 0,
         };
         self.attributes.values().map(length).sum()
     }
@@ -148,12 +169,10 @@ impl Object {
         table.number(ck::CKA_MODULUS_BITS, CK_ULONG::from(bit_length(parts.modulus)));
         table.flag(ck::CKA_TRUSTED, false);
         let encrypts = decrypts(certificate.key_use, parts);
-        let key = PublicKey::new(parts.modulus, parts.public_exponent, encrypts);
-        for use_ in [ck::CKA_VERIFY, ck::CKA_VERIFY_RECOVER] {
-            table.flag(use_, key.is_some());
-        }
-        table.flag(ck::CKA_ENCRYPT, key.as_ref().is_some_and(|key| key.encrypts));
-        table.flag(ck::CKA_WRAP, false);
+        let uses = Uses { verify: true, verify_recover: true, encrypt: encrypts, wrap: encrypts };
+        let key = PublicKey::new(parts.modulus, parts.public_exponent, uses);
+        let none = Uses { verify: false, verify_recover: false, encrypt: false, wrap: false };
+        table.uses(key.as_ref().map_or(none, |key| key.uses));
         table.flag(ck::CKA_ENCAPSULATE, false);
         table.finish(key.map_or(Key::None, |key| Key::Public(Arc::new(key))))
     }
@@ -172,7 +191,8 @@ impl Object {
         table.flag(ck::CKA_SIGN_RECOVER, true);
         let decrypts = decrypts(certificate.key_use, parts);
         table.flag(ck::CKA_DECRYPT, decrypts);
-        for use_ in [ck::CKA_UNWRAP, ck::CKA_WRAP_WITH_TRUSTED, ck::CKA_DECAPSULATE] {
+        table.flag(ck::CKA_UNWRAP, decrypts);
+        for use_ in [ck::CKA_WRAP_WITH_TRUSTED, ck::CKA_DECAPSULATE] {
             table.flag(use_, false);
         }
         table.flag(ck::CKA_ALWAYS_AUTHENTICATE, certificate.pin_for_each_use);
@@ -251,6 +271,13 @@ impl Table {
     fn validity(&mut self, parts: &Parts<'_>) {
         self.bytes(ck::CKA_START_DATE, date(parts.not_before).as_bytes());
         self.bytes(ck::CKA_END_DATE, date(parts.not_after).as_bytes());
+    }
+
+    fn uses(&mut self, uses: Uses) {
+        self.flag(ck::CKA_VERIFY, uses.verify);
+        self.flag(ck::CKA_VERIFY_RECOVER, uses.verify_recover);
+        self.flag(ck::CKA_ENCRYPT, uses.encrypt);
+        self.flag(ck::CKA_WRAP, uses.wrap);
     }
 
     fn flag(&mut self, kind: CK_ATTRIBUTE_TYPE, value: bool) {

@@ -17,17 +17,26 @@ pub(crate) struct PublicKey {
     key: RsaPublicKey,
     /// The modulus' length in bytes.
     pub(crate) length: usize,
-    /// Whether data or keys may be encrypted with it: somebody can decrypt them.
-    pub(crate) encrypts: bool,
+    /// What it may be used for.
+    pub(crate) uses: Uses,
+}
+
+/// What a public key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Uses {
+    pub(crate) verify: bool,
+    pub(crate) verify_recover: bool,
+    pub(crate) encrypt: bool,
+    pub(crate) wrap: bool,
 }
 
 impl PublicKey {
     /// A key of its numbers, big-endian. Nothing when they cannot be those of an RSA key of at most 4,096 bits.
-    pub(crate) fn new(modulus: &[u8], exponent: &[u8], encrypts: bool) -> Option<Self> {
+    pub(crate) fn new(modulus: &[u8], exponent: &[u8], uses: Uses) -> Option<Self> {
         let number = BigUint::from_bytes_be;
         let key = RsaPublicKey::new_with_max_size(number(modulus), number(exponent), MOST_BITS).ok()?;
         let length = key.size();
-        Some(Self { key, length, encrypts })
+        Some(Self { key, length, uses })
     }
 
     /// Whether a signature is one of `data`, which is a digest where the scheme hashes.

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cns_protocol::pin;
 use cns_protocol::reader::{Reader, Readers};
 use cns_protocol::watch::{Watch, Watcher};
-use cryptoki_sys::{CK_SESSION_HANDLE, CK_SLOT_ID};
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID};
 
 use crate::daemon::{CallError, KNOWN, Link};
 use crate::error::Error;
+use crate::object::Object;
 use crate::session::Session;
 use crate::token::{Change, Handles, Slot, Token};
 
@@ -263,12 +264,42 @@ impl Tables {
 
     /// Closes a session; answers its slot.
     pub(crate) fn close(&mut self, handle: CK_SESSION_HANDLE) -> Result<CK_SLOT_ID, Error> {
-        self.sessions.remove(&handle).map(|session| session.slot).ok_or(Error::SessionHandleInvalid)
+        let session = self.sessions.remove(&handle).ok_or(Error::SessionHandleInvalid)?;
+        if let Ok(token) = self.slot_mut(session.slot).and_then(Slot::token_mut) {
+            token.end_sessions(|ended| ended == handle);
+        }
+        Ok(session.slot)
+    }
+
+    /// Makes an object in a session; `object` gets the number that its handle will be.
+    pub(crate) fn make(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        object: impl FnOnce(CK_OBJECT_HANDLE) -> Result<Object, Error>,
+    ) -> Result<CK_OBJECT_HANDLE, Error> {
+        let slot = self.session(session)?.slot;
+        let handle = self.handles.next();
+        let object = object(handle)?;
+        self.slot_mut(slot)?.token_mut().map_err(|_| Error::DeviceRemoved)?.take(session, handle, object);
+        Ok(handle)
+    }
+
+    /// Destroys an object.
+    pub(crate) fn destroy(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+    ) -> Result<(), Error> {
+        let slot = self.session(session)?.slot;
+        self.slot_mut(slot)?.token_mut().map_err(|_| Error::DeviceRemoved)?.destroy(object)
     }
 
     /// Closes all sessions of a slot.
     pub(crate) fn close_all(&mut self, slot: CK_SLOT_ID) {
         self.sessions.retain(|_, session| session.slot != slot);
+        if let Ok(token) = self.slot_mut(slot).and_then(Slot::token_mut) {
+            token.end_sessions(|_| true);
+        }
     }
 
     /// All sessions of a slot.

@@ -10,7 +10,7 @@ use cns_protocol::pin::PinName;
 use cns_protocol::reader::{Reader, ReaderKind, ReaderState};
 use cns_secret::Secret;
 use cryptoki_sys as ck;
-use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE};
+use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
 
 use crate::daemon::Link;
 use crate::error::Error;
@@ -55,6 +55,8 @@ enum Content {
 pub(crate) struct Token {
     pub(crate) card: Card,
     objects: Vec<(CK_OBJECT_HANDLE, Object)>,
+    /// What the application made for itself, and in which sessions.
+    made: Vec<(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, Object)>,
     pub(crate) logged_in: bool,
     /// The PUK, while the security officer is logged in.
     pub(crate) puk: Option<Secret>,
@@ -174,6 +176,7 @@ impl Token {
         Self {
             card,
             objects,
+            made: Vec::new(),
             logged_in: false,
             puk: None,
             puk_tries: Tries::default(),
@@ -206,6 +209,7 @@ impl Token {
     /// Ends the login. The handles of private objects become invalid for good (PKCS#11 v2.40 §5.6 `C_Logout`).
     pub(crate) fn log_out(&mut self, handles: &mut Handles) {
         self.logged_in = false;
+        self.made.retain(|(_, _, object)| !object.is_private());
         for (handle, object) in &mut self.objects {
             if object.is_private() {
                 *handle = handles.next();
@@ -217,7 +221,35 @@ impl Token {
     pub(crate) fn visible(&self) -> impl Iterator<Item = (CK_OBJECT_HANDLE, &Object)> {
         let logged_in = self.logged_in;
         let seen = move |object: &Object| logged_in || !object.is_private();
-        self.objects.iter().filter(move |(_, object)| seen(object)).map(|(handle, object)| (*handle, object))
+        let of_card = self.objects.iter().map(|(handle, object)| (*handle, object));
+        let made = self.made.iter().map(|(_, handle, object)| (*handle, object));
+        of_card.chain(made).filter(move |(_, object)| seen(object))
+    }
+
+    /// The object with this handle, if it may be seen now.
+    pub(crate) fn visible_object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
+        self.visible().find(|(known, _)| *known == handle).map(|(_, object)| object)
+    }
+
+    /// Takes over an object that the application made in a session.
+    pub(crate) fn take(&mut self, session: CK_SESSION_HANDLE, handle: CK_OBJECT_HANDLE, object: Object) {
+        self.made.push((session, handle, object));
+    }
+
+    /// Destroys an object that the application made.
+    ///
+    /// # Errors
+    /// [`Error::ActionProhibited`] for an object of the card, [`Error::ObjectHandleInvalid`] for none.
+    pub(crate) fn destroy(&mut self, handle: CK_OBJECT_HANDLE) -> Result<(), Error> {
+        self.visible_object(handle).ok_or(Error::ObjectHandleInvalid)?;
+        let before = self.made.len();
+        self.made.retain(|(_, known, _)| *known != handle);
+        if self.made.len() < before { Ok(()) } else { Err(Error::ActionProhibited) }
+    }
+
+    /// Destroys what was made in sessions that end.
+    pub(crate) fn end_sessions(&mut self, ends: impl Fn(CK_SESSION_HANDLE) -> bool) {
+        self.made.retain(|(made_in, _, _)| !ends(*made_in));
     }
 
     /// The private keys, seen or not.
@@ -225,7 +257,7 @@ impl Token {
         self.objects.iter().filter_map(|(_, object)| object.as_private_key()).map(|key| &**key)
     }
 
-    /// The object with this handle, seen or not.
+    /// The card's object with this handle, seen or not.
     pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
         self.objects.iter().find(|(known, _)| *known == handle).map(|(_, object)| object)
     }

@@ -63,15 +63,20 @@ pub(crate) fn digest_update(
     Ok(())
 }
 
-/// `C_DigestKey`: no key's value can be read.
+/// `C_DigestKey`: the value of a secret key; that of no other key can be read. An error ends the operation.
 pub(crate) fn digest_key(
     module: &Module,
     session: CK_SESSION_HANDLE,
-    _: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let mut tables = module.tables();
-    tables.session_mut(session)?.digest.take().ok_or(Error::OperationNotInitialized)?;
-    Err(Error::KeyIndigestible)
+    let operation = tables.session_mut(session)?.digest.take();
+    let mut operation = operation.ok_or(Error::OperationNotInitialized)?;
+    let object = tables.token_of(session)?.visible_object(key).ok_or(Error::KeyHandleInvalid)?;
+    operation.hasher.update(object.as_secret_key().ok_or(Error::KeyIndigestible)?.value.expose());
+    operation.in_parts = true;
+    tables.session_mut(session)?.digest = Some(operation);
+    Ok(())
 }
 
 /// `C_DigestFinal`.

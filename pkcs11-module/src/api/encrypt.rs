@@ -23,10 +23,7 @@ pub(crate) fn encrypt_init(
         return Err(Error::OperationActive);
     }
     let cipher = Cipher::read(&mechanism)?;
-    let key = public_key(&tables, session, key)?;
-    if !key.encrypts {
-        return Err(Error::KeyFunctionNotPermitted);
-    }
+    let key = public_key(&tables, session, key, |uses| uses.encrypt)?;
     let input = Input::plain(cipher.most(key.length)?);
     let operation = EncryptOperation { key, cipher, input, in_parts: false };
     tables.session_mut(session)?.encrypt = Some(operation);

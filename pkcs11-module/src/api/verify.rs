@@ -9,7 +9,7 @@ use crate::ffi::buffer::{Asked, In, Out};
 use crate::ffi::template::Mechanism;
 use crate::input::Input;
 use crate::mechanism::Scheme;
-use crate::public_key::PublicKey;
+use crate::public_key::{PublicKey, Uses};
 use crate::session::{Session, VerifyOperation};
 use crate::state::{Module, Tables};
 
@@ -24,7 +24,7 @@ pub(crate) fn verify_init(
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let scheme = || Scheme::read(mechanism.kind(), mechanism.parameter());
-    init(module, session, |session| &mut session.verify, scheme, key)
+    init(module, session, |session| &mut session.verify, scheme, key, |uses| uses.verify)
 }
 
 /// `C_VerifyRecoverInit`.
@@ -35,7 +35,7 @@ pub(crate) fn verify_recover_init(
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let scheme = || Scheme::read_recovering(mechanism.kind(), mechanism.parameter());
-    init(module, session, |session| &mut session.verify_recover, scheme, key)
+    init(module, session, |session| &mut session.verify_recover, scheme, key, |uses| uses.verify_recover)
 }
 
 fn init(
@@ -44,13 +44,14 @@ fn init(
     place: Place,
     scheme: impl FnOnce() -> Result<Scheme, Error>,
     key: CK_OBJECT_HANDLE,
+    allows: fn(&Uses) -> bool,
 ) -> Result<(), Error> {
     let mut tables = module.tables();
     if place(tables.session_mut(session)?).is_some() {
         return Err(Error::OperationActive);
     }
     let scheme = scheme()?;
-    let key = public_key(&tables, session, key)?;
+    let key = public_key(&tables, session, key, allows)?;
     if !scheme.fits(key.length) {
         return Err(Error::MechanismParamInvalid);
     }
@@ -59,14 +60,16 @@ fn init(
     Ok(())
 }
 
-/// The public key with this handle.
+/// The public key with this handle, when it may be used so.
 pub(crate) fn public_key(
     tables: &Tables,
     session: CK_SESSION_HANDLE,
     key: CK_OBJECT_HANDLE,
+    allows: impl Fn(&Uses) -> bool,
 ) -> Result<Arc<PublicKey>, Error> {
-    let object = tables.token_of(session)?.object(key).ok_or(Error::KeyHandleInvalid)?;
-    object.as_public_key().cloned().ok_or(Error::KeyFunctionNotPermitted)
+    let object = tables.token_of(session)?.visible_object(key).ok_or(Error::KeyHandleInvalid)?;
+    let key = object.as_public_key().filter(|key| allows(&key.uses));
+    key.cloned().ok_or(Error::KeyFunctionNotPermitted)
 }
 
 /// `C_Verify`. "A call to C_Verify always terminates the active verification operation."

@@ -9,7 +9,8 @@ use cryptoki_sys::*;
 use crate::api::general::{self, MutexFunctions};
 use crate::api::slot::Reserved;
 use crate::api::{
-    decrypt, digest, encrypt, login, object, officer, random, refused, session, sign, slot, verify,
+    decrypt, digest, encrypt, login, make, object, officer, random, refused, session, sign, slot, verify,
+    wrap,
 };
 use crate::error::Error;
 use crate::ffi::buffer::Put;
@@ -162,8 +163,8 @@ entry! {
     C_Logout = login::logout { session: CK_SESSION_HANDLE }
 
     /// `C_CreateObject`.
-    C_CreateObject = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE
+    C_CreateObject = make::create_object {
+        session: CK_SESSION_HANDLE, Template(template, count), Put(object: CK_OBJECT_HANDLE)
     }
 
     /// `C_CopyObject`.
@@ -173,7 +174,7 @@ entry! {
     }
 
     /// `C_DestroyObject`.
-    C_DestroyObject = refused::in_session { session: CK_SESSION_HANDLE, _: CK_OBJECT_HANDLE }
+    C_DestroyObject = make::destroy_object { session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE }
 
     /// `C_GetObjectSize`.
     C_GetObjectSize = object::get_object_size {
@@ -331,21 +332,21 @@ entry! {
     }
 
     /// `C_GenerateKeyPair`.
-    C_GenerateKeyPair = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: *mut CK_ATTRIBUTE, _: CK_ULONG,
-        _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE, _: *mut CK_OBJECT_HANDLE
+    C_GenerateKeyPair = make::generate_key_pair {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), Template(public, public_count),
+        Template(private, private_count), Put(public_key: CK_OBJECT_HANDLE), Put(private_key: CK_OBJECT_HANDLE)
     }
 
     /// `C_WrapKey`.
-    C_WrapKey = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: CK_OBJECT_HANDLE,
-        _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_WrapKey = wrap::wrap_key {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE,
+        Out(wrapped, length: CK_BYTE)
     }
 
     /// `C_UnwrapKey`.
-    C_UnwrapKey = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: *mut CK_BYTE, _: CK_ULONG,
-        _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE
+    C_UnwrapKey = wrap::unwrap_key {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), unwrapping_key: CK_OBJECT_HANDLE,
+        In(wrapped, length: CK_BYTE), Template(template, count), Put(object: CK_OBJECT_HANDLE)
     }
 
     /// `C_DeriveKey`.

@@ -154,13 +154,13 @@ fn the_flags_are_those_of_the_keys_on_the_card() {
     let pss = ck::CKM_SHA256_RSA_PKCS_PSS;
     assert_eq!(flags(pss, &[login, signature]), ck::CKF_SIGN | ck::CKF_VERIFY);
     assert_eq!(flags(pss, &[signature]), ck::CKF_VERIFY);
-    let public = ck::CKF_VERIFY | ck::CKF_VERIFY_RECOVER | ck::CKF_ENCRYPT;
+    let public = ck::CKF_VERIFY | ck::CKF_VERIFY_RECOVER | ck::CKF_ENCRYPT | ck::CKF_WRAP;
     assert_eq!(flags(ck::CKM_RSA_PKCS, &[]), public);
     let signs = ck::CKF_SIGN | ck::CKF_SIGN_RECOVER | ck::CKF_HW;
     assert_eq!(flags(ck::CKM_RSA_PKCS, &[signature]), public | signs);
     assert_eq!(flags(ck::CKM_RSA_X_509, &[signature]), public);
-    assert_eq!(flags(ck::CKM_RSA_PKCS_OAEP, &[login]), ck::CKF_ENCRYPT);
-    let both = ck::CKF_ENCRYPT | ck::CKF_DECRYPT | ck::CKF_HW;
+    assert_eq!(flags(ck::CKM_RSA_PKCS_OAEP, &[login]), ck::CKF_ENCRYPT | ck::CKF_WRAP);
+    let both = ck::CKF_ENCRYPT | ck::CKF_WRAP | ck::CKF_DECRYPT | ck::CKF_UNWRAP | ck::CKF_HW;
     assert_eq!(flags(ck::CKM_RSA_PKCS_OAEP, &[&key(KeyUse::Authentication, true)]), both);
     assert_eq!(flags(ck::CKM_SHA256, &[login]), ck::CKF_DIGEST);
 }

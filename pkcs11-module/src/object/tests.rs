@@ -286,7 +286,7 @@ fn the_document_names_every_attribute_and_no_other() {
                 let name = NAMES.iter().find(|(_, known)| known == kind);
                 let name = name.unwrap_or_else(|| panic!("{kind:#x} is not in NAMES")).0.to_owned();
                 match attribute {
-                    Attribute::Value(_) => told.insert(name),
+                    Attribute::Value(_) | Attribute::OfKey => told.insert(name),
                     Attribute::Sensitive => secret.insert(name),
                 };
             }

@@ -18,6 +18,7 @@ mod officer;
 mod public_key;
 mod raw;
 mod removal;
+mod session_objects;
 mod signature_key;
 mod signing;
 mod unasked;

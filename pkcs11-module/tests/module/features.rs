@@ -47,7 +47,6 @@ fn the_document_says_what_is_refused() {
             Some("refused::in_session" | "refused::in_slot") => "`CKR_FUNCTION_NOT_SUPPORTED`",
             Some("refused::parallel") => "`CKR_FUNCTION_NOT_PARALLEL`",
             Some("random::seed_random") => "`CKR_RANDOM_SEED_NOT_SUPPORTED`",
-            Some("digest::digest_key") => "`CKR_KEY_INDIGESTIBLE`",
             Some(_) | None => "done",
         };
         assert!(documented[&name].starts_with(expected), "{name}: {}", documented[&name]);
