@@ -296,8 +296,12 @@ fn a_database_and_a_profile_that_are_there_lose_nothing() {
         "home/.mozilla/firefox/profiles.ini",
         "[General]\nStartWithLastProfile=1\n\n[Profile0]\nName=default\nIsRelative=1\nPath=abc.default-esr\n",
     );
+    // Newer ones keep their profiles where the user's configuration is.
+    let newer = computer.path("home/.config/mozilla/firefox/def.default");
+    computer
+        .write("home/.config/mozilla/firefox/profiles.ini", "[Profile0]\nIsRelative=1\nPath=def.default\n");
     let database = computer.path("home/.pki/nssdb");
-    for folder in [&profile, &database] {
+    for folder in [&profile, &newer, &database] {
         fs::create_dir_all(folder).unwrap();
         let mut make = Command::new("certutil");
         make.args(["-N", "--empty-password", "-d"]).arg(format!("sql:{}", folder.display()));
@@ -313,7 +317,7 @@ fn a_database_and_a_profile_that_are_there_lose_nothing() {
     symlink("127.0.1.1:+4194400", &lock).unwrap();
     computer.json(&["register", "firefox", "chromium", "--user"]);
     let status = computer.json(&["status", "--user"]);
-    assert_eq!(status["registered"].as_array().unwrap().len(), 2, "{status}");
+    assert_eq!(status["registered"].as_array().unwrap().len(), 3, "{status}");
     computer.json(&["unregister", "firefox", "chromium", "--user"]);
     fs::remove_file(&lock).unwrap();
     assert_eq!(computer.everything(), before);

@@ -5,6 +5,7 @@ mod chromium;
 mod doctor;
 mod firefox;
 mod marionette;
+mod others;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,30 +48,37 @@ struct Desk {
 
 pub(super) fn run(programs: &Path, tally: &mut Tally) -> Result<()> {
     let mut desk = Desk::set_up(programs)?;
-    for (card, words) in [(ONE_PIN, "one PIN"), (TWO_PINS, "two PINs")] {
-        let made = desk.plug(card);
-        let Ok(own) = made else {
-            tally.run(&format!("A card with {words} is put in"), || made.map(drop));
-            continue;
-        };
-        for whose in [Whose::Own, Whose::System] {
-            let by = if whose == Whose::Own { "in its profile" } else { "by the computer's policy" };
-            tally.run(&format!("Firefox, {by}, logs in with a card with {words} and asks once"), || {
-                firefox::logs_in(&mut desk, &own, whose)
-            });
-        }
-        tally.run(&format!("Chromium logs in with a card with {words} and asks once"), || {
-            chromium::logs_in(&mut desk, &own)
-        });
-        if card != TWO_PINS {
-            desk.take_out(card)?;
-        }
-    }
-    tally.run("The doctor finds nothing wrong but OpenSC beside us, and misses pcscd", || {
-        doctor::looks(&mut desk)
+    tally.run("Browsers log in with a card with one PIN", || {
+        let card = desk.plug(ONE_PIN)?;
+        firefox::logs_in(&mut desk, &card, Whose::Own)?;
+        chromium::logs_in(&mut desk, &card)
     });
+    desk.stage.stop("nginx")?;
+    desk.pull(ONE_PIN)?;
+    match desk.plug(TWO_PINS) {
+        Ok(card) => two_pins(&mut desk, &card, tally),
+        Err(error) => tally.run("A card with two PINs is put in", || Err(error)),
+    }
     desk.etc.leave()?;
     desk.stage.finish()
+}
+
+fn two_pins(desk: &mut Desk, card: &OwnCard, tally: &mut Tally) {
+    tally.run("Firefox, registered in its profile, logs in with a card with two PINs and asks once", || {
+        firefox::logs_in(desk, card, Whose::Own)
+    });
+    tally.run("Firefox, registered by the computer's policy, does the same", || {
+        firefox::logs_in(desk, card, Whose::System)
+    });
+    tally.run("Firefox follows the card as it is put in, taken out and put in again", || {
+        firefox::follows_the_card(desk, card, TWO_PINS)
+    });
+    tally.run("Chromium logs in with a card with two PINs and asks once", || chromium::logs_in(desk, card));
+    tally.run("p11-kit, Java and OpenSSL take what is registered as it is", || {
+        others::take(desk, card, TWO_PINS)
+    });
+    tally
+        .run("The doctor finds nothing wrong but OpenSC beside us, and misses pcscd", || doctor::looks(desk));
 }
 
 impl Desk {
@@ -92,18 +100,21 @@ impl Desk {
             generation.ok_or_else(|| Error::Wrong("cns-card no longer makes this card".into()))?;
         let card = office::make_own_card(&self.stage, generation)?;
         let name = &generation.name;
-        let mut plug = self.stage.program("cns-card");
-        plug.arg("vpcd").arg(self.stage.path(&format!("{name}-card")));
-        self.stage.start(name, plug.args(["--host", "127.0.0.1", "--port", "35963"]))?;
-        office::wait_for_card(&mut self.stage, CITIZEN_READER)?;
+        self.insert(name)?;
         let authority = self.stage.path(&format!("{name}-ca.pem"));
         nginx::start(&mut self.stage, &authority)?;
         Ok(card)
     }
 
-    fn take_out(&mut self, generation: &str) -> Result<()> {
-        self.stage.stop("nginx")?;
-        self.stage.stop(generation)?;
+    fn insert(&mut self, name: &str) -> Result<()> {
+        let mut plug = self.stage.program("cns-card");
+        plug.arg("vpcd").arg(self.stage.path(&format!("{name}-card")));
+        self.stage.start(name, plug.args(["--host", "127.0.0.1", "--port", "35963"]))?;
+        office::wait_for_card(&mut self.stage, CITIZEN_READER)
+    }
+
+    fn pull(&mut self, name: &str) -> Result<()> {
+        self.stage.stop(name)?;
         office::wait_for_removal(&mut self.stage, CITIZEN_READER)
     }
 

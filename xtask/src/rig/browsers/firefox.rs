@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,11 +12,15 @@ use super::marionette::Marionette;
 use super::{Desk, Visits, Whose};
 use crate::Result;
 use crate::error::{During, Error};
-use crate::office::OwnCard;
+use crate::office::{CITIZEN, OwnCard};
+use crate::report;
 use crate::rig::{expect, nginx};
 
 /// Where Firefox listens for its remote control, in the tests' own network namespace.
 const PORT: u16 = 2828;
+
+/// How long a card may take to be seen by Firefox.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Nothing that goes out to the network, no pages of greeting; a certificate is chosen without asking.
 const PREFERENCES: &str = r#"user_pref("security.default_personal_cert", "Select Automatically");
@@ -50,20 +55,72 @@ const TYPIST: &str = r#"
     }, "common-dialog-loaded");
 "#;
 
-/// Registers, starts, visits the page twice, and takes everything back.
+/// Registers, visits the page twice, and takes everything back.
 pub(super) fn logs_in(desk: &mut Desk, card: &OwnCard, whose: Whose) -> Result<()> {
+    let visits = with_firefox(desk, card, whose, |_, firefox| {
+        [1, 2].into_iter().map(|number| firefox.visit(&page(number))).collect()
+    })?;
+    visits.judge()
+}
+
+/// Started before the card is put in, and going on when it is taken out and put in again: nothing is started anew, and
+/// each insertion takes one PIN.
+pub(super) fn follows_the_card(desk: &mut Desk, card: &OwnCard, name: &str) -> Result<()> {
+    desk.pull(name)?;
+    let visits = with_firefox(desk, card, Whose::Own, |desk, firefox| {
+        let mut pages = vec![firefox.visit(&page(1))?];
+        desk.insert(name)?;
+        pages.push(visit_until(firefox, |page| page.contains(CITIZEN.codice_fiscale))?);
+        desk.pull(name)?;
+        pages.push(visit_until(firefox, |page| !page.contains(CITIZEN.codice_fiscale))?);
+        desk.insert(name)?;
+        pages.push(visit_until(firefox, |page| page.contains(CITIZEN.codice_fiscale))?);
+        Ok(pages)
+    })?;
+    let shows: Vec<_> = visits.pages.iter().map(|page| page.contains(CITIZEN.codice_fiscale)).collect();
+    let (pages, asked) = (&visits.pages, &visits.asked);
+    expect(shows == [false, true, false, true], || format!("the pages are {pages:?}; asked: {asked:?}"))?;
+    expect(asked.len() == 2, || format!("it asked for the PIN {} times", asked.len()))
+}
+
+/// Visits again and again, as a person would who has just put the card in: NSS looks at a reader once a second at most.
+fn visit_until(firefox: &mut Marionette, is_right: impl Fn(&str) -> bool) -> Result<String> {
+    let (began, mut number) = (Instant::now(), 1);
+    loop {
+        number += 1;
+        let seen = firefox.visit(&page(number))?;
+        if is_right(&seen) || began.elapsed() > PATIENCE {
+            report::fact(&format!("after {} visits, {}", number - 1, report::seconds(began.elapsed())));
+            return Ok(seen);
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+fn page(number: usize) -> String {
+    format!("https://localhost:{}/titled?visit={number}", nginx::PORT)
+}
+
+/// Registers, starts Firefox for an errand, ends it, and takes everything back.
+fn with_firefox(
+    desk: &mut Desk,
+    card: &OwnCard,
+    whose: Whose,
+    errand: impl FnOnce(&mut Desk, &mut Marionette) -> Result<Vec<String>>,
+) -> Result<Visits> {
     let profile = make_profile(desk)?;
     desk.module("register", "firefox", whose)?;
     let registered = desk.module("status", "", whose);
-    let visits = visit(desk, card, &profile);
+    let visits = run(desk, card, &profile, errand);
     desk.stage.kill("firefox")?;
     let back = desk.module("unregister", "firefox", whose);
     fs::remove_dir_all(desk.stage.path("home/.mozilla")).during("removing the profile")?;
     let registered = registered?;
     expect(registered.contains("Firefox: registered"), || format!("the status is:\n{registered}"))?;
-    visits?.judge()?;
+    let visits = visits?;
     let back = back?;
-    expect(back.contains("Firefox: done"), || format!("it was not taken back:\n{back}"))
+    expect(back.contains("Firefox: done"), || format!("it was not taken back:\n{back}"))?;
+    Ok(visits)
 }
 
 /// An empty profile, as Firefox would find it at its first start.
@@ -77,7 +134,12 @@ pub(super) fn make_profile(desk: &Desk) -> Result<std::path::PathBuf> {
     Ok(profile)
 }
 
-fn visit(desk: &mut Desk, card: &OwnCard, profile: &Path) -> Result<Visits> {
+fn run(
+    desk: &mut Desk,
+    card: &OwnCard,
+    profile: &Path,
+    errand: impl FnOnce(&mut Desk, &mut Marionette) -> Result<Vec<String>>,
+) -> Result<Visits> {
     let mut firefox = desk.at_home(desk.stage.foreign("firefox-esr"));
     firefox.args(["--headless", "--marionette", "--remote-allow-system-access", "--no-remote", "--profile"]);
     firefox.arg(profile).arg("about:blank").env("MOZ_CRASHREPORTER_DISABLE", "1");
@@ -86,9 +148,7 @@ fn visit(desk: &mut Desk, card: &OwnCard, profile: &Path) -> Result<Visits> {
         desk.stage.wait_for("Firefox's start", 60, |_| Ok(TcpStream::connect(("127.0.0.1", PORT)).ok()))?;
     let mut marionette = Marionette::begin(stream)?;
     marionette.in_chrome_with(TYPIST, &card.pin)?;
-    let address = |visit: usize| format!("https://localhost:{}/titled?visit={visit}", nginx::PORT);
-    let pages =
-        [1, 2].into_iter().map(|number| marionette.visit(&address(number))).collect::<Result<Vec<_>>>();
+    let pages = errand(desk, &mut marionette);
     let asked = marionette.in_chrome("return Services.prefs.getStringPref('cns.asked');")?;
     let asked = serde_json::from_str(asked.as_str().unwrap_or_default()).unwrap_or_default();
     let pages = pages.map_err(|error| Error::Wrong(format!("{error}; asked: {asked:?}")))?;
