@@ -62,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("fci", 512, targets::fci::run),
     Target::new("personal_data", 1024, targets::personal_data::run),
     Target::new("fields", 1024, targets::fields::run),
+    Target::new("pin_pad", 600, targets::pin_pad::run),
     Target::new("object_directory", 1024, targets::object_directory::run),
     Target::new("certificate", 4096, targets::certificate::run),
     Target::new("secure_messaging", 1024, targets::secure_messaging::run),

@@ -7,6 +7,7 @@ pub(crate) mod fci;
 pub(crate) mod fields;
 pub(crate) mod object_directory;
 pub(crate) mod personal_data;
+pub(crate) mod pin_pad;
 pub(crate) mod secure_messaging;
 pub(crate) mod session;
 pub(crate) mod tlv;

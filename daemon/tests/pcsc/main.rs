@@ -2,21 +2,23 @@
 //!
 //! Needs root, `pcscd`, `vsmartcard-vpcd`, `unshare` and `ip`; says so and ends where one is missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
-#![allow(clippy::print_stdout)] // figures, and what is missing
+#![allow(clippy::print_stdout)] // figures
 
 mod hanging;
+#[path = "../support/keypad.rs"]
+mod keypad;
 mod many;
 mod pin_pad;
 #[path = "../support/plugged.rs"]
 mod plugged;
+#[path = "../support/private_pcscd.rs"]
+mod private_pcscd;
 mod restart;
 mod sharing;
 #[path = "../support/soak.rs"]
 mod soak;
 mod stale;
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cns_apdu::command::{ManageSecurityEnvironment, PerformSecurityOperation};
@@ -28,12 +30,7 @@ use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cnsd::card::{CardError, LastTry, sign};
 use cnsd::reader::{ReaderSpec, Readers, pcsc};
 use plugged::{WAIT, sample_card, secret};
-
-/// Set in the process that runs inside the namespaces.
-const INSIDE: &str = "CNSD_TEST_PRIVATE_PCSCD";
-
-/// Set by `cargo xtask test`, which installs the parts: their absence is then a failure.
-const REAL_PARTS: &str = "CNS_REAL_PARTS";
+pub use private_pcscd::Pcscd;
 
 #[test]
 fn a_real_pcscd_is_survived_used_and_waited_for() {
@@ -42,47 +39,7 @@ fn a_real_pcscd_is_survived_used_and_waited_for() {
 
 /// Runs a test in namespaces of its own, by starting this program again in them for this test alone.
 pub fn alone(test: &str, inside: impl Future<Output = ()>) {
-    if std::env::var_os(INSIDE).is_some() {
-        tokio::runtime::Runtime::new().unwrap().block_on(inside);
-        return;
-    }
-    let tools = ["/usr/sbin/pcscd", "/usr/bin/unshare", "/etc/reader.conf.d/vpcd"];
-    if !tools.iter().all(|tool| Path::new(tool).exists()) {
-        assert!(std::env::var_os(REAL_PARTS).is_none(), "pcscd, vsmartcard-vpcd or unshare is missing");
-        println!("skipped: needs pcscd, vsmartcard-vpcd and unshare");
-        return;
-    }
-    let as_root: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
-    let script = "mount -t tmpfs tmpfs /run && mkdir /run/pcscd && ip link set lo up && exec \"$@\"";
-    let status = Command::new("unshare")
-        .args(as_root)
-        .args(["-m", "-n", "-p", "-f", "--mount-proc", "sh", "-c", script, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
-pub struct Pcscd(Child);
-
-impl Pcscd {
-    pub fn start(options: &[&str]) -> Self {
-        let mut command = Command::new("/usr/sbin/pcscd");
-        command.arg("--foreground").args(options).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Pcscd {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-        std::fs::remove_file("/run/pcscd/pcscd.comm").ok();
-        std::fs::remove_file("/run/pcscd/pcscd.pid").ok();
-    }
+    private_pcscd::alone(test, || tokio::runtime::Runtime::new().unwrap().block_on(inside));
 }
 
 pub async fn until(readers: &Readers, what: &str, holds: impl Fn(&[Reader]) -> bool) {

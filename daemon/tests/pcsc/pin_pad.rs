@@ -1,81 +1,22 @@
 //! Readers with a keypad of their own: an honest one is used, a lying one is caught, and in neither case does the
 //! software spend a try.
 
-use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::Mechanism;
 use cns_protocol::pin::PinName;
 use cns_virtual_card::sample;
-use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
-use cns_virtual_reader::{BEHAVIOUR, Behaviour, CANCEL, CARD, TYPED, WAITING};
+use cns_virtual_reader::{Behaviour, CANCEL, TYPED};
 use cnsd::card::{CardError, CardSession, LastTry, pin, sign};
 use cnsd::reader::{ReaderSpec, Readers, TimeLimits};
 use tempfile::TempDir;
 
-use super::plugged::{WAIT, sample_card, secret};
-use super::{Pcscd, alone, until};
+use super::keypad::{Pad, start};
+use super::plugged::{sample_card, secret};
+use super::{alone, until};
 
 const NEW_PIN: &str = "86420";
-
-/// One reader of pcscd with its folder.
-struct Pad {
-    folder: PathBuf,
-    name: String,
-}
-
-impl Pad {
-    fn behaves(&self, behaviour: Behaviour) {
-        fs::write(self.folder.join(BEHAVIOUR), behaviour.name()).unwrap();
-    }
-
-    /// What a person types as soon as the reader waits.
-    fn types(&self, entries: &[&str]) {
-        let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
-        let new = self.folder.join("typed.new");
-        fs::write(&new, lines).unwrap();
-        fs::rename(new, self.folder.join(TYPED)).unwrap();
-    }
-
-    fn plug(&self) -> Plugged {
-        plug(sample_card(|_| {}), Endpoint::Unix(self.folder.join(CARD))).unwrap()
-    }
-
-    async fn waits(&self) {
-        let ends = Instant::now() + WAIT;
-        while !self.folder.join(WAITING).exists() {
-            assert!(Instant::now() < ends, "the reader waits for nobody");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-/// A pcscd with one such reader for each name.
-fn start(folder: &Path, names: &[&str]) -> (Pcscd, Vec<Pad>) {
-    let driver = std::env::current_exe().unwrap().parent().unwrap().join("libcns_virtual_reader.so");
-    assert!(driver.exists(), "{} was not built", driver.display());
-    let conf = folder.join("conf");
-    fs::create_dir_all(&conf).unwrap();
-    let mut stanzas = String::new();
-    let mut pads = Vec::new();
-    for (number, name) in names.iter().enumerate() {
-        let place = folder.join(format!("reader-{number}"));
-        fs::create_dir_all(&place).unwrap();
-        writeln!(
-            stanzas,
-            "FRIENDLYNAME \"{name}\"\nDEVICENAME {}\nLIBPATH {}\nCHANNELID 0x{number:X}\n",
-            place.display(),
-            driver.display()
-        )
-        .unwrap();
-        pads.push(Pad { folder: place, name: format!("{name} {number:02X} 00") });
-    }
-    fs::write(conf.join("readers"), stanzas).unwrap();
-    (Pcscd::start(&["--config", conf.to_str().unwrap()]), pads)
-}
 
 /// Waits for the card, and says whether the reader's keypad is believed.
 async fn believed(readers: &Readers, pad: &Pad) -> bool {
@@ -130,7 +71,7 @@ async fn honest() {
     let readers = Readers::start_with(&[ReaderSpec::Pcsc], limits).unwrap();
     until(&readers, "the reader", |readers| readers.len() == 1).await;
     assert_eq!(readers.list().readers[0].name, pad.name);
-    let _plugged = pad.plug();
+    let _plugged = pad.plug(sample_card(|_| {}));
     assert!(believed(&readers, pad).await);
     let recording = readers.record(&pad.name).unwrap().unwrap();
 
@@ -200,10 +141,10 @@ async fn refusals(readers: &Readers, pad: &Pad) {
 
     // Nobody types; meanwhile others are told so at once.
     let late = tokio::spawn({
-        let (readers, pad) = (readers.clone(), Pad { folder: pad.folder.clone(), name: pad.name.clone() });
+        let (readers, pad) = (readers.clone(), pad.clone());
         async move { log_in(&readers, &pad).await }
     });
-    pad.waits().await;
+    tokio::task::block_in_place(|| pad.waits());
     let other = super::sign_once(readers, &pad.name).await;
     assert!(matches!(other, Err(CardError::PinEntry)), "{other:?}");
     let second = log_in(readers, pad).await;
@@ -257,7 +198,7 @@ async fn lies() {
 
     // Another card changes nothing; a reader that is plugged in anew is asked anew.
     claims.behaves(Behaviour::Honest);
-    let plugged = claims.plug();
+    let plugged = claims.plug(sample_card(|_| {}));
     assert!(!believed(&readers, claims).await);
     drop(daemon);
     until(&readers, "no reader", |readers| readers.is_empty()).await;
@@ -271,7 +212,7 @@ async fn lies() {
 /// What can be seen beforehand.
 async fn announced(readers: &Readers, pads: [&Pad; 5]) {
     for pad in pads {
-        let _plugged = pad.plug();
+        let _plugged = pad.plug(sample_card(|_| {}));
         assert!(!believed(readers, pad).await, "{}", pad.name);
         let refused = log_in(readers, pad).await;
         assert!(matches!(refused, Err(CardError::NoPinPad)), "{}: {refused:?}", pad.name);
@@ -282,7 +223,7 @@ async fn announced(readers: &Readers, pads: [&Pad; 5]) {
 /// What is seen when it is used: told in words, no try spent, and not asked for a PIN again.
 async fn used(readers: &Readers, pads: [(&Pad, &str); 3]) {
     for (pad, words) in pads {
-        let _plugged = pad.plug();
+        let _plugged = pad.plug(sample_card(|_| {}));
         assert!(believed(readers, pad).await, "{}", pad.name);
         pad.types(&[sample_pin()]);
         // A change would be the worst to believe: the card would not know the new PIN.
@@ -299,7 +240,7 @@ async fn used(readers: &Readers, pads: [(&Pad, &str); 3]) {
 
 /// A keypad that never answers is waited for as long as an entry may take, and the reader is used when it is back.
 async fn hanging(readers: &Readers, pad: &Pad) {
-    let _plugged = pad.plug();
+    let _plugged = pad.plug(sample_card(|_| {}));
     assert!(believed(readers, pad).await);
     let late = log_in(readers, pad).await;
     assert!(matches!(late, Err(CardError::TimedOut)), "{late:?}");
@@ -322,7 +263,7 @@ async fn turncoat() {
     let (_daemon, pads) = start(folder.path(), &["Turncoat"]);
     let pad = &pads[0];
     let readers = Readers::start(&[ReaderSpec::Pcsc]).unwrap();
-    let _plugged = pad.plug();
+    let _plugged = pad.plug(sample_card(|_| {}));
     assert!(believed(&readers, pad).await);
     pad.types(&[sample_pin()]);
     log_in(&readers, pad).await.unwrap();

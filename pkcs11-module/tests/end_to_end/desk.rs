@@ -151,13 +151,14 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn start_daemon(folder: &Path) -> Child {
+    start_daemon_with(folder, &format!("vpcd:{}", folder.join("card.sock").display()))
+}
+
+/// Starts a daemon with this reader.
+pub(crate) fn start_daemon_with(folder: &Path, reader: &str) -> Child {
     let configuration = folder.join("cnsd.toml");
     let access = fs::metadata(folder).map(|folder| std::os::unix::fs::MetadataExt::uid(&folder)).unwrap();
-    let reader = folder.join("card.sock");
-    let text = format!(
-        "readers = [\"vpcd:{}\"]\n\n[[access]]\nrole = \"user\"\nusers = [\"{access}\"]\n",
-        reader.display()
-    );
+    let text = format!("readers = [\"{reader}\"]\n\n[[access]]\nrole = \"user\"\nusers = [\"{access}\"]\n");
     fs::write(&configuration, text).unwrap();
     let socket = folder.join("cnsd.sock");
     let mut daemon = Command::new(daemon_program())

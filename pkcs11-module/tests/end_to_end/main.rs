@@ -13,8 +13,13 @@
 mod decryption;
 mod desk;
 mod generations;
+#[path = "../../../daemon/tests/support/keypad.rs"]
+mod keypad;
 mod login;
 mod officer;
+mod pin_pad;
+#[path = "../../../daemon/tests/support/private_pcscd.rs"]
+mod private_pcscd;
 mod public_key;
 mod raw;
 mod removal;

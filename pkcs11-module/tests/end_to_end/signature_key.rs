@@ -30,10 +30,10 @@ use x509_cert::request::{CertReq, CertReqInfo, Version};
 
 use crate::desk::{CERTIFICATE, Desk, pin, refusal};
 
-const AREA_PIN: &str = "54321";
+pub(crate) const AREA_PIN: &str = "54321";
 
 /// A card whose signature area `cnsd`'s own code has made, with a key that the chip generated; its files are in `folder`.
-fn card(folder: &Path) -> VirtualCard {
+pub(crate) fn card(folder: &Path) -> VirtualCard {
     static MADE: OnceLock<Vec<(OsString, Vec<u8>)>> = OnceLock::new();
     let card = folder.join("card");
     fs::create_dir(&card).unwrap();
