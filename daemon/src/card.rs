@@ -20,8 +20,9 @@ use cns_apdu::pin_pad::answer;
 use cns_apdu::{CardCommand, StatusWord};
 use cns_protocol::card::KeyUse;
 use cns_protocol::pin::PinName;
+use cns_protocol::reader::ReaderKind;
 
-pub(crate) use self::chip::Chip;
+pub(crate) use self::chip::{Chip, Standing};
 pub use self::contents::CardContents;
 pub use self::error::CardError;
 pub use self::pin::{LastTry, PinSource};
@@ -35,21 +36,23 @@ pub struct CardSession<'a> {
     insertion: u64,
     /// Whether a PIN or PUK was presented, so that the card must be reset in the end.
     opened: bool,
+    /// Of which PINs and PUKs the chip told in this transaction, in which nobody else reaches it.
+    heard: Vec<(PinName, bool)>,
     lost: bool,
 }
 
 impl<'a> CardSession<'a> {
-    /// A job's hold on a card whose MF is known to be current, or not.
+    /// A job's hold on a card of which so much is known.
     pub(crate) fn new(
         link: Metered<'a>,
         contents: &'a CardContents,
         slot: &'a Slot,
         insertion: u64,
-        at_master: bool,
+        standing: Standing,
     ) -> Self {
         let mut chip = Chip::new(link, contents.generation);
-        chip.begin_at(at_master);
-        Self { chip, contents, slot, insertion, opened: false, lost: false }
+        chip.begin_at(standing);
+        Self { chip, contents, slot, insertion, opened: false, heard: Vec::new(), lost: false }
     }
 
     /// Runs one command.
@@ -116,6 +119,32 @@ impl<'a> CardSession<'a> {
         &mut self.chip
     }
 
+    /// As [`Chip::enter`], for work that presents no code: where the card's number proves that nobody has left another
+    /// application behind, no reset ends what a neighbour on the reader works on.
+    pub(crate) fn look_into(&mut self, application: Option<&'static [u8]>) -> Result<(), CardError> {
+        let generation = self.contents.generation;
+        if application.is_none()
+            && generation.serial.file.application.is_none()
+            && self.chip.standing() == Standing::Unknown
+            && contents::has_number(&mut self.chip, generation, &self.contents.card.serial)?
+        {
+            self.chip.is_proven_default();
+        }
+        self.chip.enter(application)
+    }
+
+    /// Whether another program may have spent tries since the chip told how many are left.
+    pub(crate) fn is_stale(&self, which: PinName, is_puk: bool) -> bool {
+        self.slot.kind() == ReaderKind::Pcsc && !self.heard.contains(&(which, is_puk))
+    }
+
+    /// Remembers that the chip tells about a PIN or PUK.
+    pub(crate) fn has_heard(&mut self, which: PinName, is_puk: bool) {
+        if !self.heard.contains(&(which, is_puk)) {
+            self.heard.push((which, is_puk));
+        }
+    }
+
     /// Remembers that a PIN or PUK is about to be presented.
     pub(crate) fn open(&mut self) {
         self.opened = true;
@@ -133,9 +162,9 @@ impl<'a> CardSession<'a> {
         if self.opened { Disposition::Reset } else { Disposition::Leave }
     }
 
-    /// Whether the MF is current when the job has ended.
-    pub(crate) fn leaves_at_master(&self) -> bool {
-        self.opened || self.chip.is_at_master()
+    /// What is known of the chip when the job has ended.
+    pub(crate) fn leaves(&self) -> Standing {
+        if self.opened { Standing::Reset } else { self.chip.standing() }
     }
 
     /// Whether the card went, or stopped answering, during the job.

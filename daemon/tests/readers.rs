@@ -15,11 +15,11 @@ use cns_protocol::reader::{CardFace, ReaderKind, ReaderState};
 use cns_virtual_card::fault::Fault;
 use cns_virtual_card::{Behaviour, SignatureArea, sample};
 use cnsd::card::CardError;
-use cnsd::reader::{ReaderError, ReaderSpec, Readers, TimeLimits};
+use cnsd::reader::{Budget, ReaderError, ReaderSpec, Readers, TimeLimits};
 use plugged::{Reader, sample_card};
 
 #[tokio::test]
-async fn a_card_is_read_once_per_insertion_in_seven_commands() {
+async fn a_card_is_read_once_per_insertion_in_eight_commands() {
     let reader = Reader::start();
     let listed = reader.readers.list().readers;
     assert_eq!((listed.len(), &listed[0].state, listed[0].kind), (1, &ReaderState::Empty, ReaderKind::Vpcd));
@@ -34,7 +34,7 @@ async fn a_card_is_read_once_per_insertion_in_seven_commands() {
     assert_eq!((card.certificates[0].key_use, card.certificates[0].key_bits), (KeyUse::Authentication, 2048));
     let traffic = reader.readers.traffic(&reader.name);
     println!("first listing: {traffic:?}");
-    assert_eq!(traffic.commands, 7);
+    assert_eq!(traffic.commands, 8);
     for _ in 0..100 {
         assert_eq!(reader.readers.list().readers.len(), 1);
         reader.readers.find_card(sample::ID_CARD).unwrap();
@@ -276,7 +276,7 @@ async fn endless_answers_end_the_recognition_within_its_budget() {
         reader
             .until("an end", |reader| matches!(reader.state, ReaderState::Unusable(_) | ReaderState::Card(_)))
             .await;
-        assert!(reader.readers.traffic(&reader.name).commands <= 97);
+        assert!(reader.readers.traffic(&reader.name).commands <= u64::from(Budget::RECOGNITION.commands));
     }
 }
 

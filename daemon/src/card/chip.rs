@@ -2,13 +2,13 @@
 
 use cns_apdu::command::{CreateFile, ReadBinary, SelectBy, SelectFile, SelectResponse};
 use cns_apdu::fci::FileControlInformation;
-use cns_apdu::file_map::{FilePath, MASTER_FILE};
+use cns_apdu::file_map::{Fid, FilePath, MASTER_FILE};
 use cns_apdu::generation::{FilePlace, Generation};
 use cns_apdu::transmit::{Channel, Limits, TransmitError};
 use cns_apdu::{CardCommand, StatusWord};
 
 use super::CardError;
-use crate::reader::{Metered, PinOrder};
+use crate::reader::{Budget, Metered, PinOrder};
 
 /// The longest file that is read: READ BINARY's offset has 15 bits.
 const LONGEST_FILE: usize = 0x8000;
@@ -16,6 +16,8 @@ const LONGEST_FILE: usize = 0x8000;
 const SHORT_STEP: u32 = 256;
 /// What one READ BINARY of the extended form brings at most.
 const EXTENDED_STEP: u32 = 65_536;
+/// As the first piece of a file: as much as one READ BINARY brings.
+pub(crate) const ALL_AT_ONCE: usize = 65_536;
 
 /// How often a SELECT FILE or READ BINARY is sent that a chip refuses without a reason (`real-cards` §4, 27).
 const ATTEMPTS: u32 = 3;
@@ -36,6 +38,18 @@ enum Application {
     Unknown,
     /// This one; nothing is the one that a reset selects.
     Known(Option<&'static [u8]>),
+}
+
+/// What is known of a chip before a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing: another program may have used it.
+    #[default]
+    Unknown,
+    /// The application that a reset selects is current, with whatever DF.
+    Default,
+    /// It is as after a reset.
+    Reset,
 }
 
 /// A chip inside a transaction.
@@ -75,17 +89,57 @@ impl<'a> Chip<'a> {
         self.step = self.step.min(step(limits));
     }
 
-    /// Tells whether the MF is the current DF: after a reset, where nobody else uses the reader.
-    pub(crate) fn begin_at(&mut self, at_master: bool) {
-        self.at_master = at_master;
-        if at_master {
+    /// Tells what is known of the chip: more than nothing only where nobody else uses the reader.
+    pub(crate) fn begin_at(&mut self, standing: Standing) {
+        self.at_master = standing == Standing::Reset;
+        if standing != Standing::Unknown {
             self.application = Application::Known(None);
         }
     }
 
-    /// Whether the MF that a reset selects is current.
-    pub(crate) fn is_at_master(&self) -> bool {
-        self.at_master && self.application == Application::Known(None)
+    /// What is known of the chip.
+    pub(crate) fn standing(&self) -> Standing {
+        match self.application {
+            Application::Known(None) if self.at_master => Standing::Reset,
+            Application::Known(None) => Standing::Default,
+            Application::Known(Some(_)) | Application::Unknown => Standing::Unknown,
+        }
+    }
+
+    /// Something was found that is in the application which a reset selects alone: if nothing was known of the chip, it
+    /// is that one.
+    pub(crate) fn is_proven_default(&mut self) {
+        if self.application == Application::Unknown {
+            self.application = Application::Known(None);
+        }
+    }
+
+    /// Resets the card, which leads back to what it begins with. What was presented to it is forgotten.
+    pub(crate) fn restart(&mut self) -> Result<(), CardError> {
+        self.application = Application::Unknown;
+        self.at_master = false;
+        let reset = self.channel.transport_mut().reset();
+        self.lost |= matches!(reset, Err(CardError::Removed | CardError::TimedOut));
+        reset?;
+        self.application = Application::Known(None);
+        self.at_master = true;
+        self.entered = false;
+        Ok(())
+    }
+
+    /// Does what the card can be used without, within an allowance; nothing when it takes more.
+    pub(crate) fn within<T>(
+        &mut self,
+        allowance: Budget,
+        work: impl FnOnce(&mut Self) -> Result<T, CardError>,
+    ) -> Result<Option<T>, CardError> {
+        self.channel.transport_mut().set_allowance(Some(allowance));
+        let outcome = work(self);
+        self.channel.transport_mut().set_allowance(None);
+        match outcome {
+            Err(CardError::TooMuch) => Ok(None),
+            outcome => outcome.map(Some),
+        }
     }
 
     /// Whether an application was selected, or may have been, so that only a reset leads back to what the card begins with.
@@ -93,34 +147,43 @@ impl<'a> Chip<'a> {
         self.entered
     }
 
-    /// Makes the application current that a file or key is in. Another program may have used the card between two
-    /// transactions, and a reset forgets the application: it is selected once in each.
+    /// Makes the application current that a code or key is in. Another program may have used the card between two
+    /// transactions, and a reset forgets the application: it is made sure of once in each. Most chips have no name for the
+    /// one that a reset selects, and nothing that proves it in one command: only a reset leads there for certain. It
+    /// costs no command, and leaves the MF current besides, for which SELECT FILE would be sent otherwise.
     pub(crate) fn enter(&mut self, application: Option<&'static [u8]>) -> Result<(), CardError> {
-        let Some(name) = application else {
+        if self.application == Application::Known(application) {
             return Ok(());
-        };
-        if self.application != Application::Known(application) {
-            // Whatever the chip answers, what was selected before may be so no more.
-            self.application = Application::Unknown;
-            self.entered = true;
-            self.make_current(SelectFile::application(name))?;
-            self.application = Application::Known(application);
-            self.at_master = true;
         }
+        let Some(name) = application else {
+            return self.restart();
+        };
+        // Whatever the chip answers, what was selected before may be so no more.
+        self.application = Application::Unknown;
+        self.entered = true;
+        self.make_current(SelectFile::application(name))?;
+        self.application = Application::Known(application);
+        self.at_master = true;
         Ok(())
     }
 
-    /// As [`Chip::enter`]; `false` when the card has no such application.
+    /// As [`Chip::enter`], for what is read and proves itself by what it is: where nothing is known of the chip, the
+    /// card is not reset under another program. `false` when the card has no such application.
     pub(crate) fn find_application(&mut self, application: Option<&'static [u8]>) -> Result<bool, CardError> {
+        if application.is_none() && self.application == Application::Unknown && !self.entered {
+            return Ok(true);
+        }
         let (before, entered) = (self.application, self.entered);
         match self.enter(application) {
             Ok(()) => Ok(true),
-            Err(CardError::Refused { .. } | CardError::Answer { .. }) => {
+            Err(CardError::Refused { .. }) => {
                 // A name that is refused leaves things as they were (ISO/IEC 7816-4:2005 §7.1.1).
                 self.application = before;
                 self.entered = entered;
                 Ok(false)
             }
+            // It accepted the name: what is current now nobody knows.
+            Err(CardError::Answer { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -209,11 +272,38 @@ impl<'a> Chip<'a> {
                 outcome => return outcome,
             }
         }
+        self.descend(path.files())?;
+        self.naming = Naming::Steps;
+        Ok(())
+    }
+
+    /// As [`Chip::select`], and tells about the file what the chip says.
+    fn select_and_tell(&mut self, path: &FilePath) -> Result<Option<FileControlInformation>, CardError> {
+        if self.naming == Naming::Path {
+            match self.run_idempotent(&SelectFile::path(path.clone())) {
+                Err(CardError::Refused {
+                    status: StatusWord::WRONG_PARAMETERS | StatusWord::FUNCTION_NOT_SUPPORTED,
+                    ..
+                }) => {}
+                outcome => return outcome,
+            }
+        }
+        let Some((last, parents)) = path.files().split_last() else {
+            return self.run_idempotent(&SelectFile::master_file());
+        };
+        self.descend(parents)?;
+        let last = SelectFile { mode: SelectBy::File(*last), response: SelectResponse::Fci };
+        let told = self.run_idempotent(&last)?;
+        self.naming = Naming::Steps;
+        Ok(told)
+    }
+
+    /// From the MF to a file, one identifier after the other.
+    fn descend(&mut self, files: &[Fid]) -> Result<(), CardError> {
         self.make_current(SelectFile::master_file())?;
-        for file in path.files() {
+        for file in files {
             self.make_current(SelectFile { mode: SelectBy::File(*file), response: SelectResponse::None })?;
         }
-        self.naming = Naming::Steps;
         Ok(())
     }
 
@@ -248,7 +338,7 @@ impl<'a> Chip<'a> {
     /// Makes a file the current one and tells about it; `None` when there is no such file. A chip that answers what
     /// cannot be understood has told nothing, but the file is there (`real-cards` §4, 4 and 7).
     pub(crate) fn inspect(&mut self, path: &FilePath) -> Result<Option<FileControlInformation>, CardError> {
-        match absent_as_none(self.run_idempotent(&SelectFile::path(path.clone()))) {
+        match absent_as_none(self.select_and_tell(path)) {
             Err(CardError::Answer { .. }) => Ok(Some(FileControlInformation::default())),
             outcome => Ok(outcome?.map(Option::unwrap_or_default)),
         }
@@ -258,23 +348,25 @@ impl<'a> Chip<'a> {
     pub(crate) fn read_place(
         &mut self,
         place: &FilePlace,
+        first: usize,
         needed: impl Fn(&[u8]) -> Option<usize>,
     ) -> Result<Option<Vec<u8>>, CardError> {
         if !self.find_application(place.application)? {
             return Ok(None);
         }
-        self.read_file(&place.path, needed)
+        self.read_file(&place.path, first, needed)
     }
 
-    /// The content of a transparent file as far as `needed` asks, which sees the beginning and tells the length;
-    /// `None` when there is no such file.
+    /// The content of a transparent file as far as `needed` asks, which sees the beginning, of `first` bytes at most,
+    /// and tells the length; `None` when there is no such file.
     pub(crate) fn read_file(
         &mut self,
         path: &FilePath,
+        first: usize,
         needed: impl Fn(&[u8]) -> Option<usize>,
     ) -> Result<Option<Vec<u8>>, CardError> {
         match self.find(path)? {
-            Some(()) => self.read_current(needed).map(Some),
+            Some(()) => self.read_current(first, needed).map(Some),
             None => Ok(None),
         }
     }
@@ -282,31 +374,35 @@ impl<'a> Chip<'a> {
     /// As [`Chip::read_file`], of the current file.
     pub(crate) fn read_current(
         &mut self,
+        first: usize,
         needed: impl Fn(&[u8]) -> Option<usize>,
     ) -> Result<Vec<u8>, CardError> {
         let mut content = Vec::new();
-        while let Some(more) = self.read_at(content.len())? {
+        let mut wanted = first;
+        while let Some(more) = self.read_at(content.len(), wanted.saturating_sub(content.len()))? {
             content.extend(more);
             match needed(&content) {
                 Some(length) if content.len() >= length => {
                     content.truncate(length);
                     break;
                 }
-                Some(_) => {}
+                Some(length) => wanted = length,
                 None => break,
             }
         }
         Ok(content)
     }
 
-    /// The bytes from an offset on; `None` at the end of the file.
-    fn read_at(&mut self, offset: usize) -> Result<Option<Vec<u8>>, CardError> {
+    /// So many bytes from an offset on, fewer where one command cannot bring them; `None` at the end of the file.
+    fn read_at(&mut self, offset: usize, wanted: usize) -> Result<Option<Vec<u8>>, CardError> {
         let Some(offset) = u16::try_from(offset).ok().filter(|offset| usize::from(*offset) < LONGEST_FILE)
         else {
             return Ok(None);
         };
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(1);
         loop {
-            match self.run_idempotent(&ReadBinary { offset, length: self.step }) {
+            let length = wanted.min(self.step);
+            match self.run_idempotent(&ReadBinary { offset, length }) {
                 Ok(bytes) if bytes.is_empty() => return Ok(None),
                 Ok(bytes) => return Ok(Some(bytes)),
                 Err(CardError::Refused { status: StatusWord::OFFSET_OUTSIDE_FILE, .. }) if offset > 0 => {
@@ -314,7 +410,7 @@ impl<'a> Chip<'a> {
                 }
                 // Not every chip that takes extended commands reads so, and not every reader carries it.
                 Err(CardError::Refused { .. } | CardError::Reader(_) | CardError::NoAnswer)
-                    if self.step > SHORT_STEP =>
+                    if length > SHORT_STEP =>
                 {
                     self.step = SHORT_STEP
                 }

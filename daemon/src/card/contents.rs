@@ -1,9 +1,13 @@
 //! The public contents of a card, read once per insertion.
 //!
 //! What the card holds decides what it is; the answer to reset only says what is likely, so that the first guess is
-//! right. A classic card of the extended form takes seven commands (SELECT FILE and READ BINARY of EF_ID_Carta, of the
-//! authentication certificate and of EF_Dati_personali, and a SELECT FILE that finds no signature certificate), eight
-//! with a signature certificate. `docs/architecture.md` has the figures of every generation.
+//! right. A classic card of the extended form takes eight commands (SELECT FILE and READ BINARY of EF_ID_Carta and of
+//! EF_Dati_personali, SELECT FILE and twice READ BINARY of the authentication certificate, and a SELECT FILE that finds no
+//! signature certificate), ten with a signature certificate. `docs/card-behaviour.md` has the figures of every
+//! generation.
+//!
+//! What the card can be used without has an allowance of its own: a file that claims to be larger than any real one is
+//! left out and told, and the rest is listed.
 //!
 //! Where nobody knows the place of a signature certificate, [`survey`] looks for it once, after the card was listed.
 
@@ -17,6 +21,7 @@ mod survey;
 
 use std::sync::OnceLock;
 
+use cns_apdu::atr::Atr;
 use cns_apdu::command::PinReference;
 use cns_apdu::generation::{self, Generation, KeyPlace};
 use cns_apdu::object::ObjectId;
@@ -26,11 +31,16 @@ use cns_protocol::card::{Card, Finding, Holder, KeyUse};
 use cns_protocol::reader::ReaderKind;
 use rsa::RsaPublicKey;
 
-pub(crate) use self::certificate::{Parsed, der_length, parse};
+pub(crate) use self::certificate::{FIRST_PIECE, Parsed, der_length, parse};
 pub(super) use self::store::read_keys;
 pub(crate) use self::survey::{Survey, survey};
-use super::{CardError, Chip};
-use crate::reader::{Disposition, Metered};
+use super::{CardError, Chip, Standing};
+use crate::reader::{Budget, Disposition, Metered};
+
+/// The longest personal data that are read. Real files have 400 bytes; the longest fields together have about 700.
+const LONGEST_PERSONAL_DATA: usize = 4096;
+/// What is read of them at first: all of a real file in one command of the extended form.
+const FIRST_OF_PERSONAL_DATA: usize = 1024;
 
 /// A card's public contents.
 #[derive(Clone)]
@@ -140,14 +150,45 @@ pub(crate) struct Place<'a> {
     pub(crate) kind: ReaderKind,
     pub(crate) insertion: u64,
     pub(crate) atr: &'a [u8],
+    /// Whether this card was recognised before, since it came.
+    pub(crate) known: bool,
 }
 
-/// Recognises a card and reads it. The second part says how to leave it: a card that is no CNS, or that cannot be read,
-/// is reset if an application was asked for, so that its own programs find it as it came.
-pub(crate) fn read(link: Metered<'_>, place: &Place<'_>) -> (Result<CardContents, CardError>, Disposition) {
+impl Place<'_> {
+    /// Whether another program may have left a CNS inside an application of its own, so that nothing is found.
+    fn may_be_elsewhere(&self) -> bool {
+        let looks_like_one = || Atr::parse(self.atr).is_ok_and(|atr| atr.cns().is_some());
+        self.kind == ReaderKind::Pcsc && (self.known || looks_like_one())
+    }
+}
+
+/// What looking at a card brought, and how it is left.
+pub(crate) struct Reading<T> {
+    pub(crate) outcome: T,
+    pub(crate) leave: Disposition,
+    /// What is known of the chip afterwards.
+    pub(crate) standing: Standing,
+}
+
+impl<T> Reading<T> {
+    fn new(outcome: T, leave: Disposition, chip: &Chip<'_>) -> Self {
+        let standing = if leave == Disposition::Reset { Standing::Reset } else { chip.standing() };
+        Self { outcome, leave, standing }
+    }
+
+    /// One that did not come to its own end.
+    pub(crate) const fn cut_off(outcome: T) -> Self {
+        Self { outcome, leave: Disposition::Reset, standing: Standing::Unknown }
+    }
+}
+
+/// Recognises a card and reads it. A card that is no CNS, or that cannot be read, is reset if an application was asked for,
+/// so that its own programs find it as it came.
+pub(crate) fn read(link: Metered<'_>, place: &Place<'_>) -> Reading<Result<CardContents, CardError>> {
     let candidates = generation::rank(place.atr);
     let Some(likeliest) = candidates.first() else {
-        return (Err(CardError::NoCard), Disposition::Leave);
+        let (leave, standing) = (Disposition::Leave, Standing::Unknown);
+        return Reading { outcome: Err(CardError::NoCard), leave, standing };
     };
     let mut chip = Chip::new(link, likeliest);
     let outcome = read_card(&mut chip, &candidates, place);
@@ -155,7 +196,16 @@ pub(crate) fn read(link: Metered<'_>, place: &Place<'_>) -> (Result<CardContents
         Err(_) if chip.has_entered_application() => Disposition::Reset,
         _ => Disposition::Leave,
     };
-    (outcome, leave)
+    Reading::new(outcome, leave, &chip)
+}
+
+/// Whether a card in the reader has this number where its generation has it; the application that is current may be any.
+pub(super) fn has_number(
+    chip: &mut Chip<'_>,
+    generation: &Generation,
+    number: &str,
+) -> Result<bool, CardError> {
+    Ok(serial::read(chip, &generation.serial)?.is_some_and(|serial| serial.text == number))
 }
 
 fn read_card(
@@ -163,39 +213,58 @@ fn read_card(
     candidates: &[&'static Generation],
     place: &Place<'_>,
 ) -> Result<CardContents, CardError> {
-    let recognise::Recognised { generation, serial, mut held } = recognise::recognise(chip, candidates)?;
+    let mut recognised = recognise::recognise(chip, candidates)?;
+    if recognised.is_none() && place.may_be_elsewhere() {
+        chip.restart()?;
+        recognised = recognise::recognise(chip, candidates)?;
+    }
+    let Some(recognise::Recognised { generation, serial, mut held }) = recognised else {
+        return Err(CardError::Unknown(recognise::what_it_is(chip)?.to_owned()));
+    };
     chip.set_limits(generation.limits);
-    let personal_data = read_personal_data(chip, generation)?;
+    let (file, personal_data, finding) = read_personal_data(chip, generation)?;
+    held.findings.extend(finding);
     if let (Some(signature), None) = (&generation.signature, &held.stored) {
         let (found, finding) = certificate::read(chip, &signature.certificate)?;
         held.signature = found;
         held.findings.extend(finding.filter(finding::is_remarkable));
     }
-    Ok(assemble(place, generation, serial, personal_data, held))
+    Ok(assemble(place, generation, serial, (file, personal_data), held))
 }
 
-/// The file as it is, and what it says; nothing when it cannot be understood.
+/// The file as it is, and what it says, as far as its own length goes; without them, the third part says why if that is
+/// remarkable.
 fn read_personal_data(
     chip: &mut Chip<'_>,
     generation: &'static Generation,
-) -> Result<(Vec<u8>, PersonalData), CardError> {
-    let needed = |content: &[u8]| {
-        let digits = std::str::from_utf8(content.get(..6)?).ok()?;
-        usize::from_str_radix(digits, 16).ok().map(|length| length.saturating_add(6))
-    };
-    match chip.read_place(&generation.personal_data, needed) {
-        Ok(Some(content)) => Ok(match PersonalData::decode(&content) {
-            Ok(data) => (content, data),
+) -> Result<(Vec<u8>, PersonalData, Option<Finding>), CardError> {
+    let place = &generation.personal_data;
+    let nothing = |finding| Ok((Vec::new(), PersonalData::default(), finding));
+    let left_out = || nothing(Some(finding::too_long(finding::name(place))));
+    let needed = |content: &[u8]| claimed_length(content).filter(|length| *length <= LONGEST_PERSONAL_DATA);
+    let read =
+        chip.within(Budget::PERSONAL_DATA, |chip| chip.read_place(place, FIRST_OF_PERSONAL_DATA, needed));
+    match read {
+        Ok(None) => left_out(),
+        Ok(Some(Some(content))) if claimed_length(&content).is_some_and(|length| length > content.len()) => {
+            left_out()
+        }
+        Ok(Some(Some(content))) => match PersonalData::decode(&content) {
+            Ok(data) => Ok((content, data, None)),
             Err(error) => {
                 tracing::warn!(%error, "the card's personal data cannot be read");
-                (Vec::new(), PersonalData::default())
+                nothing(None)
             }
-        }),
-        Ok(None) | Err(CardError::Refused { .. } | CardError::Answer { .. }) => {
-            Ok((Vec::new(), PersonalData::default()))
-        }
+        },
+        Ok(Some(None)) | Err(CardError::Refused { .. } | CardError::Answer { .. }) => nothing(None),
         Err(error) => Err(error),
     }
+}
+
+/// The length that the personal data claim to have, six hexadecimal digits and those digits themselves.
+fn claimed_length(content: &[u8]) -> Option<usize> {
+    let digits = std::str::from_utf8(content.get(..6)?).ok()?;
+    usize::from_str_radix(digits, 16).ok().map(|length| length.saturating_add(6))
 }
 
 fn assemble(

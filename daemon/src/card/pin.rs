@@ -38,8 +38,12 @@ impl PinSource {
 /// What to do when one try is known to be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastTry {
-    /// Refuse with [`CardError::LastTry`], the chip untouched.
+    /// Refuse with [`CardError::LastTry`], the code not presented. Where another program may have spent tries since the
+    /// chip told how many are left, it is asked again before.
     Ask,
+    /// As [`LastTry::Ask`], for a value that this card has accepted since it came: presented again it costs no try,
+    /// so the chip is not asked again for what others spent.
+    Accepted,
     /// Spend it: the person was asked.
     Confirmed,
 }
@@ -234,7 +238,7 @@ pub fn status(session: &mut CardSession<'_>) -> Result<Vec<PinState>, CardError>
             // It is the other one.
             continue;
         }
-        session.chip().enter(key.application)?;
+        session.look_into(key.application)?;
         match session.chip().select_df(&key.pin_df) {
             Ok(()) => {}
             // No such DF: no such PIN.
@@ -266,7 +270,7 @@ pub(super) fn is_there(
     session: &mut CardSession<'_>,
     reference: PinReference,
 ) -> Result<Option<bool>, CardError> {
-    if session.contents().generation.tries_query == TriesQuery::Avoid {
+    if !can_be_asked(session) {
         return Ok(None);
     }
     match session.run(&Verify { reference, value: None }) {
@@ -306,8 +310,10 @@ fn prepare(
     let place = place(session, which)?;
     let which = place.which;
     let code = Code { which, is_puk, reference: if is_puk { place.puk()? } else { place.pin } };
-    let refuse = |known| last_try == LastTry::Ask && known == Known::Left(1);
-    if refuse(session.tries(which, is_puk)) {
+    let known = session.tries(which, is_puk);
+    let refuse = |known| last_try != LastTry::Confirmed && known == Known::Left(1);
+    let is_stale = last_try == LastTry::Ask && session.is_stale(which, is_puk) && can_be_asked(session);
+    if !is_stale && refuse(known) {
         return Err(CardError::LastTry);
     }
     session.chip().enter(place.key.application)?;
@@ -317,8 +323,9 @@ fn prepare(
         }
         outcome => outcome?,
     }
-    // Once per insertion, so that a try lost elsewhere is not followed by the last one unasked.
-    if last_try == LastTry::Ask && session.tries(which, is_puk) == Known::Nothing {
+    // Once per insertion on a reader of our own, so that a try lost elsewhere is not followed by the last one unasked;
+    // once per transaction on one that others reach.
+    if is_stale || (last_try != LastTry::Confirmed && known == Known::Nothing) {
         ask(session, code)?;
         if refuse(session.tries(which, is_puk)) {
             return Err(CardError::LastTry);
@@ -327,11 +334,17 @@ fn prepare(
     Ok(code)
 }
 
+/// Whether the chip tells the tries left at no cost.
+fn can_be_asked(session: &CardSession<'_>) -> bool {
+    session.contents().generation.tries_query != TriesQuery::Avoid
+}
+
 /// Asks the chip for the tries left, where that is known to cost none. Nothing when there is no such code.
 fn ask(session: &mut CardSession<'_>, code: Code) -> Result<Option<PinState>, CardError> {
     let (which, is_puk) = (code.which, code.is_puk);
     let state = |blocked, tries_left| Some(PinState { which, is_puk, blocked, tries_left });
-    if session.contents().generation.tries_query != TriesQuery::Avoid {
+    if can_be_asked(session) {
+        session.has_heard(which, is_puk);
         match session.run(&Verify { reference: code.reference, value: None }) {
             Ok(()) => return Ok(state(Some(false), None)),
             Err(error) => match error.status().map(StatusWord::meaning) {
@@ -382,8 +395,9 @@ fn enter(session: &mut CardSession<'_>, code: Code, order: PinOrder) -> Result<(
 }
 
 /// Remembers what the chip said about the tries left of a code that was presented.
-fn judge(session: &CardSession<'_>, code: Code, outcome: Result<(), CardError>) -> Result<(), CardError> {
+fn judge(session: &mut CardSession<'_>, code: Code, outcome: Result<(), CardError>) -> Result<(), CardError> {
     let (which, is_puk) = (code.which, code.is_puk);
+    session.has_heard(which, is_puk);
     let incorrect = |tries_left| match is_puk {
         false => CardError::PinIncorrect { tries_left },
         true => CardError::PukIncorrect { tries_left },
@@ -422,9 +436,7 @@ fn judge(session: &CardSession<'_>, code: Code, outcome: Result<(), CardError>) 
 /// next one; where it cannot be asked, one less than before, and the last one is not spent unasked.
 fn unheard(session: &CardSession<'_>, code: Code) -> Known {
     match session.tries(code.which, code.is_puk) {
-        Known::Left(tries) if session.contents().generation.tries_query == TriesQuery::Avoid => {
-            Known::Left(tries.saturating_sub(1).max(1))
-        }
+        Known::Left(tries) if !can_be_asked(session) => Known::Left(tries.saturating_sub(1).max(1)),
         Known::Nothing | Known::All | Known::Left(_) => Known::Nothing,
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn signature_pin(
     };
     let mut pin = place.pin;
     if keys.len() > 1 {
+        // A code is named next: the card is led back as for that.
         session.chip().enter(place.application)?;
         for key in keys {
             let information = session.chip().inspect(&key.attributes_path())?;
@@ -138,7 +139,7 @@ fn read_attributes(session: &mut CardSession<'_>, path: &FilePath) -> Result<Opt
         let Some(information) = found else { return Ok(None) };
         let size = information.size.and_then(|size| usize::try_from(size).ok());
         let wanted = size.unwrap_or(LONGEST_ATTRIBUTES).min(LONGEST_ATTRIBUTES);
-        chip.read_current(|_| Some(wanted)).map(Some)
+        chip.read_current(wanted, |_| Some(wanted)).map(Some)
     });
     match read {
         Err(CardError::Refused { .. } | CardError::Answer { .. }) => Ok(None),

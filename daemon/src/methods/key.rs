@@ -8,7 +8,8 @@ use cns_protocol::{ErrorKind, RpcError, SecretBytes, SecretText};
 
 use super::{Act, Daemon, last_try, place_of, recorded};
 use crate::card::{
-    CardError, CardSession, PinSource, decrypt as chip_decrypt, random as chip_random, sign as chip_sign,
+    CardError, CardSession, LastTry, PinSource, decrypt as chip_decrypt, random as chip_random,
+    sign as chip_sign,
 };
 use crate::dispatch::Call;
 use crate::login::CardPlace;
@@ -34,7 +35,7 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
     let is_kept = request.pin.is_none();
     let pin = pin_for(&daemon, &call, key_use, &CardPlace { insertion, ..place.clone() }, request.pin)?;
     let from_login = is_kept && !pin.is_pad();
-    let last_try = last_try(request.confirm_last_try);
+    let last_try = for_login(last_try(request.confirm_last_try), from_login);
     let (mechanism, data) = (request.mechanism, request.data);
     let reader = &request.reader;
     let work = async {
@@ -78,9 +79,9 @@ pub async fn decrypt(daemon: Arc<Daemon>, call: Call, request: Decrypt) -> Resul
     let is_kept = request.pin.is_none();
     let here = CardPlace { insertion, ..place.clone() };
     let pin = pin_for(&daemon, &call, KeyUse::Authentication, &here, request.pin)?;
-    let last_try = last_try(request.confirm_last_try);
-    let (mechanism, data) = (request.mechanism, request.data);
     let from_login = is_kept && !pin.is_pad();
+    let last_try = for_login(last_try(request.confirm_last_try), from_login);
+    let (mechanism, data) = (request.mechanism, request.data);
     let reader = &request.reader;
     let work = async {
         match pin {
@@ -103,6 +104,14 @@ pub async fn decrypt(daemon: Arc<Daemon>, call: Call, request: Decrypt) -> Resul
     let plaintext =
         SecretBytes::new(plaintext).map_err(|error| RpcError::new(ErrorKind::Internal, error.to_string()))?;
     Ok(Plaintext { plaintext })
+}
+
+/// What may be spent on a PIN, which the card has accepted before if it is a login's.
+const fn for_login(last_try: LastTry, from_login: bool) -> LastTry {
+    match last_try {
+        LastTry::Ask if from_login => LastTry::Accepted,
+        asked => asked,
+    }
 }
 
 /// Ends a login whose PIN was changed behind it: presented again and again, it would block the card.

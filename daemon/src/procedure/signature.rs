@@ -198,10 +198,15 @@ impl Engine {
         self.readers.run(&contents.card.reader, Some(contents.card.insertion), job).await?;
         tell(progress, "read-again", "Reading the card again");
         let now = self.readers.reread(&contents.card.reader).await?;
-        if now.signature_certificate.as_deref() == Some(expected.as_slice()) {
-            Ok(())
-        } else {
-            Err(CardError::CertificateMismatch("the card does not hold what was loaded").into())
+        match now.signature_certificate.as_deref() {
+            Some(held) if held == expected => Ok(()),
+            Some(_) => Err(CardError::CertificateMismatch("the card does not hold what was loaded").into()),
+            // It was read back when it was loaded: the next attempt loads it again.
+            None => Err(CardError::Answer {
+                command: "READ BINARY",
+                reason: "the certificate that was loaded cannot be read now".to_owned(),
+            }
+            .into()),
         }
     }
 }

@@ -59,6 +59,9 @@ pub(crate) trait Link {
     fn enter_pin(&mut self, _: PinOrder) -> Result<StatusWord, CardError> {
         Err(CardError::NoPinPad)
     }
+
+    /// Resets the card inside the transaction: nobody else gets hold of it in between.
+    fn reset(&mut self, limit: Duration) -> Result<(), CardError>;
 }
 
 /// A card in a reader.
@@ -120,16 +123,29 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// For one recognition. A classic card takes eight commands and about 3 KiB, in short steps about twenty; an object
-    /// store full of certificates in short steps about eighty.
-    pub const RECOGNITION: Self = Self { commands: 96, bytes: 128 * 1024 };
+    /// For one recognition, or one search of a card. A classic card takes ten commands and about 3 KiB, in short steps
+    /// about twenty. The most that a card can be asked for is an object store of six certificates, each of which takes
+    /// its whole [`Budget::CERTIFICATE`], and the few commands around them.
+    pub const RECOGNITION: Self = Self { commands: 320, bytes: 256 * 1024 };
+    /// For one certificate: 8 KiB in short steps are 33 commands.
+    pub const CERTIFICATE: Self = Self { commands: 40, bytes: 12 * 1024 };
+    /// For a directory of an object store: 240 bytes, in one command or a few.
+    pub const DIRECTORY: Self = Self { commands: 6, bytes: 2 * 1024 };
+    /// For the personal data: 4 KiB in short steps are 17 commands. Real files have 400 bytes.
+    pub const PERSONAL_DATA: Self = Self { commands: 20, bytes: 6 * 1024 };
     /// For one job. Making a signature area takes about forty commands.
     pub const JOB: Self = Self { commands: 1024, bytes: 1024 * 1024 };
 
-    fn spend(&mut self, sent: usize, received: usize) -> Result<(), CardError> {
-        let bytes = sent.saturating_add(received);
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(CardError::TooMuch)?;
+    /// One command more.
+    fn begin(&mut self) -> Result<(), CardError> {
+        self.commands = self.commands.checked_sub(1).ok_or(CardError::TooMuch)?;
         Ok(())
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), CardError> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.unwrap_or_default();
+        left.map(drop).ok_or(CardError::TooMuch)
     }
 }
 
@@ -138,13 +154,27 @@ pub(crate) struct Metered<'a> {
     link: &'a mut dyn Link,
     meter: &'a Meter,
     budget: Budget,
+    /// What a part of the work may take, which the card can be used without.
+    allowance: Option<Budget>,
     limits: TimeLimits,
     slow: bool,
 }
 
 impl<'a> Metered<'a> {
     pub(crate) fn new(link: &'a mut dyn Link, meter: &'a Meter, budget: Budget, limits: TimeLimits) -> Self {
-        Self { link, meter, budget, limits, slow: false }
+        Self { link, meter, budget, allowance: None, limits, slow: false }
+    }
+
+    /// Bounds the next commands more narrowly than the budget, or no more.
+    pub(crate) fn set_allowance(&mut self, allowance: Option<Budget>) {
+        self.allowance = allowance;
+    }
+
+    /// Resets the card.
+    pub(crate) fn reset(&mut self) -> Result<(), CardError> {
+        self.link.reset(self.limits.command)?;
+        self.meter.recording.reset();
+        Ok(())
     }
 
     /// Whether the next commands may take as long as a key generation.
@@ -170,7 +200,8 @@ impl Transport for Metered<'_> {
     type Error = CardError;
 
     fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>, CardError> {
-        self.budget.commands = self.budget.commands.checked_sub(1).ok_or(CardError::TooMuch)?;
+        self.budget.begin()?;
+        self.allowance.as_mut().map_or(Ok(()), Budget::begin)?;
         Meter::add(&self.meter.commands, 1);
         Meter::add(&self.meter.sent, command.len());
         let limit = if self.slow { self.limits.key_generation } else { self.limits.command };
@@ -181,7 +212,9 @@ impl Transport for Metered<'_> {
         let answer = answer?;
         Meter::add(&self.meter.received, answer.len());
         self.meter.recording.exchange(command, &answer);
-        self.budget.spend(command.len(), answer.len())?;
-        Ok(answer)
+        let bytes = command.len().saturating_add(answer.len());
+        let within = self.allowance.as_mut().map_or(Ok(()), |allowance| allowance.spend(bytes));
+        self.budget.spend(bytes)?;
+        within.map(|()| answer)
     }
 }

@@ -8,7 +8,7 @@ use cns_protocol::rpc::Traffic;
 
 use super::device::{Budget, Disposition, Link, Metered, TimeLimits};
 use super::slot::Slot;
-use crate::card::{CardContents, CardError, CardSession, contents};
+use crate::card::{CardContents, CardError, CardSession, Standing, contents};
 
 /// A card that a closure answers for: command in, answer out.
 pub struct DirectCard<F> {
@@ -23,6 +23,10 @@ struct Answers<F>(F);
 impl<F: FnMut(&[u8]) -> Result<Vec<u8>, CardError>> Link for Answers<F> {
     fn exchange(&mut self, command: &[u8], _limit: Duration) -> Result<Vec<u8>, CardError> {
         (self.0)(command)
+    }
+
+    fn reset(&mut self, _limit: Duration) -> Result<(), CardError> {
+        Ok(())
     }
 }
 
@@ -43,12 +47,13 @@ impl<F: FnMut(&[u8]) -> Result<Vec<u8>, CardError>> DirectCard<F> {
             kind: self.slot.kind(),
             insertion: self.slot.insertion(),
             atr: &self.atr,
+            known: false,
         };
         let link =
             Metered::new(&mut self.answers, self.slot.meter(), Budget::RECOGNITION, self.slot.limits());
-        let (read, leave) = contents::read(link, &place);
-        self.resets += u32::from(leave == Disposition::Reset);
-        read
+        let read = contents::read(link, &place);
+        self.resets += u32::from(read.leave == Disposition::Reset);
+        read.outcome
     }
 
     /// Runs a job as [`super::Readers::run`] does, within [`Budget::JOB`]; a panic is not caught.
@@ -61,7 +66,8 @@ impl<F: FnMut(&[u8]) -> Result<Vec<u8>, CardError>> DirectCard<F> {
         job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError>,
     ) -> Result<T, CardError> {
         let link = Metered::new(&mut self.answers, self.slot.meter(), Budget::JOB, self.slot.limits());
-        let mut session = CardSession::new(link, contents, &self.slot, self.slot.insertion(), false);
+        let mut session =
+            CardSession::new(link, contents, &self.slot, self.slot.insertion(), Standing::Unknown);
         let outcome = job(&mut session);
         self.resets += u32::from(session.disposition() == Disposition::Reset);
         outcome

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use super::Unusable;
 use super::device::{Budget, Device, Disposition, Link, Metered};
 use super::slot::Slot;
-use crate::card::contents::Survey;
-use crate::card::{CardContents, CardError, CardSession, contents, report};
+use crate::card::contents::{Reading, Survey};
+use crate::card::{CardContents, CardError, CardSession, Standing, contents, report};
 
 /// Opens the card that was inserted; called again after a failure that may pass.
 pub(crate) type Opener = Box<dyn FnMut() -> Result<Box<dyn Device>, CardError> + Send>;
@@ -77,8 +77,8 @@ struct Present {
     contents: Option<Arc<CardContents>>,
     /// What was found where nobody knows the place of a certificate.
     survey: Option<Survey>,
-    /// Whether the MF is known to be the current DF: only where nobody else reaches the card.
-    at_master: bool,
+    /// What is known of the chip: only where nobody else reaches the card.
+    standing: Standing,
     /// Which face of it is reached, once it was connected to.
     face: Option<CardFace>,
     /// How often it could not be read in a row, for a reason that may pass.
@@ -115,7 +115,7 @@ impl Owner {
                         device: None,
                         contents: None,
                         survey: None,
-                        at_master: false,
+                        standing: Standing::Unknown,
                         face: None,
                         failures: 0,
                         silenced: false,
@@ -317,29 +317,35 @@ impl Present {
 
     fn read(&mut self, slot: &Slot) -> Result<Arc<CardContents>, CardError> {
         let insertion = self.insertion;
-        self.at_master = false;
+        self.standing = Standing::Unknown;
         self.silenced = false;
         let atr = self.device()?.atr().to_vec();
         let face = face(&atr);
         self.face = Some(face);
         slot.reading(insertion, face);
         slot.meter().recording().atr(&atr);
+        let known = self.contents.is_some();
         let silences = slot.meter().silences();
         let device = self.device()?;
         let mut outcome = Err(CardError::NoCard);
+        let mut standing = Standing::Unknown;
         let ended = device.transact(&mut |link| {
             let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());
-            let place = contents::Place { reader: slot.name(), kind: slot.kind(), insertion, atr: &atr };
+            let kind = slot.kind();
+            let place = contents::Place { reader: slot.name(), kind, insertion, atr: &atr, known };
             let read = AssertUnwindSafe(|| contents::read(metered, &place));
-            let (read, leave) = catch_unwind(read).unwrap_or((Err(CardError::Panicked), Disposition::Leave));
-            outcome = read;
-            if leave == Disposition::Reset {
+            let panicked = |_| Reading::cut_off(Err(CardError::Panicked));
+            let read = catch_unwind(read).unwrap_or_else(panicked);
+            outcome = read.outcome;
+            if read.leave == Disposition::Reset {
                 slot.meter().recording().reset();
             }
-            leave
+            standing = read.standing;
+            read.leave
         });
         self.silenced = slot.meter().silences() != silences;
         ended?;
+        self.stands(slot, standing);
         let mut contents = outcome?;
         if let Some(survey) = &self.survey {
             contents.add(survey);
@@ -357,28 +363,40 @@ impl Present {
             return Ok(None);
         }
         let mut contents = contents.clone();
-        let mut outcome = Err(CardError::NoCard);
+        let mut outcome = None;
+        let mut standing = std::mem::take(&mut self.standing);
         self.device()?.transact(&mut |link| {
             let metered = Metered::new(link, slot.meter(), Budget::RECOGNITION, slot.limits());
-            let look = AssertUnwindSafe(|| contents::survey(metered, &contents));
-            let (look, leave) = catch_unwind(look).unwrap_or((Err(CardError::Panicked), Disposition::Reset));
-            outcome = look;
-            if leave == Disposition::Reset {
+            let look = AssertUnwindSafe(|| contents::survey(metered, &contents, standing));
+            let look = catch_unwind(look).unwrap_or_else(|_| Reading::cut_off(Survey::panicked()));
+            outcome = Some(look.outcome);
+            if look.leave == Disposition::Reset {
                 slot.meter().recording().reset();
             }
-            leave
+            standing = look.standing;
+            look.leave
         })?;
-        let survey = outcome?;
+        self.stands(slot, standing);
+        let survey = outcome.ok_or(CardError::NoCard)?;
+        // Whatever ended it: what was found stays, and it is not begun again at each listing.
         contents.add(&survey);
+        let ended = survey.ended.as_ref().map_or(Ok(()), consequence);
         self.survey = Some(survey);
+        ended?;
         let contents = Arc::new(contents);
         self.contents = Some(Arc::clone(&contents));
         Ok(Some(contents))
     }
 
+    /// Keeps what is known of the chip, where nobody else reaches it.
+    fn stands(&mut self, slot: &Slot, standing: Standing) {
+        let is_ours = slot.kind() == ReaderKind::Vpcd;
+        self.standing = if is_ours { standing } else { Standing::Unknown };
+    }
+
     /// Looks at the card between two resets.
     fn report(&mut self, slot: &Slot, ask_tries: bool) -> Result<String, CardError> {
-        self.at_master = false;
+        self.standing = Standing::Unknown;
         let device = self.device()?;
         let atr = device.atr().to_vec();
         device.transact(&mut |_| Disposition::Reset)?;
@@ -399,7 +417,7 @@ impl Present {
     /// Runs a job. The second part of the answer says how the transaction ended.
     fn work(&mut self, slot: &Slot, contents: &CardContents, job: Job) -> (Deliver, Result<(), CardError>) {
         let insertion = self.insertion;
-        let mut at_master = std::mem::take(&mut self.at_master);
+        let mut standing = std::mem::take(&mut self.standing);
         let device = match self.device() {
             Ok(device) => device,
             Err(error) => {
@@ -416,19 +434,19 @@ impl Present {
                 slot.meter().recording().gap();
             }
             let metered = Metered::new(link, slot.meter(), Budget::JOB, slot.limits());
-            let mut session = CardSession::new(metered, contents, slot, insertion, at_master);
+            let mut session = CardSession::new(metered, contents, slot, insertion, standing);
             if let Some(job) = job.take() {
                 deliver = Some(job(Ok(&mut session)));
             }
             removed = session.lost();
-            at_master = session.leaves_at_master() && slot.kind() == ReaderKind::Vpcd;
+            standing = session.leaves();
             let disposition = session.disposition();
             if disposition == Disposition::Reset {
                 slot.meter().recording().reset();
             }
             disposition
         });
-        self.at_master = at_master && ended.is_ok();
+        self.stands(slot, if ended.is_ok() { standing } else { Standing::Unknown });
         let ended = match ended {
             Err(CardError::TimedOut) => Err(CardError::TimedOut),
             _ if removed => Err(CardError::Removed),

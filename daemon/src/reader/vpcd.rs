@@ -132,7 +132,7 @@ impl Device for Card {
     fn transact(&mut self, work: &mut dyn FnMut(&mut dyn Link) -> Disposition) -> Result<(), CardError> {
         match work(self) {
             Disposition::Leave => Ok(()),
-            Disposition::Reset => self.send(&[RESET], Instant::now() + Duration::from_secs(1)),
+            Disposition::Reset => self.reset(Duration::from_secs(1)),
         }
     }
 }
@@ -150,6 +150,10 @@ impl Link for Card {
             self.stream.shutdown();
         }
         answer
+    }
+
+    fn reset(&mut self, limit: Duration) -> Result<(), CardError> {
+        self.send(&[RESET], Instant::now() + limit)
     }
 }
 

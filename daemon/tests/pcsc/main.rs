@@ -8,6 +8,7 @@ mod hanging;
 #[path = "../support/keypad.rs"]
 mod keypad;
 mod many;
+mod neighbours;
 mod pin_pad;
 #[path = "../support/plugged.rs"]
 mod plugged;
@@ -18,6 +19,8 @@ mod sharing;
 #[path = "../support/soak.rs"]
 mod soak;
 mod stale;
+#[path = "../support/wire.rs"]
+mod wire;
 
 use std::time::{Duration, Instant};
 

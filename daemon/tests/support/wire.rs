@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::plugged::{Reader, issue, issue_authentication};
 
-/// What answers in place of the chip: nothing where the chip is to answer itself.
+/// What answers in place of the chip: nothing where the chip is to answer itself. A reset is told as an empty command.
 pub type Change = Box<dyn FnMut(&[u8], &mut VirtualCard) -> Option<Vec<u8>> + Send>;
 
 /// A card on a wire that is listened to.
@@ -35,6 +35,7 @@ impl Card for Wire {
     fn reset(&mut self) {
         self.resets += 1;
         self.card.reset();
+        let _nothing = (self.change)(&[], &mut self.card);
     }
 
     fn answer_to_reset(&self) -> Vec<u8> {
@@ -102,9 +103,18 @@ pub fn connect_changed(
     atr: Option<&str>,
     change: Change,
 ) -> Plugged<Wire> {
+    plug_changed(Endpoint::Unix(reader.socket.clone()), card, atr, change)
+}
+
+/// The same into whatever reader.
+pub fn plug_changed(
+    endpoint: Endpoint,
+    card: VirtualCard,
+    atr: Option<&str>,
+    change: Change,
+) -> Plugged<Wire> {
     let atr = atr.map(|atr| hex::decode(atr).unwrap());
-    let wire = Wire { card, log: Vec::new(), resets: 0, atr, change };
-    plug_card(wire, Endpoint::Unix(reader.socket.clone())).unwrap()
+    plug_card(Wire { card, log: Vec::new(), resets: 0, atr, change }, endpoint).unwrap()
 }
 
 /// What went over the wire, in hexadecimal, and forgets it.

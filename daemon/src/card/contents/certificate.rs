@@ -1,5 +1,7 @@
 //! A certificate as a card holds it: at the beginning of a file that is filled up with zeros.
 
+use std::time::Duration;
+
 use cns_apdu::certificate_container::{self, CertificateForm};
 use cns_apdu::generation::FilePlace;
 use cns_protocol::card::{Certificate, Finding, KeyUse};
@@ -14,6 +16,7 @@ use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use super::super::{CardError, Chip};
 use super::finding;
+use crate::reader::Budget;
 
 /// A certificate that could be read, with an RSA key.
 pub(crate) struct Parsed {
@@ -24,13 +27,34 @@ pub(crate) struct Parsed {
     certificate: X509,
 }
 
+/// What is read of a certificate's file to learn the length of the certificate: less than any certificate has, so that no
+/// byte behind it is read.
+pub(crate) const FIRST_PIECE: usize = 256;
+
 /// Reads a certificate as far as its DER goes. Without one, the second part says what lies there instead; both are
 /// nothing when there is no such file.
 pub(super) fn read(
     chip: &mut Chip<'_>,
     place: &FilePlace,
 ) -> Result<(Option<Parsed>, Option<Finding>), CardError> {
-    match chip.read_place(place, der_length) {
+    read_of_length(chip, place, FIRST_PIECE)
+}
+
+/// As [`read`], where the length is told elsewhere: rightly or not.
+pub(super) fn read_of_length(
+    chip: &mut Chip<'_>,
+    place: &FilePlace,
+    length: usize,
+) -> Result<(Option<Parsed>, Option<Finding>), CardError> {
+    let first =
+        if (FIRST_PIECE..=certificate_container::LONGEST).contains(&length) { length } else { FIRST_PIECE };
+    let read = chip.within(Budget::CERTIFICATE, |chip| chip.read_place(place, first, der_length));
+    let read = match read {
+        Ok(Some(read)) => Ok(read),
+        Ok(None) => return Ok((None, Some(finding::too_long(finding::name(place))))),
+        Err(error) => Err(error),
+    };
+    match read {
         Ok(Some(content)) => match parse(&content) {
             Some(parsed) => Ok((Some(parsed), None)),
             None => Ok((None, Some(finding::of_content(finding::name(place), &content)))),
@@ -74,6 +98,12 @@ impl Parsed {
     /// Whether the key's modulus has so many bits.
     pub(crate) fn is_of_size(&self, bits: u16) -> bool {
         self.key.n().bits() == usize::from(bits)
+    }
+
+    /// When it ends and begins, as far as one is to be preferred to another: there is no clock here.
+    pub(super) fn validity(&self) -> (Duration, Duration) {
+        let validity = &self.certificate.tbs_certificate.validity;
+        (validity.not_after.to_unix_duration(), validity.not_before.to_unix_duration())
     }
 
     /// Whether its key usage says that it is for signatures (nonRepudiation, also called contentCommitment).

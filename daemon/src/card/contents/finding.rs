@@ -1,6 +1,7 @@
 //! What lies where a certificate might be, in the words of `card.list`.
 
-use cns_apdu::generation::FilePlace;
+use cns_apdu::file_map::PUBLIC_OBJECT_DIRECTORY;
+use cns_apdu::generation::{FilePlace, Probe};
 use cns_protocol::card::{Finding, PlaceContent};
 
 /// How a place is named.
@@ -11,6 +12,24 @@ pub(super) fn name(place: &FilePlace) -> String {
     }
 }
 
+/// How a place of the search is named.
+pub(super) fn probed(probe: &Probe) -> String {
+    match probe {
+        Probe::File(place) => name(place),
+        Probe::Files { application, df, first, last } => {
+            let first = FilePlace { application: *application, path: df.child(*first) };
+            format!("{} to {:04X}", name(&first), last.0)
+        }
+        Probe::Store => PUBLIC_OBJECT_DIRECTORY.to_string(),
+        Probe::Application(identifier) => hex::encode_upper(identifier),
+    }
+}
+
+pub(super) fn unfinished(place: String) -> Finding {
+    let detail = "the search ended here: the card did not answer as one should".to_owned();
+    Finding { place, content: PlaceContent::Other, detail }
+}
+
 pub(super) fn absent(place: String) -> Finding {
     Finding { place, content: PlaceContent::Absent, detail: "there is no such file".to_owned() }
 }
@@ -18,6 +37,11 @@ pub(super) fn absent(place: String) -> Finding {
 pub(super) fn protected(place: String) -> Finding {
     let detail = "the file cannot be read without a PIN".to_owned();
     Finding { place, content: PlaceContent::Protected, detail }
+}
+
+pub(super) fn too_long(place: String) -> Finding {
+    let detail = "longer than any real one, left out".to_owned();
+    Finding { place, content: PlaceContent::Other, detail }
 }
 
 pub(super) fn certificate(place: String, why: &str) -> Finding {

@@ -14,11 +14,13 @@ pub(super) struct Recognised {
 }
 
 /// Recognises a card: by its number first, then by where its authentication certificate is. A number of another form
-/// than the specification's counts only together with a certificate.
+/// than the specification's counts only together with a certificate. Nothing when it is no CNS.
+///
+/// A candidate may be in an application; before the next one that is not, the card is led back by a reset.
 pub(super) fn recognise(
     chip: &mut Chip<'_>,
     candidates: &[&'static Generation],
-) -> Result<Recognised, CardError> {
+) -> Result<Option<Recognised>, CardError> {
     let mut tried: Vec<&SerialPlace> = Vec::new();
     for candidate in candidates {
         let place = &candidate.serial;
@@ -33,14 +35,17 @@ pub(super) fn recognise(
         if let Some((generation, held)) = find_certificates(chip, &alike)?
             && (serial.is_usual || held.authentication.is_some() || held.signature.is_some())
         {
-            return Ok(Recognised { generation, serial: serial.text, held });
+            if place.file.application.is_none() {
+                chip.is_proven_default();
+            }
+            return Ok(Some(Recognised { generation, serial: serial.text, held }));
         }
     }
-    Err(CardError::Unknown(what_it_is(chip)?.to_owned()))
+    Ok(None)
 }
 
 /// What a card is that is no CNS.
-fn what_it_is(chip: &mut Chip<'_>) -> Result<&'static str, CardError> {
+pub(super) fn what_it_is(chip: &mut Chip<'_>) -> Result<&'static str, CardError> {
     for foreign in FOREIGN {
         if chip.find_application(Some(foreign.application))? {
             return Ok(foreign.words);
@@ -59,36 +64,42 @@ fn find_certificates(
     let mut store_tried = false;
     let mut first = None;
     let mut findings = Vec::new();
+    // A store that has the signature certificate alone: the other one may be where classic cards have it.
+    let mut in_store: Option<(&'static Generation, Held)> = None;
     for candidate in candidates {
         if candidate.store && !store_tried {
             store_tried = true;
-            if let Some(held) = store::read(chip, &candidate.authentication)? {
-                if held.authentication.is_some() || held.signature.is_some() {
-                    return Ok(Some((
-                        candidate,
-                        Held { findings: [findings, held.findings].concat(), ..held },
-                    )));
+            if let Some(mut held) = store::read(chip, &candidate.authentication)? {
+                findings.append(&mut held.findings);
+                if held.authentication.is_some() {
+                    return Ok(Some((candidate, Held { findings, ..held })));
                 }
-                findings.extend(held.findings);
                 first.get_or_insert(*candidate);
+                in_store = held.signature.is_some().then_some((*candidate, held));
             }
         }
         let place = &candidate.authentication.certificate;
-        if tried.contains(&place) {
+        // What the store has was read.
+        if tried.contains(&place) || (candidate.store && in_store.is_some()) {
             continue;
         }
         tried.push(place);
         let (found, finding) = certificate::read(chip, place)?;
         if let Some(found) = found {
             let generation = fitting(candidates, place, &found).unwrap_or(candidate);
-            return Ok(Some((generation, Held { authentication: Some(found), findings, ..Held::default() })));
+            let held = in_store.map(|(_, held)| held).unwrap_or_default();
+            return Ok(Some((generation, Held { authentication: Some(found), findings, ..held })));
         }
         if let Some(finding) = finding {
             first.get_or_insert(*candidate);
             findings.push(finding);
         }
     }
-    Ok(first.map(|generation| (generation, Held { findings, ..Held::default() })))
+    let (generation, held) = match in_store {
+        Some((generation, held)) => (Some(generation), held),
+        None => (first, Held::default()),
+    };
+    Ok(generation.map(|generation| (generation, Held { findings, ..held })))
 }
 
 /// Of generations that share the place, the key's size decides before their rank.

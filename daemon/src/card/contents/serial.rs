@@ -22,7 +22,7 @@ pub(super) struct Serial {
 /// ways, so every refusal means "no CNS here".
 pub(super) fn read(chip: &mut Chip<'_>, place: &SerialPlace) -> Result<Option<Serial>, CardError> {
     let wanted = place.skip.saturating_add(place.length);
-    match chip.read_place(&place.file, |_| Some(wanted)) {
+    match chip.read_place(&place.file, wanted, |_| Some(wanted)) {
         Ok(Some(content)) => Ok(content.get(place.skip..).and_then(decode)),
         Ok(None) | Err(CardError::Refused { .. } | CardError::Answer { .. }) => Ok(None),
         Err(error) => Err(error),

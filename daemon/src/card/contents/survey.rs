@@ -5,49 +5,68 @@ use cns_apdu::file_map::{Fid, PUBLIC_OBJECT_DIRECTORY};
 use cns_apdu::generation::{FilePlace, Probe};
 use cns_protocol::card::Finding;
 
-use super::super::{CardError, Chip};
-use super::{CardContents, Parsed, StoredKeys, certificate, finding, store};
+use super::super::{CardError, Chip, Standing};
+use super::{CardContents, Parsed, Reading, StoredKeys, certificate, finding, store};
 use crate::reader::{Disposition, Metered};
 
-/// What was found.
+/// What was found, to the end of the search or as far as it came.
+#[derive(Default)]
 pub(crate) struct Survey {
     pub(super) findings: Vec<Finding>,
     /// A signature certificate in an object store that the generation was not known to have.
     pub(super) signature: Option<Parsed>,
     pub(super) stored: Option<StoredKeys>,
+    /// What ended it early.
+    pub(crate) ended: Option<CardError>,
 }
 
-/// Looks at every place. The second part says how to leave the card: reset, where an application was selected that
-/// is not the CNS.
-pub(crate) fn survey(link: Metered<'_>, contents: &CardContents) -> (Result<Survey, CardError>, Disposition) {
+impl Survey {
+    /// One that found a defect of ours.
+    pub(crate) fn panicked() -> Self {
+        Self { ended: Some(CardError::Panicked), ..Self::default() }
+    }
+}
+
+/// Looks at every place. The card is reset where an application was selected that is not the CNS.
+pub(crate) fn survey(link: Metered<'_>, contents: &CardContents, standing: Standing) -> Reading<Survey> {
     let mut chip = Chip::new(link, contents.generation);
-    let outcome = look(&mut chip, contents);
-    let leave = if chip.has_entered_application() { Disposition::Reset } else { Disposition::Leave };
-    (outcome, leave)
-}
-
-fn look(chip: &mut Chip<'_>, contents: &CardContents) -> Result<Survey, CardError> {
-    let mut survey = Survey { findings: Vec::new(), signature: None, stored: None };
+    chip.begin_at(standing);
+    let mut survey = Survey::default();
     for probe in contents.generation.survey {
-        match probe {
-            Probe::File(place) => {
-                let (_, finding) = file(chip, place)?;
-                survey.findings.push(finding);
-            }
-            Probe::Files { application, df, first, last } => {
-                let places: Vec<_> = (first.0..=last.0)
-                    .map(|number| FilePlace { application: *application, path: df.child(Fid(number)) })
-                    .collect();
-                survey.findings.extend(files(chip, *application, &places, *last)?);
-            }
-            Probe::Application(name) => {
-                let is_there = chip.find_application(Some(name))?;
-                survey.findings.push(finding::application(name, is_there));
-            }
-            Probe::Store => from_store(chip, contents, &mut survey)?,
+        if let Err(error) = look(&mut chip, contents, probe, &mut survey) {
+            survey.findings.push(finding::unfinished(finding::probed(probe)));
+            survey.ended = Some(error);
+            break;
         }
     }
-    Ok(survey)
+    let leave = if chip.has_entered_application() { Disposition::Reset } else { Disposition::Leave };
+    Reading::new(survey, leave, &chip)
+}
+
+fn look(
+    chip: &mut Chip<'_>,
+    contents: &CardContents,
+    probe: &Probe,
+    survey: &mut Survey,
+) -> Result<(), CardError> {
+    match probe {
+        Probe::File(place) => {
+            let (_, finding) = file(chip, place)?;
+            survey.findings.push(finding);
+        }
+        Probe::Files { application, df, first, last } => {
+            let places: Vec<_> = (first.0..=last.0)
+                .map(|number| FilePlace { application: *application, path: df.child(Fid(number)) })
+                .collect();
+            files(chip, *application, &places, *last, &mut survey.findings)?;
+        }
+        Probe::Application(name) => {
+            let is_there = chip.find_application(Some(name))?;
+            survey.findings.push(finding::application(name, is_there));
+        }
+        Probe::Store => from_store(chip, contents, survey)?,
+    }
+    Ok(())
 }
 
 /// Whether the file is there, and what lies in it.
@@ -67,18 +86,19 @@ fn files(
     application: Option<&'static [u8]>,
     places: &[FilePlace],
     last: Fid,
-) -> Result<Vec<Finding>, CardError> {
-    let mut findings = Vec::new();
+    findings: &mut Vec<Finding>,
+) -> Result<(), CardError> {
+    let before = findings.len();
     if chip.find_application(application)? {
         for place in places {
             let (is_there, finding) = file(chip, place)?;
             findings.extend(is_there.then_some(finding));
         }
     }
-    if let (true, Some(first)) = (findings.is_empty(), places.first()) {
+    if let (true, Some(first)) = (findings.len() == before, places.first()) {
         findings.push(finding::absent(format!("{} to {:04X}", finding::name(first), last.0)));
     }
-    Ok(findings)
+    Ok(())
 }
 
 fn from_store(chip: &mut Chip<'_>, contents: &CardContents, survey: &mut Survey) -> Result<(), CardError> {
@@ -86,10 +106,12 @@ fn from_store(chip: &mut Chip<'_>, contents: &CardContents, survey: &mut Survey)
         survey.findings.push(finding::absent(PUBLIC_OBJECT_DIRECTORY.to_string()));
         return Ok(());
     };
-    survey.findings.extend(held.findings);
+    // The authentication key stays where its certificate was found first.
+    let other = held.stored.as_ref().and_then(|stored| stored.authentication.as_ref());
+    let other = other.map(|key| finding::certificate(finding::name(&key.certificate), store::ANOTHER));
+    survey.findings.extend(held.findings.into_iter().chain(other));
     if held.signature.is_some() {
         survey.signature = held.signature;
-        // The authentication key stays where its certificate was found first.
         survey.stored = held.stored.map(|stored| StoredKeys { authentication: None, ..stored });
     }
     Ok(())

@@ -10,7 +10,7 @@ use cns_secret::Secret;
 use rsa::RsaPublicKey;
 use rsa::traits::PublicKeyParts;
 
-use super::super::contents::{der_length, parse};
+use super::super::contents::{FIRST_PIECE, der_length, parse};
 use super::super::pin::{self, LastTry};
 use super::super::{CardError, CardSession};
 use super::state::read_public_key;
@@ -40,6 +40,7 @@ pub fn load_certificate(
     let pieces = u32::try_from(der.len().div_ceil(PIECE)).unwrap_or(u32::MAX);
     let mut steps = Steps::new(progress, pieces.saturating_add(3));
     steps.next("compare-key", "comparing the certificate's key with the card's");
+    session.chip().enter(place.application)?;
     let key = read_public_key(session, size)?.ok_or(CardError::AreaNotReady("it has no key"))?;
     if !is_same(&parsed.key, &key) {
         return Err(CardError::CertificateMismatch("it is for another key than the card's"));
@@ -50,7 +51,8 @@ pub fn load_certificate(
     }
     write(session, der, room, &mut steps)?;
     steps.next("check-certificate", "reading the certificate back");
-    if session.chip().read_file(&place.certificate.path, der_length)?.as_deref() == Some(der) {
+    let written = session.chip().read_file(&place.certificate.path, der.len(), der_length)?;
+    if written.as_deref() == Some(der) {
         Ok(())
     } else {
         Err(CardError::Answer {
@@ -88,7 +90,7 @@ fn write(
     room: usize,
     steps: &mut Steps<'_>,
 ) -> Result<(), CardError> {
-    let old = session.chip().read_current(der_length)?;
+    let old = session.chip().read_current(FIRST_PIECE, der_length)?;
     let old = if old.iter().all(|byte| *byte == 0) { 0 } else { der_length(&old).map_or(room, |_| room) };
     let mut content = der.to_vec();
     content.resize(der.len().max(old), 0);

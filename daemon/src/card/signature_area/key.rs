@@ -66,6 +66,7 @@ pub fn sign_request(
     let size = key_size(place)?;
     let prefix = DIGEST_INFO.iter().find(|(length, _)| *length == digest.len());
     let (_, prefix) = prefix.ok_or(CardError::Mechanism("the digest is not of a SHA-2 function"))?;
+    session.chip().enter(place.application)?;
     let key = read_public_key(session, size)?.ok_or(CardError::AreaNotReady("it has no key"))?;
     weak_key::judge(&key, size)?;
     let key = usable(&key)?;

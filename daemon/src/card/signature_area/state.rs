@@ -9,7 +9,8 @@ use cns_apdu::secure_messaging::{Conditions, DF_CREATE, DF_OBJECTS, FILE_ADMIN};
 use cns_apdu::signature_area::{KeySize, LOCKED_KEY_DF_ACCESS, LOCKED_SIGNATURE_DF_ACCESS};
 use cns_apdu::{Status, StatusWord};
 
-use super::super::contents::{der_length, parse};
+use super::super::chip::ALL_AT_ONCE;
+use super::super::contents::{FIRST_PIECE, der_length, parse};
 use super::super::{CardError, CardSession};
 
 /// How far an area has come.
@@ -49,6 +50,7 @@ pub struct AreaState {
 pub fn inspect(session: &mut CardSession<'_>) -> Result<AreaState, CardError> {
     let place = super::place(session)?;
     let size = super::key_size(place)?;
+    session.chip().enter(place.application)?;
     let mut state = AreaState {
         stage: Stage::Absent,
         locked: false,
@@ -90,7 +92,7 @@ pub fn inspect(session: &mut CardSession<'_>) -> Result<AreaState, CardError> {
         return Ok(state);
     }
     state.stage = Stage::Key;
-    let content = session.chip().read_file(&place.certificate.path, der_length)?;
+    let content = session.chip().read_file(&place.certificate.path, FIRST_PIECE, der_length)?;
     if let Some(certificate) = content.as_deref().and_then(parse) {
         state.stage = Stage::Certificate;
         state.certificate = Some(certificate.der);
@@ -117,7 +119,7 @@ pub(super) fn read_public_key(
         [0x7F, 0x49, 0x81, length, ..] => Some(4 + usize::from(*length)),
         _ => None,
     };
-    let content = session.chip().read_current(template)?;
+    let content = session.chip().read_current(ALL_AT_ONCE, template)?;
     Ok(PublicKey::decode(&content).ok())
 }
 

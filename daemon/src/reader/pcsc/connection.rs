@@ -142,7 +142,7 @@ impl Link for Connection {
         let command = Secret::copy_from(command)?;
         let answer = match self.order(Order::Exchange(command), limit, Stage::Work) {
             Ok(Done::Answered(answer)) => Ok(answer),
-            Ok(Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Ended) => {
+            Ok(Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Reset | Done::Ended) => {
                 Err(CardError::Removed)
             }
             Err(error) => Err(error),
@@ -168,7 +168,7 @@ impl Link for Connection {
                 Some(status) => Ok(status),
                 None => Err(failed("its answer makes no sense")),
             },
-            Ok(Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Ended) => {
+            Ok(Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Reset | Done::Ended) => {
                 Err(CardError::Removed)
             }
             Err(error) => Err(error),
@@ -177,5 +177,9 @@ impl Link for Connection {
             self.pin_pad.distrust("it does not answer");
         }
         outcome
+    }
+
+    fn reset(&mut self, limit: Duration) -> Result<(), CardError> {
+        self.order(Order::Reset, limit, Stage::Work).map(drop)
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Order {
     AskForPinPad,
     /// Let the reader take a PIN: control code and structure.
     EnterPin(u32, Vec<u8>),
+    /// Reset the card, the transaction going on.
+    Reset,
     /// End the transaction.
     End(Disposition),
 }
@@ -47,6 +49,8 @@ pub(super) enum Done {
     Answered(Vec<u8>),
     /// The reader's keypad, if it has one that can be believed.
     HasPinPad(Option<PinPad>),
+    /// The card was reset.
+    Reset,
     /// The transaction ended.
     Ended,
 }
@@ -95,13 +99,13 @@ fn serve(reader: &CStr, orders: &Receiver<Order>, answer: &Answer) {
         let sent = match order {
             Order::Begin => match begin(&mut card, &atr) {
                 Ok(transaction) => match answer.send(Ok(Done::Begun)) {
-                    Ok(()) => inside(reader, transaction, orders, answer, &mut clean),
+                    Ok(()) => inside((reader, &atr), transaction, orders, answer, &mut clean),
                     // Waited for too long: nothing was done in it.
                     Err(_) => break,
                 },
                 Err(error) => answer.send(Err(error)).is_ok(),
             },
-            Order::Exchange(_) | Order::AskForPinPad | Order::EnterPin(..) | Order::End(_) => {
+            Order::Exchange(_) | Order::AskForPinPad | Order::EnterPin(..) | Order::Reset | Order::End(_) => {
                 answer.send(Err(CardError::Removed)).is_ok()
             }
         };
@@ -115,8 +119,8 @@ fn serve(reader: &CStr, orders: &Receiver<Order>, answer: &Answer) {
 /// Serves a transaction to its end; false when nobody takes the answers any more. `clean` becomes false when a reset
 /// was wanted that could not be had, for which the disconnection makes up.
 fn inside(
-    reader: &CStr,
-    transaction: Transaction<'_>,
+    (reader, atr): (&CStr, &[u8]),
+    mut transaction: Transaction<'_>,
     orders: &Receiver<Order>,
     answer: &Answer,
     clean: &mut bool,
@@ -135,6 +139,11 @@ fn inside(
             }
             Ok(Order::Exchange(command)) => {
                 if answer.send(exchange(&transaction, &command).map(Done::Answered)).is_err() {
+                    break (pcsc::Disposition::ResetCard, false);
+                }
+            }
+            Ok(Order::Reset) => {
+                if answer.send(reset(&mut transaction, atr).map(|()| Done::Reset)).is_err() {
                     break (pcsc::Disposition::ResetCard, false);
                 }
             }
@@ -192,6 +201,14 @@ fn begin<'a>(card: &'a mut Card, atr: &[u8]) -> Result<Transaction<'a>, CardErro
             Err((_, error)) => return Err(failed(error)),
         }
     }
+}
+
+/// Resets the card inside the transaction, which goes on.
+fn reset(transaction: &mut Transaction<'_>, atr: &[u8]) -> Result<(), CardError> {
+    transaction.reconnect(ShareMode::Shared, Protocols::ANY, pcsc::Disposition::ResetCard).map_err(failed)?;
+    // As in [`begin`].
+    let same = transaction.status2_owned().map_err(failed)?.atr() == atr;
+    if same { Ok(()) } else { Err(CardError::Removed) }
 }
 
 fn exchange(card: &Card, command: &Secret) -> Result<Vec<u8>, CardError> {
