@@ -5,6 +5,9 @@
 #[path = "../support/plugged.rs"]
 mod plugged;
 
+#[path = "../support/wire.rs"]
+mod wire;
+
 mod generations;
 mod lane;
 mod operations;

@@ -162,6 +162,12 @@ pub(crate) fn sign_authentication(session: &mut CardSession<'_>) -> Result<(), C
     sign_with(session, KeyUse::Authentication, sample::PIN)
 }
 
+/// With the second key of a card as its bureau delivers it: with the login's PIN where that guards both.
+pub(crate) fn sign_second(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    let own = session.contents().generation.signature.is_some();
+    sign_with(session, KeyUse::Signature, if own { sample::SIGNATURE_PIN } else { sample::PIN })
+}
+
 fn sign_signature(session: &mut CardSession<'_>) -> Result<(), CardError> {
     sign_with(session, KeyUse::Signature, AREA_PIN)
 }
