@@ -1,5 +1,6 @@
 //! The border to C: the only place with pointers, and with `unsafe`.
 
+pub(crate) mod application_lock;
 pub(crate) mod buffer;
 pub(crate) mod function_list;
 pub(crate) mod functions;
@@ -44,6 +45,7 @@ macro_rules! entry {
         pub unsafe extern "C" fn $name($($parameters)*) -> cryptoki_sys::CK_RV {
             $crate::ffi::guard(|| {
                 let module = $crate::ffi::process::module()?;
+                let _turn = module.turn()?;
                 $function(&module, $($values)*)
             })
         }

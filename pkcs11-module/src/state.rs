@@ -14,6 +14,7 @@ use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID};
 
 use crate::daemon::{CallError, KNOWN, Link};
 use crate::error::Error;
+use crate::ffi::application_lock::{ApplicationLock, Turn};
 use crate::object::Object;
 use crate::session::Session;
 use crate::token::{Change, Handles, Slot, Token};
@@ -27,6 +28,8 @@ pub(crate) struct Module {
     watch: Mutex<Option<Watch>>,
     tables: Mutex<Tables>,
     closed: AtomicBool,
+    /// The application's own lock, where it allows no other.
+    turns: Option<ApplicationLock>,
 }
 
 /// The slots and sessions.
@@ -59,15 +62,21 @@ pub(crate) struct Place {
 
 impl Module {
     /// A module that asked the daemon nothing yet. `readers` are those that had slots before.
-    pub(crate) fn new(socket: PathBuf, readers: &[String]) -> Self {
+    pub(crate) fn new(socket: PathBuf, readers: &[String], turns: Option<ApplicationLock>) -> Self {
         let slots = readers.iter().map(|reader| Slot::new(reader, &socket)).collect();
         Self {
             questions: Mutex::new(Link::new(&socket)),
             watch: Mutex::new(None),
             tables: Mutex::new(Tables { slots, ..Tables::default() }),
             closed: AtomicBool::new(false),
+            turns,
             socket,
         }
+    }
+
+    /// Waits until no other call of the application is under way, where its own lock is the only one that may be used.
+    pub(crate) fn turn(&self) -> Result<Option<Turn<'_>>, Error> {
+        self.turns.as_ref().map(ApplicationLock::turn).transpose()
     }
 
     /// The daemon's socket.
@@ -173,8 +182,12 @@ impl Module {
         places.iter().for_each(Self::log_out);
     }
 
-    /// Closes this process's copies of the connections, in a child of the process that opened them.
+    /// Closes this process's connections, or its copies of them in a child of the process that opened them, without
+    /// waiting for anybody.
     pub(crate) fn abandon(&self) {
+        if let Some(turns) = &self.turns {
+            turns.abandon();
+        }
         if let Ok(mut watch) = self.watch.try_lock() {
             *watch = None;
         }

@@ -1,7 +1,6 @@
 //! General-purpose functions (PKCS#11 v2.40 §5.4).
 
-use cryptoki_sys as ck;
-use cryptoki_sys::{CK_FLAGS, CK_INFO, CK_VERSION};
+use cryptoki_sys::{CK_INFO, CK_VERSION};
 
 use crate::error::Error;
 use crate::ffi::buffer::Put;
@@ -16,23 +15,6 @@ pub(crate) const LIBRARY: CK_VERSION = CK_VERSION {
     major: number(env!("CARGO_PKG_VERSION_MAJOR")),
     minor: number(env!("CARGO_PKG_VERSION_MINOR")),
 };
-
-/// Which of the four mutex functions the application passed to `C_Initialize`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MutexFunctions {
-    None,
-    Some,
-    All,
-}
-
-/// `C_Initialize`: whether the application's wishes about threads can be met. Locks are always the system's own.
-pub(crate) fn judge_locking(mutexes: MutexFunctions, flags: CK_FLAGS) -> Result<(), Error> {
-    match mutexes {
-        MutexFunctions::Some => Err(Error::ArgumentsBad),
-        MutexFunctions::All if flags & ck::CKF_OS_LOCKING_OK == 0 => Err(Error::CantLock),
-        MutexFunctions::All | MutexFunctions::None => Ok(()),
-    }
-}
 
 /// `C_GetInfo`.
 pub(crate) fn get_info(_: &Module, mut info: Put<'_, CK_INFO>) -> Result<(), Error> {

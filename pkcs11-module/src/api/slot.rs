@@ -163,6 +163,7 @@ pub(crate) fn wait_for_slot_event(
     if reserved == Reserved::Used {
         return Err(Error::ArgumentsBad);
     }
+    let mut turn = module.turn()?;
     module.refresh()?;
     // A connection of its own: the others must not wait for this one.
     let mut link = Link::new(module.socket());
@@ -175,12 +176,14 @@ pub(crate) fn wait_for_slot_event(
             return Err(Error::NoEvent);
         }
         let change = module.tables().change();
+        drop(turn);
         if let Err(CallError::Absent | CallError::Broken) = link.wait(change, GLANCE) {
             thread::sleep(GLANCE);
         }
         if module.is_closed() {
             return Err(Error::CryptokiNotInitialized);
         }
+        turn = module.turn()?;
         module.refresh()?;
     }
 }

@@ -6,13 +6,13 @@ use std::ptr::NonNull;
 
 use cryptoki_sys::*;
 
-use crate::api::general::{self, MutexFunctions};
 use crate::api::slot::Reserved;
 use crate::api::{
-    decrypt, digest, encrypt, login, make, object, officer, random, refused, session, sign, slot, verify,
-    wrap,
+    decrypt, digest, encrypt, general, login, make, object, officer, random, refused, session, sign, slot,
+    verify, wrap,
 };
 use crate::error::Error;
+use crate::ffi::application_lock::{ApplicationLock, MutexFunctions};
 use crate::ffi::buffer::Put;
 use crate::ffi::function_list::V2_40;
 use crate::ffi::{entry, guard, process};
@@ -20,26 +20,32 @@ use crate::ffi::{entry, guard, process};
 /// `C_Initialize`.
 ///
 /// # Safety
-/// `arguments` is null or points to a `CK_C_INITIALIZE_ARGS`.
+/// `arguments` is null or points to a `CK_C_INITIALIZE_ARGS`, whose functions are what the standard says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
     guard(|| {
         let arguments = NonNull::new(arguments.cast::<CK_C_INITIALIZE_ARGS>());
-        if let Some(arguments) = arguments {
-            if !arguments.is_aligned() {
-                return Err(Error::ArgumentsBad);
+        let functions = match arguments {
+            Some(arguments) if arguments.is_aligned() => {
+                // SAFETY: not null and aligned; the caller promised that it can be read.
+                let arguments = unsafe { arguments.read() };
+                if !arguments.pReserved.is_null() {
+                    return Err(Error::ArgumentsBad);
+                }
+                // Where either kind of lock will do, it is the system's.
+                let functions = MutexFunctions::read(&arguments)?;
+                functions.filter(|_| arguments.flags & CKF_OS_LOCKING_OK == 0)
             }
-            // SAFETY: not null and aligned; the caller promised that it can be read.
-            let arguments = unsafe { arguments.read() };
-            if !arguments.pReserved.is_null() {
-                return Err(Error::ArgumentsBad);
-            }
-            general::judge_locking(mutex_functions(&arguments), arguments.flags)?;
-        }
+            Some(_) => return Err(Error::ArgumentsBad),
+            None => None,
+        };
         // A panic must not print anything into the application's output; `guard` reports it.
         #[cfg(not(test))]
         std::panic::set_hook(Box::new(|_| {}));
-        process::initialize()
+        process::initialize(|| {
+            // SAFETY: the standard wants of the application what the constructor wants, until `C_Finalize`.
+            functions.map(|functions| unsafe { ApplicationLock::new(functions) }).transpose()
+        })
     })
 }
 
@@ -84,20 +90,6 @@ pub unsafe extern "C" fn C_WaitForSlotEvent(
         let reserved = if reserved.is_null() { Reserved::Unused } else { Reserved::Used };
         slot::wait_for_slot_event(&module, flags, slot, reserved)
     })
-}
-
-fn mutex_functions(arguments: &CK_C_INITIALIZE_ARGS) -> MutexFunctions {
-    let given = [
-        arguments.CreateMutex.is_some(),
-        arguments.DestroyMutex.is_some(),
-        arguments.LockMutex.is_some(),
-        arguments.UnlockMutex.is_some(),
-    ];
-    match given {
-        [true, true, true, true] => MutexFunctions::All,
-        [false, false, false, false] => MutexFunctions::None,
-        _ => MutexFunctions::Some,
-    }
 }
 
 entry! {

@@ -12,7 +12,7 @@ use crate::test_cards::{card, reader};
 
 fn module(readers: &[&str]) -> Module {
     let readers: Vec<String> = readers.iter().map(|name| (*name).to_owned()).collect();
-    Module::new(PathBuf::from("/nowhere/cnsd.sock"), &readers)
+    Module::new(PathBuf::from("/nowhere/cnsd.sock"), &readers, None)
 }
 
 fn with_card(name: &str, insertion: u64) -> Reader {
@@ -44,7 +44,7 @@ fn a_slot_keeps_its_number_when_its_reader_goes() {
     let expected = [("A", false), ("B", true), ("C", false)].map(|(name, full)| (name.to_owned(), full));
     assert_eq!(occupied(&module), expected);
     // After C_Finalize and C_Initialize the numbers are the same, although A is gone.
-    let again = Module::new(PathBuf::new(), &module.reader_names());
+    let again = Module::new(PathBuf::new(), &module.reader_names(), None);
     tell(&again, 1, 3, vec![with_card("C", 1), with_card("B", 1)]);
     let expected = [("A", false), ("B", true), ("C", true)].map(|(name, full)| (name.to_owned(), full));
     assert_eq!(occupied(&again), expected);

@@ -1,7 +1,6 @@
 //! What an application may do wrong.
 
-use std::ffi::{CStr, c_void};
-use std::fs;
+use std::ffi::CStr;
 use std::path::Path;
 use std::{ptr, slice};
 
@@ -117,45 +116,6 @@ fn zeros_for_arguments_are_refused_everywhere() {
 }
 
 #[test]
-fn the_arguments_of_c_initialize_are_judged() {
-    unsafe extern "C" fn create(_: *mut *mut c_void) -> CK_RV {
-        CKR_OK
-    }
-    unsafe extern "C" fn other(_: *mut c_void) -> CK_RV {
-        CKR_OK
-    }
-    let none = CK_C_INITIALIZE_ARGS::default();
-    let all = CK_C_INITIALIZE_ARGS {
-        CreateMutex: Some(create),
-        DestroyMutex: Some(other),
-        LockMutex: Some(other),
-        UnlockMutex: Some(other),
-        ..none
-    };
-    let cases = [
-        ("nothing", none, CKR_OK),
-        ("system locks", CK_C_INITIALIZE_ARGS { flags: CKF_OS_LOCKING_OK, ..none }, CKR_OK),
-        ("no threads", CK_C_INITIALIZE_ARGS { flags: CKF_LIBRARY_CANT_CREATE_OS_THREADS, ..none }, CKR_OK),
-        ("either lock", CK_C_INITIALIZE_ARGS { flags: CKF_OS_LOCKING_OK, ..all }, CKR_OK),
-        ("only its own locks", all, CKR_CANT_LOCK),
-        ("half of its locks", CK_C_INITIALIZE_ARGS { LockMutex: None, ..all }, CKR_ARGUMENTS_BAD),
-        ("reserved", CK_C_INITIALIZE_ARGS { pReserved: ptr::dangling_mut(), ..none }, CKR_ARGUMENTS_BAD),
-    ];
-    let library = Library::load(Path::new(NOWHERE));
-    for (case, mut arguments, expected) in cases {
-        let answer = unsafe { (library.functions().C_Initialize.unwrap())((&raw mut arguments).cast()) };
-        assert_eq!(answer, expected, "{case}");
-        if answer == CKR_OK {
-            let again = unsafe { (library.functions().C_Initialize.unwrap())((&raw mut arguments).cast()) };
-            assert_eq!(again, CKR_CRYPTOKI_ALREADY_INITIALIZED);
-            let reserved = unsafe { (library.functions().C_Finalize.unwrap())(ptr::dangling_mut()) };
-            assert_eq!(reserved, CKR_ARGUMENTS_BAD);
-            assert_eq!(unsafe { (library.functions().C_Finalize.unwrap())(ptr::null_mut()) }, CKR_OK);
-        }
-    }
-}
-
-#[test]
 fn without_a_daemon_there_are_no_slots_and_no_failure() {
     let library = Library::initialize(Path::new(NOWHERE));
     for present in [CK_FALSE, CK_TRUE] {
@@ -186,36 +146,4 @@ fn information_is_padded_with_blanks() {
     assert_eq!(unsafe { (library.functions().C_GetInfo.unwrap())(&raw mut info) }, CKR_OK);
     assert_eq!(&info.libraryDescription, b"CNS smart cards through cnsd    ");
     assert_eq!((info.cryptokiVersion.major, info.cryptokiVersion.minor, info.flags), (3, 2, 0));
-}
-
-#[test]
-fn the_library_can_be_loaded_again_and_again() {
-    let mut library = Library::load(Path::new(NOWHERE));
-    for round in 0..50 {
-        let initialize = library.functions().C_Initialize.unwrap();
-        assert_eq!(unsafe { initialize(ptr::null_mut()) }, CKR_OK, "round {round}");
-        let mut count = 0;
-        let list = library.functions().C_GetSlotList.unwrap();
-        assert_eq!(unsafe { list(CK_FALSE, ptr::null_mut(), &raw mut count) }, CKR_OK);
-        assert_eq!(unsafe { (library.functions().C_Finalize.unwrap())(ptr::null_mut()) }, CKR_OK);
-        library.reload();
-    }
-}
-
-/// The application's signal handling is its own (`/proc/thread-self/status`: blocked, ignored and caught signals).
-#[test]
-fn signals_are_left_as_they_are() {
-    let signals = || -> Vec<String> {
-        // Of this thread: that of `/proc/self` is the harness', which blocks signals while it starts the next test.
-        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-        // `SigQ` counts the pending signals of all programs of this user.
-        let of_process = |line: &&str| line.starts_with("Sig") && !line.starts_with("SigQ");
-        status.lines().filter(of_process).map(str::to_owned).collect()
-    };
-    let before = signals();
-    let library = Library::initialize(Path::new(NOWHERE));
-    let mut count = 0;
-    let list = library.functions().C_GetSlotList.unwrap();
-    assert_eq!(unsafe { list(CK_FALSE, ptr::null_mut(), &raw mut count) }, CKR_OK);
-    assert_eq!(signals(), before);
 }

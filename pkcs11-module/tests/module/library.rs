@@ -86,9 +86,10 @@ impl Library {
         unsafe { function(0, 0, 0, 0, 0, 0, 0, 0, 0, 0) }
     }
 
-    /// Unloads the library and loads it again.
-    pub(crate) fn reload(&mut self) {
+    /// Unloads the library and loads it again; `look` runs between the two.
+    pub(crate) fn reload(&mut self, look: impl FnOnce()) {
         self.loaded.take().unwrap().close().unwrap();
+        look();
         let (loaded, list) = open();
         (self.loaded, self.list) = (Some(loaded), list);
     }

@@ -14,6 +14,7 @@
 mod border;
 mod features;
 mod fork;
+mod guest;
 mod library;
 mod peers;
 mod symbols;
