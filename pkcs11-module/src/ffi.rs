@@ -31,7 +31,8 @@ fn guard(body: impl FnOnce() -> Result<(), Error>) -> CK_RV {
 /// - `name: Type` is passed as it is, and `_: Type` not at all;
 /// - `In(pointer, count: T)`, `Out(pointer, count: T)`, `Fill(pointer, count: T)` and `Put(pointer: T)` become the
 ///   [`buffer`] types of these names;
-/// - `Template(…)`, `Blanks(…)` and `Mechanism(…)` become the [`template`] types of these names.
+/// - `Template(…)`, `Blanks(…)` and `Mechanism(…)` become the [`template`] types of these names. Where a mechanism is
+///   wanted, null cancels the session's operation of that flag instead (PKCS#11 v3.2 §5.8 and others).
 macro_rules! entry {
     ($($(#[$doc:meta])* $name:ident = $function:path { $($arguments:tt)* })*) => {
         $(entry!(@ [$(#[$doc])* $name $function] [] [] $($arguments)*,);)*
@@ -110,12 +111,24 @@ macro_rules! entry {
             $($rest)*
         );
     };
-    (@ $head:tt [$($parameters:tt)*] [$($values:tt)*] Mechanism($mechanism:ident), $($rest:tt)*) => {
+    (
+        @ $head:tt [$($parameters:tt)*] [$($values:tt)*]
+        Mechanism($mechanism:ident, $session:ident, $flag:ident), $($rest:tt)*
+    ) => {
         entry!(
             @ $head
             [$($parameters)* $mechanism: *mut cryptoki_sys::CK_MECHANISM,]
-            // SAFETY: the standard wants of the application what the constructor wants.
-            [$($values)* unsafe { $crate::ffi::template::Mechanism::new($mechanism) }?,]
+            [$($values)* {
+                if $mechanism.is_null() {
+                    return $crate::api::session::cancel_by_init(
+                        &*$crate::ffi::process::module()?,
+                        $session,
+                        cryptoki_sys::$flag,
+                    );
+                }
+                // SAFETY: the standard wants of the application what the constructor wants.
+                unsafe { $crate::ffi::template::Mechanism::new($mechanism) }?
+            },]
             $($rest)*
         );
     };

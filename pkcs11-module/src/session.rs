@@ -65,8 +65,8 @@ impl Session {
             .next()
     }
 
-    /// Ends the operations that `flags` names (PKCS#11 v3.2 §5.6 `C_SessionCancel`).
-    pub(crate) fn cancel(&mut self, flags: CK_FLAGS) {
+    /// Ends the operations that `flags` names (PKCS#11 v3.2 §5.6 `C_SessionCancel`); answers whether one was active.
+    pub(crate) fn cancel(&mut self, flags: CK_FLAGS) -> bool {
         // Named one by one, so that an operation that is added is not forgotten here.
         let Self {
             slot: _,
@@ -80,21 +80,22 @@ impl Session {
             encrypt,
             decrypt,
         } = self;
-        end(found, flags, ck::CKF_FIND_OBJECTS);
-        end(digest, flags, ck::CKF_DIGEST);
-        end(sign, flags, ck::CKF_SIGN);
-        end(sign_recover, flags, ck::CKF_SIGN_RECOVER);
-        end(verify, flags, ck::CKF_VERIFY);
-        end(verify_recover, flags, ck::CKF_VERIFY_RECOVER);
-        end(encrypt, flags, ck::CKF_ENCRYPT);
-        end(decrypt, flags, ck::CKF_DECRYPT);
+        let ended = [
+            end(found, flags, ck::CKF_FIND_OBJECTS),
+            end(digest, flags, ck::CKF_DIGEST),
+            end(sign, flags, ck::CKF_SIGN),
+            end(sign_recover, flags, ck::CKF_SIGN_RECOVER),
+            end(verify, flags, ck::CKF_VERIFY),
+            end(verify_recover, flags, ck::CKF_VERIFY_RECOVER),
+            end(encrypt, flags, ck::CKF_ENCRYPT),
+            end(decrypt, flags, ck::CKF_DECRYPT),
+        ];
+        ended.contains(&true)
     }
 }
 
-fn end<T>(operation: &mut Option<T>, flags: CK_FLAGS, its_flag: CK_FLAGS) {
-    if flags & its_flag != 0 {
-        *operation = None;
-    }
+fn end<T>(operation: &mut Option<T>, flags: CK_FLAGS, its_flag: CK_FLAGS) -> bool {
+    flags & its_flag != 0 && operation.take().is_some()
 }
 
 /// A digest that is being made.

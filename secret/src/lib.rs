@@ -39,6 +39,12 @@ use zeroize::Zeroize;
 pub use crate::error::SecretError;
 use crate::pool::Slot;
 
+/// Gives the pages that secrets shared back to the system. Secrets that still are keep theirs. For a library that is
+/// about to be unloaded, which would leave the pages behind.
+pub fn release_pages() {
+    pool::release();
+}
+
 /// Bytes of fixed length in locked memory, wiped on drop and impossible to print.
 pub struct Secret {
     slot: Slot,

@@ -84,6 +84,13 @@ impl Drop for Slot {
     }
 }
 
+/// Lets go of the shared pages. Those in which secrets still are go with the last of them.
+pub(crate) fn release() {
+    if let Some(mut pool) = lock_pool() {
+        pool.slabs = Vec::new();
+    }
+}
+
 /// The pool, unless it stays busy. A process that forks while another of its threads allocates leaves the child
 /// with a lock that nobody will ever release; the child must not wait for it.
 fn lock_pool() -> Option<MutexGuard<'static, Pool>> {

@@ -17,6 +17,9 @@ pub(crate) const DEMO: &[&str] = &["opensc", "openssl", "libengine-pkcs11-openss
 /// To build libFuzzer.
 pub(crate) const FUZZ: &[&str] = &["g++"];
 
+/// For the members' tests: the module is used by a C program under it.
+pub(crate) const MEMBERS: &[&str] = &["valgrind"];
+
 /// For the tests on real parts.
 pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2"];
 

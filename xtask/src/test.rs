@@ -16,6 +16,7 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
         packages::BUILD,
         packages::DEMO,
         packages::FUZZ,
+        packages::MEMBERS,
         packages::REAL_PARTS,
         packages::PROGRAMS,
         packages::BROWSERS,

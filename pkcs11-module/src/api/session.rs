@@ -75,6 +75,16 @@ pub(crate) fn session_cancel(
     Ok(())
 }
 
+/// `C_SignInit` and its like without a mechanism: ends the active operation (PKCS#11 v3.2 §5.8 and others). Without one
+/// there is nothing that null could mean.
+pub(crate) fn cancel_by_init(
+    module: &Module,
+    handle: CK_SESSION_HANDLE,
+    flag: CK_FLAGS,
+) -> Result<(), Error> {
+    if module.tables().session_mut(handle)?.cancel(flag) { Ok(()) } else { Err(Error::ArgumentsBad) }
+}
+
 /// `C_GetSessionValidationFlags` (PKCS#11 v3.2 §5.6). No operation of a token without validation objects was ever
 /// validated.
 pub(crate) fn get_session_validation_flags(

@@ -196,7 +196,7 @@ entry! {
 
     /// `C_EncryptInit`.
     C_EncryptInit = encrypt::encrypt_init {
-        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
+        session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_ENCRYPT), key: CK_OBJECT_HANDLE
     }
 
     /// `C_Encrypt`.
@@ -214,7 +214,7 @@ entry! {
 
     /// `C_DecryptInit`.
     C_DecryptInit = decrypt::decrypt_init {
-        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
+        session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_DECRYPT), key: CK_OBJECT_HANDLE
     }
 
     /// `C_Decrypt`.
@@ -231,7 +231,7 @@ entry! {
     C_DecryptFinal = decrypt::decrypt_final { session: CK_SESSION_HANDLE, Out(data, length: CK_BYTE) }
 
     /// `C_DigestInit`.
-    C_DigestInit = digest::digest_init { session: CK_SESSION_HANDLE, Mechanism(mechanism) }
+    C_DigestInit = digest::digest_init { session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_DIGEST) }
 
     /// `C_Digest`.
     C_Digest = digest::digest {
@@ -248,7 +248,7 @@ entry! {
     C_DigestFinal = digest::digest_final { session: CK_SESSION_HANDLE, Out(digest, length: CK_BYTE) }
 
     /// `C_SignInit`.
-    C_SignInit = sign::sign_init { session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE }
+    C_SignInit = sign::sign_init { session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_SIGN), key: CK_OBJECT_HANDLE }
 
     /// `C_Sign`.
     C_Sign = sign::sign {
@@ -263,7 +263,7 @@ entry! {
 
     /// `C_SignRecoverInit`.
     C_SignRecoverInit = sign::sign_recover_init {
-        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
+        session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_SIGN_RECOVER), key: CK_OBJECT_HANDLE
     }
 
     /// `C_SignRecover`.
@@ -273,7 +273,7 @@ entry! {
 
     /// `C_VerifyInit`.
     C_VerifyInit = verify::verify_init {
-        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
+        session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_VERIFY), key: CK_OBJECT_HANDLE
     }
 
     /// `C_Verify`.
@@ -289,7 +289,7 @@ entry! {
 
     /// `C_VerifyRecoverInit`.
     C_VerifyRecoverInit = verify::verify_recover_init {
-        session: CK_SESSION_HANDLE, Mechanism(mechanism), key: CK_OBJECT_HANDLE
+        session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_VERIFY_RECOVER), key: CK_OBJECT_HANDLE
     }
 
     /// `C_VerifyRecover`.

@@ -123,8 +123,8 @@ fn abandon(left: &Process) {
 #[unsafe(link_section = ".fini_array")]
 static AT_UNLOAD: extern "C" fn() = unload;
 
-/// Frees what would be left behind: the readers' names, and the whole module where the application forgot
-/// `C_Finalize`. Waits for nobody, because at the end of a process other threads may still be in a call.
+/// Frees what would be left behind: the readers' names, the locked pages, and the whole module where the application
+/// forgot `C_Finalize`. Waits for nobody, because at the end of a process other threads may still be in a call.
 extern "C" fn unload() {
     guard(|| {
         let Some(process) = own() else { return Ok(()) };
@@ -134,6 +134,7 @@ extern "C" fn unload() {
                 module.abandon();
             }
         }
+        cns_secret::release_pages();
         Ok(())
     });
 }

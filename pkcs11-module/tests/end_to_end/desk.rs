@@ -57,6 +57,11 @@ impl Desk {
         desk
     }
 
+    /// Where the daemon keeps its things.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The slot with the card, as soon as there is one.
     pub(crate) fn card(&self) -> Slot {
         until("a card", || self.application.get_slots_with_token().unwrap().first().copied())

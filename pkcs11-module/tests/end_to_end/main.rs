@@ -10,6 +10,7 @@
     reason = "a test may fail in any way"
 )]
 
+mod c_program;
 mod decryption;
 mod desk;
 mod generations;
