@@ -31,8 +31,8 @@ fn guard(body: impl FnOnce() -> Result<(), Error>) -> CK_RV {
 /// - `name: Type` is passed as it is, and `_: Type` not at all;
 /// - `In(pointer, count: T)`, `Out(pointer, count: T)`, `Fill(pointer, count: T)` and `Put(pointer: T)` become the
 ///   [`buffer`] types of these names;
-/// - `Template(…)`, `Blanks(…)` and `Mechanism(…)` become the [`template`] types of these names. Where a mechanism is
-///   wanted, null cancels the session's operation of that flag instead (PKCS#11 v3.2 §5.8 and others).
+/// - `Template(…)`, `Blanks(…)` and `Mechanism(…)` become the [`template`] types of these names. With a
+///   session and a flag, a mechanism that is null cancels the session's operation of that flag (PKCS#11 v3.2 §5.8).
 macro_rules! entry {
     ($($(#[$doc:meta])* $name:ident = $function:path { $($arguments:tt)* })*) => {
         $(entry!(@ [$(#[$doc])* $name $function] [] [] $($arguments)*,);)*
@@ -108,6 +108,15 @@ macro_rules! entry {
             [$($parameters)* $items: *mut cryptoki_sys::CK_ATTRIBUTE, $count: cryptoki_sys::CK_ULONG,]
             // SAFETY: the standard wants of the application what the constructor wants.
             [$($values)* unsafe { $crate::ffi::template::Blanks::new($items, $count) }?,]
+            $($rest)*
+        );
+    };
+    (@ $head:tt [$($parameters:tt)*] [$($values:tt)*] Mechanism($mechanism:ident), $($rest:tt)*) => {
+        entry!(
+            @ $head
+            [$($parameters)* $mechanism: *mut cryptoki_sys::CK_MECHANISM,]
+            // SAFETY: the standard wants of the application what the constructor wants.
+            [$($values)* unsafe { $crate::ffi::template::Mechanism::new($mechanism) }?,]
             $($rest)*
         );
     };
