@@ -1,5 +1,6 @@
-//! What a key deciphered does not stay on the heap on its way through secure messaging, GET RESPONSE and the decoding: an
-//! allocator that looks at each block before it is given back sees it in none.
+//! What a key deciphered does not stay on the heap on its way through secure messaging, GET RESPONSE and the decoding, and
+//! no PIN or PUK does when a session is recorded: an allocator that looks at each block before it is given back sees
+//! them in none.
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests may fail loudly")]
 
@@ -7,14 +8,21 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cns_apdu::command::PerformSecurityOperation;
+use cns_apdu::access::ObjectConditions;
+use cns_apdu::chaining;
+use cns_apdu::command::{
+    CardCommand, ChangeProof, ChangeReferenceData, ObjectSettings, PerformSecurityOperation, PinReference,
+    PutData, ReferenceData, ResetAction, ResetRetryCounter, Verify,
+};
+use cns_apdu::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId};
 use cns_apdu::secure_messaging::{
     Exchange, Keys, LocalKeys, Nonce, Protection, Protections, SecureTransport,
 };
+use cns_apdu::trace::{Recorder, Trace};
 use cns_apdu::transmit::{Channel, Limits, Transport};
-use cns_apdu::{CommandApdu, ResponseApdu, StatusWord};
+use cns_apdu::{CommandApdu, Form, ResponseApdu, StatusWord};
 use cns_secret::Secret;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// XORed, so that what is looked for stands nowhere in the program.
 const HIDDEN: [u8; 8] = [0x62, 0x66, 0x6C, 0x64, 0x60, 0x60, 0x6D, 0x67];
@@ -100,11 +108,75 @@ impl Transport for Chip {
     }
 }
 
+/// The same as a PIN or PUK of eight digits.
+fn code() -> Secret {
+    deciphered().truncated(HIDDEN.len())
+}
+
+fn digits() -> ReferenceData {
+    ReferenceData::from_digits(&code()).unwrap()
+}
+
+/// PIN and PUK stand in the commands that make objects, set, change and unblock PINs; whole, in parts of a chain, and
+/// of any class.
+fn a_recording_copies_no_code() {
+    let reference = PinReference::local(ObjectId::SIGNATURE_PIN);
+    let object = PutData::Oci(ObjectSettings {
+        address: ObjectAddress::new(ObjectClass::Test, ObjectId::SIGNATURE_PIN),
+        attributes: Some(ObjectAttributes::exponent(Algorithm::Pin)),
+        conditions: Some(ObjectConditions([0; 7])),
+        secure_messaging: None,
+        body: Some(code()),
+    });
+    let proof = ChangeProof::Value(digits());
+    let action = ResetAction::SetNew { puk: digits(), new: digits() };
+    let commands = [
+        object.encode().unwrap(),
+        Verify { reference, value: Some(digits()) }.encode().unwrap(),
+        ChangeReferenceData { reference, proof, new: digits() }.encode().unwrap(),
+        ResetRetryCounter { reference, action }.encode().unwrap(),
+    ];
+    let mut recorder = Recorder::new();
+    recorder.reset();
+    let mut record = |apdu: &CommandApdu, form: Form| {
+        let bytes = apdu.to_bytes(form).unwrap();
+        recorder.exchange(bytes.expose(), &[0x90, 0x00]);
+        // Nor when the lengths contradict, and nobody knows what it is.
+        recorder.exchange(bytes.expose().split_last().unwrap().1, &[0x67, 0x00]);
+    };
+    for apdu in &commands {
+        record(apdu, Form::Short);
+        record(apdu, Form::Extended);
+        for part in chaining::split(apdu, apdu.data.len() - 1).unwrap() {
+            record(&part, Form::Short);
+        }
+    }
+    for class in [0x04, 0x0C, 0x80, 0x90, 0xFF] {
+        let mut bytes = commands.first().unwrap().to_bytes(Form::Short).unwrap();
+        *bytes.expose_mut().first_mut().unwrap() = class;
+        recorder.exchange(bytes.expose(), &[0x6E, 0x00]);
+    }
+    // What a chip gives back is no safer.
+    let answer = Zeroizing::new([code().expose(), &[0x90, 0x00]].concat());
+    for command in
+        [&[0x00, 0xCA, 0x01, 0x6E, 0x00], &[0x00, 0xB0, 0x00, 0x00, 0x00], &[0x00, 0xA4, 0x00, 0x00, 0x00]]
+    {
+        recorder.exchange(command, &answer);
+    }
+    let sessions = recorder.sessions();
+    let recorded = sessions.concat().len();
+    let text = Trace { sessions: recorder.take(), ..Trace::default() }.to_string();
+    drop((sessions, recorder, text, answer, commands));
+    assert_eq!(recorded, 40);
+    assert_eq!(SEEN.swap(0, Ordering::SeqCst), 0, "in a recording");
+}
+
 /// One test, so that nothing else uses the heap meanwhile.
 #[test]
-fn what_was_deciphered_does_not_stay_on_the_heap() {
+fn neither_codes_nor_what_was_deciphered_stay_on_the_heap() {
     drop(deciphered().expose().to_vec());
     assert_eq!(SEEN.swap(0, Ordering::SeqCst), 1, "the allocator sees what it should");
+    a_recording_copies_no_code();
 
     let below = Channel::new(Chip { random: None, rest: Vec::new() }, Limits::EXTENDED);
     let both = Protections { command: Protection::BOTH, response: Protection::BOTH };
