@@ -346,14 +346,20 @@ impl VirtualCard {
     ) -> Result<(), StatusWord> {
         let object = self.object(reference)?;
         self.require_protection(&Demand::of_object(object, reference, operation))?;
-        let used_up = object.has_limited_uses() && object.uses_left == 0;
-        let condition = object.condition(operation);
-        let is_use = matches!(operation, ObjectOperation::Use | ObjectOperation::Present);
-        if is_use && used_up {
+        if matches!(operation, ObjectOperation::Use | ObjectOperation::Present) {
+            return self.authorise_use(reference);
+        }
+        self.authorise(object.condition(operation), &reference.directory)
+    }
+
+    /// Checks access condition and use counter of an object that is used, and takes one use.
+    pub(crate) fn authorise_use(&mut self, reference: &ObjectReference) -> Result<(), StatusWord> {
+        let object = self.object(reference)?;
+        if object.has_limited_uses() && object.uses_left == 0 {
             return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
         }
-        self.authorise(condition, &reference.directory)?;
-        if is_use { self.take_use(reference) } else { Ok(()) }
+        self.authorise(object.condition(ObjectOperation::Use), &reference.directory)?;
+        self.take_use(reference)
     }
 
     /// Counts one use of an object that has a limit, and makes that last before the use.

@@ -106,7 +106,7 @@ impl VirtualCard {
 
     /// Whether the keys that were used are those demanded: one number may mean two keys in two directories, and one key
     /// may be found from both.
-    fn is_met_by(&self, demand: &Demand, used: &Demand) -> bool {
+    pub(crate) fn is_met_by(&self, demand: &Demand, used: &Demand) -> bool {
         let numbers =
             [demand.command, demand.response].into_iter().flat_map(|keys| [keys.encryption, keys.signature]);
         let is_one_key = |number| {

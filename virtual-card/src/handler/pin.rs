@@ -40,7 +40,8 @@ fn tries(card: &VirtualCard, pin: &ObjectReference) -> Reply {
 
 pub(super) fn change_reference_data(card: &mut VirtualCard, command: &ChangeReferenceData) -> Reply {
     let target = find_pin(card, command.reference)?;
-    let condition = refuse_never(card, &target, ObjectOperation::Change)?;
+    let presents = !matches!(command.proof, ChangeProof::Verified);
+    let condition = refuse_never(card, &target, ObjectOperation::Change, presents)?;
     check_new_value(card, &target, &command.new)?;
     match (&command.proof, condition) {
         (ChangeProof::Value(value), Condition::Verified(_)) => {
@@ -58,7 +59,8 @@ pub(super) fn change_reference_data(card: &mut VirtualCard, command: &ChangeRefe
 
 pub(super) fn reset_retry_counter(card: &mut VirtualCard, command: &ResetRetryCounter) -> Reply {
     let target = find_pin(card, command.reference)?;
-    let condition = refuse_never(card, &target, ObjectOperation::Unblock)?;
+    let presents = !matches!(command.action, ResetAction::Verified);
+    let condition = refuse_never(card, &target, ObjectOperation::Unblock, presents)?;
     match &command.action {
         ResetAction::SetNew { puk, new } => {
             check_new_value(card, &target, new)?;
@@ -96,15 +98,45 @@ fn require_pin(card: &VirtualCard, reference: ObjectReference) -> Result<ObjectR
     }
 }
 
-/// The condition of `operation` on `target`, unless nothing can satisfy it.
+/// What changing or unblocking `target` demands; where the command brings the value of another object, the guard, also
+/// what using that one demands. The guard's demand alone counts where the target has none, and a command that would
+/// have to be protected with two pairs of keys cannot be sent.
+pub(super) fn demand_of(
+    card: &VirtualCard,
+    target: &ObjectReference,
+    operation: ObjectOperation,
+    presents: bool,
+) -> Result<Demand, StatusWord> {
+    let object = card.object(target)?;
+    let own = Demand::of_object(object, target, operation);
+    if !presents {
+        return Ok(own);
+    }
+    // No guard, or none that could be used: the command is refused for that when it is executed.
+    let guard = match find_guard(card, target, object.condition(operation)) {
+        Ok(guard) if guard != *target => guard,
+        Ok(_) | Err(_) => return Ok(own),
+    };
+    let of_guard = Demand::of_object(card.object(&guard)?, &guard, ObjectOperation::Present);
+    if of_guard.is_none() || card.is_met_by(&of_guard, &own) {
+        Ok(own)
+    } else if own.is_none() {
+        Ok(of_guard)
+    } else {
+        Err(StatusWord::CONDITIONS_NOT_SATISFIED)
+    }
+}
+
+/// The condition of `operation` on `target`, unless nothing can satisfy it. `presents` tells whether the command brings
+/// the value that satisfies it.
 fn refuse_never(
     card: &VirtualCard,
     target: &ObjectReference,
     operation: ObjectOperation,
+    presents: bool,
 ) -> Result<Condition, StatusWord> {
-    let object = card.object(target)?;
-    card.require_protection(&Demand::of_object(object, target, operation))?;
-    match object.condition(operation) {
+    card.require_protection(&demand_of(card, target, operation, presents)?)?;
+    match card.object(target)?.condition(operation) {
         Condition::Never => Err(StatusWord::SECURITY_NOT_SATISFIED),
         condition @ (Condition::Always | Condition::Verified(_)) => Ok(condition),
     }
@@ -133,13 +165,13 @@ fn check_new_value(
     if new.unpadded_length() < minimum { Err(StatusWord::WRONG_DATA) } else { Ok(()) }
 }
 
-/// Compares a value with a PIN, which is a use of the PIN whichever command brings the value: its own access and secure
-/// messaging conditions hold, and its use counter counts. On success the caller stores the restored counter.
+/// Compares a value with a PIN, which is a use of it whichever command brings the value; how that had to be protected
+/// has been checked. On success the caller stores the restored counter.
 fn present(card: &mut VirtualCard, pin: &ObjectReference, value: &ReferenceData) -> Result<(), StatusWord> {
     if card.object(pin)?.is_blocked() {
         return Err(StatusWord::BLOCKED);
     }
-    card.authorise_object(pin, ObjectOperation::Present)?;
+    card.authorise_use(pin)?;
     let left = card.take_try(pin)?;
     if card.object(pin)?.body.ct_eq(value.as_secret()) {
         return restore_tries(card, pin);

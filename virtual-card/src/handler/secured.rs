@@ -9,7 +9,7 @@ use cns_apdu::object::{ObjectAddress, ObjectClass};
 use cns_apdu::secure_messaging::{Exchange, Nonce, plain_class};
 use cns_apdu::{Command, CommandApdu, StatusWord};
 
-use super::{Answer, Reply, authenticate, execute, operation};
+use super::{Answer, Reply, authenticate, execute, operation, pin};
 use crate::card::VirtualCard;
 use crate::objects::{ObjectOperation, ObjectReference};
 use crate::secure_messaging::Demand;
@@ -103,8 +103,9 @@ fn demand(card: &VirtualCard, wrapped: &CommandApdu) -> Result<Demand, StatusWor
         (0x00, 0xD6 | 0xDC) => of_current_ef(card, EfOperation::Update),
         (0x00, 0xE2) => of_current_ef(card, EfOperation::Append),
         (0x00, 0x20) => of_test_object(card, wrapped.p2, ObjectOperation::Present),
-        (0x00, 0x24) => of_test_object(card, wrapped.p2, ObjectOperation::Change),
-        (0x00, 0x2C) => of_test_object(card, wrapped.p2, ObjectOperation::Unblock),
+        // P1 tells whether the command brings a value to be compared (`ChangeProof`, `ResetAction`).
+        (0x00, 0x24) => of_pin(card, wrapped.p2, ObjectOperation::Change, wrapped.p1 == 0x00),
+        (0x00, 0x2C) => of_pin(card, wrapped.p2, ObjectOperation::Unblock, wrapped.p1 & 0x03 != 0x03),
         (0x00, EXTERNAL_AUTHENTICATE) => of_authentication_key(card, wrapped.p2, ObjectOperation::Present),
         (0x00, 0x88) => of_authentication_key(card, wrapped.p2, ObjectOperation::Use),
         (0x00, 0x2A) => {
@@ -149,6 +150,15 @@ fn of_current_file(card: &VirtualCard) -> Result<Demand, StatusWord> {
 
 fn of_test_object(card: &VirtualCard, p2: u8, operation: ObjectOperation) -> Result<Demand, StatusWord> {
     of_object(card, &card.find_test_object(PinReference::from_p2(p2)?)?, operation)
+}
+
+fn of_pin(
+    card: &VirtualCard,
+    p2: u8,
+    operation: ObjectOperation,
+    presents: bool,
+) -> Result<Demand, StatusWord> {
+    pin::demand_of(card, &card.find_test_object(PinReference::from_p2(p2)?)?, operation, presents)
 }
 
 fn of_authentication_key(
