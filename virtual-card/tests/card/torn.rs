@@ -16,6 +16,19 @@ const CREATE_RECORD_EF: &str = "00E000001D 621B 80020010 820305FFFF 83028010 850
 const CREATE_BINARY_EF: &str = "00E000001D 621B 80020040 8203010000 83029010 850101 86090010FFFFFF1010FFFF";
 const CREATE_DF: &str = "00E000001D 621B 81020800 8203380000 83028110 850101 8609FF1010FFFF101010FF";
 
+const GET_CHALLENGE: &str = "0084000008";
+/// What [`PROOF`] answers.
+const CHALLENGE: &str = "0011223344556677";
+/// Key 15 of DF 1400, for authentication; the same with three uses; and PIN 16 with three uses.
+const CREATE_KEY: &str =
+    "00DA016E29 83020015 850802008203FF000008 860700FFFFFFFFFFFF 8F100123456789ABCDEFFEDCBA9876543210";
+const CREATE_LIMITED_KEY: &str =
+    "00DA016E29 83020015 85080200820303000008 860700FFFFFFFFFFFF 8F100123456789ABCDEFFEDCBA9876543210";
+const CREATE_LIMITED_PIN: &str =
+    "00DA016E21 83020016 85080203870303000005 86070016FFFFFFFFFF 8F083534333231FFFFFF";
+const PROOF: &str = "0082009508 31A7364CAC91CA39";
+const WRONG_PROOF: &str = "0082009508 0000000000000000";
+
 /// A command that writes, what comes before it in its session, and how often it writes.
 struct Case {
     name: &'static str,
@@ -81,6 +94,54 @@ const CASES: &[Case] = &[
         writes: 2,
     },
     Case {
+        name: "EXTERNAL AUTHENTICATE",
+        before: &[CREATE_KEY],
+        session: &[SELECT_SIGNATURE_DF, GET_CHALLENGE],
+        command: PROOF,
+        status: "9000",
+        writes: 2,
+    },
+    Case {
+        name: "wrong EXTERNAL AUTHENTICATE",
+        before: &[CREATE_KEY],
+        session: &[SELECT_SIGNATURE_DF, GET_CHALLENGE],
+        command: WRONG_PROOF,
+        status: "63C2",
+        writes: 1,
+    },
+    Case {
+        name: "EXTERNAL AUTHENTICATE of limited use",
+        before: &[CREATE_LIMITED_KEY],
+        session: &[SELECT_SIGNATURE_DF, GET_CHALLENGE],
+        command: PROOF,
+        status: "9000",
+        writes: 3,
+    },
+    Case {
+        name: "VERIFY of limited use",
+        before: &[CREATE_LIMITED_PIN],
+        session: &[SELECT_SIGNATURE_DF],
+        command: "0020009608 3534333231FFFFFF",
+        status: "9000",
+        writes: 3,
+    },
+    Case {
+        name: "wrong VERIFY of limited use",
+        before: &[CREATE_LIMITED_PIN],
+        session: &[SELECT_SIGNATURE_DF],
+        command: "0020009608 3939393939FFFFFF",
+        status: "63C2",
+        writes: 2,
+    },
+    Case {
+        name: "CHANGE REFERENCE DATA of limited use",
+        before: &[CREATE_LIMITED_PIN],
+        session: &[SELECT_SIGNATURE_DF],
+        command: "0024009610 3534333231FFFFFF 3233343536FFFFFF",
+        status: "9000",
+        writes: 3,
+    },
+    Case {
         name: "PUT DATA, new",
         before: &[],
         session: OPEN,
@@ -141,6 +202,9 @@ const CASES: &[Case] = &[
 /// Sends commands, whose data do not matter.
 fn send_all(card: &mut VirtualCard, commands: &[&str]) {
     for command in commands {
+        if *command == GET_CHALLENGE {
+            card.plan_randomness(&bytes(CHALLENGE));
+        }
         let answer = send(card, command);
         assert!(answer.ends_with("9000") || answer.starts_with("63C"), "{command}: {answer}");
     }
@@ -149,6 +213,24 @@ fn send_all(card: &mut VirtualCard, commands: &[&str]) {
 fn tries(card: &VirtualCard) -> (u8, u8) {
     let summary = card.summary();
     (summary.pin_tries, summary.puk_tries)
+}
+
+/// The sum of all counters of the card in a directory: tries and uses that are left.
+fn counters(folder: &Path) -> u64 {
+    fn sum(value: &serde_json::Value) -> u64 {
+        match value {
+            serde_json::Value::Object(members) => members
+                .iter()
+                .map(|(name, value)| match name.as_str() {
+                    "tries_left" | "uses_left" => value.as_u64().unwrap(),
+                    _ => sum(value),
+                })
+                .sum(),
+            serde_json::Value::Array(values) => values.iter().map(sum).sum(),
+            _ => 0,
+        }
+    }
+    sum(&serde_json::from_slice(&std::fs::read(folder.join("card.json")).unwrap()).unwrap())
 }
 
 /// The card that a case starts from, in a directory.
@@ -182,7 +264,7 @@ fn a_write_that_is_cut_off_is_done_or_not_done() {
         let command = bytes(case.command);
         // What the memory holds after so many writes; in between only counters differ.
         let mut states = vec![begin(&mut card, &start, case)];
-        let pin_before = tries(&card);
+        let before = counters(&path);
         for write in 0.. {
             let cut = |card: &mut VirtualCard, done| {
                 begin(card, &start, case);
@@ -199,13 +281,9 @@ fn a_write_that_is_cut_off_is_done_or_not_done() {
             assert_eq!(cut(&mut card, true), None);
             let held = card.snapshot().unwrap();
             assert!(held != states[write as usize], "{}, write {write} done", case.name);
-            // Before the last write a try has been taken, and nothing else has happened.
-            let (pin, puk) = tries(&card);
+            // Each write but the last takes a use or a try.
             if (write as usize) + 1 < case.writes {
-                assert_eq!(
-                    u16::from(pin) + u16::from(puk) + 1,
-                    u16::from(pin_before.0) + u16::from(pin_before.1)
-                );
+                assert_eq!(counters(&path) + u64::from(write) + 1, before, "{}", case.name);
             }
             states.push(held);
             // The directory agrees, and so does the chip when it has power again.
@@ -240,6 +318,30 @@ fn cutting_the_power_gives_no_try_back() {
                 assert_eq!(least, 0, "{tear:?}");
             }
         }
+    }
+}
+
+/// The same for whoever guesses what proves a key.
+#[test]
+fn cutting_the_power_gives_no_try_of_a_key_back() {
+    for done in [false, true] {
+        let mut card = crate::card();
+        send_all(&mut card, OPEN);
+        send_all(&mut card, &[CREATE_KEY]);
+        let mut session = |command: &str, tear: Option<Tear>| {
+            card.power_on();
+            send_all(&mut card, &[SELECT_SIGNATURE_DF, GET_CHALLENGE]);
+            match tear {
+                Some(tear) => card.transmit_torn(&bytes(command), tear),
+                None => Some(card.transmit(&bytes(command))),
+            }
+        };
+        for _ in 0..3 {
+            assert_eq!(session(PROOF, Some(Tear { write: 0, done })), None);
+        }
+        // The write that takes a try comes before the comparison: undone, nothing was compared.
+        let then = if done { "6983" } else { "63C2" };
+        assert_eq!(session(WRONG_PROOF, None), Some(bytes(then)), "done: {done}");
     }
 }
 
