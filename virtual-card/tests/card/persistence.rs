@@ -115,6 +115,35 @@ fn the_frozen_sample_opens() {
     expect(&mut card, "0020009A08 3534333231FFFFFF", "9000");
 }
 
+/// A card that was made before a switch was thought of behaves as if the switch were off.
+#[test]
+fn a_card_made_before_a_switch_has_it_off() {
+    let text = String::from_utf8(FORMAT_1.to_vec()).unwrap();
+    let older = |remove: &str| text.replacen(&format!("\"{remove}\":false,"), "", 1);
+    let unheard_of = text.replacen("\"behaviour\":{", "\"behaviour\":{\"unheard_of\":true,", 1);
+    assert!(!text.contains("strict_restore") && !text.contains("t0"), "the sample is older than both");
+    for (text, opens) in [(text.clone(), true), (older("lenient_decipher"), true), (unheard_of, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("card.json"), text).unwrap();
+        let opened = VirtualCard::open(folder.path());
+        assert_eq!(opened.is_ok(), opens, "what nobody knows is not passed over");
+        let Ok(mut card) = opened else { continue };
+        assert_eq!(card.behaviour(), Behaviour::default());
+        // MSE RESTORE with a fifth byte is taken; answers come whole, and there is no GET RESPONSE.
+        run(&mut card, &[("0022F30300", "9000"), ("00C0000010", "6D00"), ("00A4080C0410001003", "9000")]);
+        expect(&mut card, "00B0000020", &format!("{} 9000", hex::encode_upper(sample::ID_CARD)));
+        // What is off is not written down either, so that an older program still opens the card.
+        expect(&mut card, VERIFY_PIN, "9000");
+        let written = fs::read_to_string(folder.path().join("card.json")).unwrap();
+        assert!(!written.contains("strict_restore") && !written.contains("\"t0\""));
+    }
+    // The opposite of each default is told apart by the same commands.
+    let behaviour = Behaviour { strict_restore: true, t0: true, ..Behaviour::default() };
+    let mut card = crate::behaving(behaviour);
+    run(&mut card, &[("0022F30300", "6700"), ("00C0000010", "6985"), ("00A4080C0410001003", "9000")]);
+    expect(&mut card, "00B0000020", "6C10");
+}
+
 #[test]
 fn the_frozen_sample_with_applications_opens() {
     let folder = tempfile::tempdir().unwrap();
