@@ -25,6 +25,7 @@ mod sealed;
 mod secure_messaging;
 mod shared_vectors;
 mod signature_area;
+mod status_words;
 mod torn;
 mod vectors;
 mod vpcd;

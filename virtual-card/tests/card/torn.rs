@@ -217,17 +217,18 @@ fn tries(card: &VirtualCard) -> (u8, u8) {
 
 /// The sum of all counters of the card in a directory: tries and uses that are left.
 fn counters(folder: &Path) -> u64 {
-    fn sum(value: &serde_json::Value) -> u64 {
+    use serde_json::Value;
+    fn sum(value: &Value) -> u64 {
         match value {
-            serde_json::Value::Object(members) => members
+            Value::Object(members) => members
                 .iter()
                 .map(|(name, value)| match name.as_str() {
                     "tries_left" | "uses_left" => value.as_u64().unwrap(),
                     _ => sum(value),
                 })
                 .sum(),
-            serde_json::Value::Array(values) => values.iter().map(sum).sum(),
-            _ => 0,
+            Value::Array(values) => values.iter().map(sum).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
         }
     }
     sum(&serde_json::from_slice(&std::fs::read(folder.join("card.json")).unwrap()).unwrap())
