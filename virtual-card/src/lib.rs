@@ -26,6 +26,7 @@ mod request;
 pub mod sample;
 pub mod sealed;
 mod secure_messaging;
+mod session;
 mod state;
 mod summary;
 pub mod timing;

@@ -5,8 +5,9 @@ use cns_apdu::command::{ManageSecurityEnvironment, Template};
 use cns_apdu::object::{ObjectAddress, ObjectClass, ObjectId};
 
 use super::Reply;
-use crate::card::{Environment, KeyChoice, VirtualCard};
+use crate::card::VirtualCard;
 use crate::generation::KeyLookup;
+use crate::session::{Environment, KeyChoice};
 
 pub(super) fn manage(card: &mut VirtualCard, command: ManageSecurityEnvironment) -> Reply {
     match command {
