@@ -76,6 +76,7 @@ impl Connection {
     pub async fn serve(mut self) -> Result<(), ConnectionError> {
         let outcome = self.requests().await;
         self.caller.logins.forget_all();
+        self.caller.at_end.run();
         if let Err(error) = &outcome
             && let Some(last_word) = last_word(error)
         {

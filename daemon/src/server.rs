@@ -79,7 +79,7 @@ pub async fn run(
             continue;
         };
         let uid = peer.uid;
-        let caller = Caller { peer: Arc::new(peer), logins: logins.open() };
+        let caller = Caller { peer: Arc::new(peer), logins: logins.open(), at_end: Arc::default() };
         let connection = Connection::new(stream, caller, Arc::clone(&service), stop.clone(), alive.clone());
         tokio::spawn(async move {
             if let Err(error) = connection.serve().await {

@@ -200,7 +200,7 @@ pub struct Trace {
     /// The reader.
     pub reader: String,
     /// The number of the recording that goes on; absent to start one, with the card being read anew. A recording that
-    /// nobody asks for ends after 20 seconds; one whose client goes away while it waits ends at once.
+    /// nobody asks for ends after 20 seconds, and with the connection that it was started on at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<u64>,
     /// How long to wait before answering, in milliseconds, 10,000 at most.

@@ -7,6 +7,7 @@
 use std::mem;
 
 use super::place::Place;
+use super::text;
 use super::{CommandMask, Exchange, Gap, MASKED_PIN, MOST_EXCHANGES, Missing, Session, Zeroed};
 use crate::command::{ManageSecurityEnvironment, SelectBy, SelectFile};
 use crate::fci::FileControlInformation;
@@ -20,8 +21,11 @@ use crate::{CommandApdu, StatusWord, command_apdu};
 const CERTIFICATE_HEADER: usize = 4;
 /// What is longer is no certificate of a card, in bytes.
 const LONGEST_CERTIFICATE: u16 = 8192;
-/// The most that a recording holds, in bytes of the commands and answers that are kept.
-const MOST_BYTES: usize = 1 << 20;
+/// The most that a recording holds, in bytes of its exchanges as text in a JSON string: with its header it fits into one
+/// message of the socket, which has 2 MiB.
+const MOST_TEXT: usize = 2 * 1024 * 1024 - 64 * 1024;
+/// What may stand around an exchange: the directives for a reset, a gap and the kind.
+const AROUND: usize = 64;
 
 /// Records exchanges as they happen.
 #[derive(Default)]
@@ -29,7 +33,7 @@ pub struct Recorder {
     sessions: Vec<Session>,
     session: Session,
     exchanges: usize,
-    bytes: usize,
+    text: usize,
     full: bool,
     after_gap: Option<Gap>,
     notes: Vec<String>,
@@ -121,13 +125,13 @@ impl Recorder {
     }
 
     fn push(&mut self, mut exchange: Exchange) {
-        self.bytes = self.bytes.saturating_add(exchange.command.len() + exchange.data.len());
-        self.exchanges += 1;
-        if self.exchanges > MOST_EXCHANGES || self.bytes > MOST_BYTES {
+        exchange.notes = mem::take(&mut self.notes);
+        self.text = self.text.saturating_add(text::length_in_json(&exchange)).saturating_add(AROUND);
+        self.exchanges = self.exchanges.saturating_add(1);
+        if self.exchanges > MOST_EXCHANGES || self.text > MOST_TEXT {
             self.full = true;
             return;
         }
-        exchange.notes = mem::take(&mut self.notes);
         exchange.after_gap = self.after_gap.take();
         self.session.push(exchange);
     }

@@ -1,6 +1,6 @@
 //! The text of a trace, read and written line by line.
 
-use std::fmt::{self, Formatter, Write as _};
+use std::fmt::{self, Formatter};
 use std::mem;
 
 use super::{
@@ -300,7 +300,26 @@ pub(super) fn write(trace: &Trace, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn write_exchange(exchange: &Exchange, f: &mut Formatter<'_>) -> fmt::Result {
+/// How long an exchange is as text inside of a JSON string, without the directives that depend on its neighbours.
+pub(super) fn length_in_json(exchange: &Exchange) -> usize {
+    #[derive(Default)]
+    struct Counter(usize);
+
+    impl fmt::Write for Counter {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let escaped = text.bytes().filter(|byte| matches!(byte, b'\n' | b'"' | b'\\')).count();
+            self.0 = self.0.saturating_add(text.len()).saturating_add(escaped);
+            Ok(())
+        }
+    }
+
+    let mut counter = Counter::default();
+    // A counter takes everything.
+    write_exchange(exchange, &mut counter).unwrap_or_default();
+    counter.0
+}
+
+fn write_exchange(exchange: &Exchange, f: &mut impl fmt::Write) -> fmt::Result {
     for note in &exchange.notes {
         writeln!(f, "# {}", one_line(note))?;
     }

@@ -8,7 +8,7 @@ use cns_apdu::command::{ReadBinary, SelectBy, SelectFile, SelectResponse};
 use cns_apdu::file_map::{self, Fid, FilePath};
 use cns_apdu::object_directory;
 use cns_apdu::trace::{Recorder, Session, Trace, cleaned_atr};
-use cns_apdu::transmit::Transport;
+use cns_apdu::transmit::{Channel, Limits, TransmitError, Transport};
 use cns_apdu::{CardCommand, CommandApdu, Form};
 
 use super::CardError;
@@ -51,8 +51,8 @@ pub(crate) fn probe(
     recorder: &mut Recorder,
 ) -> Result<(), CardError> {
     recorder.reset();
-    let mut probe = Probe { link, recorder };
-    probe.recorder.note("files of the card's own application");
+    let mut probe = Probe(Channel::new(Recorded { link, recorder }, Limits::SHORT));
+    probe.note("files of the card's own application");
     for path in &PLACES {
         probe.select(SelectFile::path(path.clone()))?;
     }
@@ -63,33 +63,61 @@ pub(crate) fn probe(
         probe.directory(path)?;
     }
     if ask_tries {
-        probe.recorder.note("tries left, asked for without a value");
+        probe.note("tries left, asked for without a value");
         for reference in REFERENCES {
-            probe.send(&CommandApdu::new(0x20, 0x00, reference).expecting(256))?;
+            probe.ask_tries(reference)?;
         }
     }
-    probe.recorder.note("applications by their names");
+    probe.note("applications by their names");
     for name in APPLICATIONS {
         probe.application(name)?;
     }
     Ok(())
 }
 
-struct Probe<'a> {
+/// A link that records.
+struct Recorded<'a> {
     link: &'a mut dyn Transport<Error = CardError>,
     recorder: &'a mut Recorder,
 }
 
+impl Transport for Recorded<'_> {
+    type Error = CardError;
+
+    fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>, CardError> {
+        let answer = self.link.exchange(command)?;
+        self.recorder.exchange(command, &answer);
+        Ok(answer)
+    }
+}
+
+struct Probe<'a>(Channel<Recorded<'a>>);
+
 impl Probe<'_> {
+    /// A comment for the next exchange.
+    fn note(&mut self, note: &'static str) {
+        self.0.transport_mut().recorder.note(note);
+    }
+
     /// Sends a command in the short form; gives the data if the card accepts.
     fn send(&mut self, apdu: &CommandApdu) -> Result<Option<Vec<u8>>, CardError> {
-        let command = apdu.to_bytes(Form::Short)?;
-        let answer = self.link.exchange(command.expose())?;
-        self.recorder.exchange(command.expose(), &answer);
-        Ok(match answer.split_last_chunk::<2>() {
-            Some((data, [0x90, 0x00] | [0x62, 0x82 | 0x83])) => Some(data.to_vec()),
-            _ => None,
-        })
+        let response = match self.0.transmit(apdu) {
+            Ok(response) => response,
+            Err(TransmitError::Transport(error)) => return Err(error),
+            Err(TransmitError::Apdu(error)) => return Err(error.into()),
+            // Recorded as it is, and of no use.
+            Err(TransmitError::Response(_) | TransmitError::Endless | TransmitError::Command(_)) => {
+                return Ok(None);
+            }
+        };
+        let (data, status) = response.into_parts();
+        Ok(matches!(status.0, 0x9000 | 0x6282 | 0x6283).then_some(data))
+    }
+
+    /// VERIFY without a value. Sent as it is and once: with another length it would be another command on some cards.
+    fn ask_tries(&mut self, reference: u8) -> Result<(), CardError> {
+        let command = CommandApdu::new(0x20, 0x00, reference).expecting(256).to_bytes(Form::Short)?;
+        self.0.transport_mut().exchange(command.expose()).map(drop)
     }
 
     /// Whether the card accepts a selection.

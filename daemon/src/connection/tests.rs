@@ -81,7 +81,7 @@ fn bench() -> Bench {
     let limits = Limits { connections: 1, frame_seconds: 1, request_seconds: 1 };
     let service = Arc::new(Service { router, limits });
     let peer = Peer { uid: 1000, gids: Vec::new(), roles: Role::ALL.to_vec() };
-    let caller = Caller { peer: Arc::new(peer), logins: Arc::default() };
+    let caller = Caller { peer: Arc::new(peer), logins: Arc::default(), at_end: Arc::default() };
     let (stop, stopping) = watch::channel(false);
     let (alive, all_over) = mpsc::channel(1);
     let stream = Stream::UdSocket(UdStream::from(UnixStream::from_std(there).unwrap()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cns_protocol::frame::{Body, LockedWriter};
 use cns_protocol::rpc::Request;
@@ -26,6 +26,25 @@ pub struct Caller {
     pub peer: Arc<Peer>,
     /// The connection's logins.
     pub logins: Arc<Logins>,
+    /// What ends with the connection.
+    pub at_end: Arc<AtEnd>,
+}
+
+/// What is to be done when a connection ends.
+#[derive(Default)]
+pub struct AtEnd(Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>>);
+
+impl AtEnd {
+    /// Lets something be done, in place of what was to be done under this name.
+    pub fn set(&self, name: String, what: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Box::new(what));
+    }
+
+    /// Does it.
+    pub fn run(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        all.into_values().for_each(|what| what());
+    }
 }
 
 /// One request that was judged and may go on.
@@ -228,7 +247,7 @@ mod tests {
 
     fn caller(roles: &[Role]) -> Caller {
         let peer = Peer { uid: 1000, gids: Vec::new(), roles: roles.to_vec() };
-        Caller { peer: Arc::new(peer), logins: Arc::default() }
+        Caller { peer: Arc::new(peer), logins: Arc::default(), at_end: Arc::default() }
     }
 
     fn router() -> Router {

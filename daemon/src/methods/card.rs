@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cns_protocol::card::{Card, List, Recorded, Report, ReportText, Show, Trace};
 use cns_protocol::reader::ReaderState;
-use cns_protocol::{ErrorKind, RpcError};
+use cns_protocol::{ErrorKind, Method, RpcError};
 
 use super::Daemon;
 use crate::dispatch::Call;
@@ -50,7 +50,7 @@ pub async fn report(daemon: Arc<Daemon>, _: Call, request: Report) -> Result<Rep
 /// When there is no such reader, another recording runs, or the one that was named is over.
 pub fn trace(
     daemon: Arc<Daemon>,
-    _: Call,
+    call: Call,
     request: Trace,
 ) -> impl Future<Output = Result<Recorded, RpcError>> + Send {
     let Trace { reader, recording, wait_ms, end } = request;
@@ -72,6 +72,7 @@ pub fn trace(
             Some(known) => known,
             None => {
                 let new = guard(&daemon, &reader, start(&daemon, &reader)?);
+                end_with(&call, &daemon, &reader, new.recording);
                 read(&daemon, &reader).await;
                 new
             }
@@ -98,6 +99,14 @@ impl Drop for EndOfRecording {
             self.daemon.readers.end_recording(&self.reader, self.recording);
         }
     }
+}
+
+/// Lets a recording end with the connection that it was started on: who asks again every second may be gone between two
+/// requests.
+fn end_with(call: &Call, daemon: &Arc<Daemon>, reader: &str, recording: u64) {
+    let (daemon, reader) = (Arc::clone(daemon), reader.to_owned());
+    let name = format!("{}: {reader}", Trace::NAME);
+    call.caller.at_end.set(name, move || daemon.readers.end_recording(&reader, recording));
 }
 
 /// Starts a recording.

@@ -394,22 +394,29 @@ impl Present {
         self.standing = if is_ours { standing } else { Standing::Unknown };
     }
 
-    /// Looks at the card between two resets.
+    /// Looks at the card between two resets, in one transaction: nobody else selects anything in between.
     fn report(&mut self, slot: &Slot, ask_tries: bool) -> Result<String, CardError> {
         self.standing = Standing::Unknown;
         let device = self.device()?;
         let atr = device.atr().to_vec();
-        device.transact(&mut |_| Disposition::Reset)?;
-        slot.meter().recording().reset();
         let mut recorder = Recorder::new();
         let mut outcome = Err(CardError::NoCard);
-        device.transact(&mut |link| {
-            let mut metered = Metered::new(link, slot.meter(), Budget::JOB, slot.limits());
-            let probe = AssertUnwindSafe(|| report::probe(&mut metered, ask_tries, &mut recorder));
-            outcome = catch_unwind(probe).unwrap_or(Err(CardError::Panicked));
+        let ended = device.transact(&mut |link| {
+            outcome = link.reset(slot.limits().command);
+            if outcome.is_ok() {
+                slot.meter().recording().reset();
+                let mut metered = Metered::new(link, slot.meter(), Budget::JOB, slot.limits());
+                let probe = AssertUnwindSafe(|| report::probe(&mut metered, ask_tries, &mut recorder));
+                outcome = catch_unwind(probe).unwrap_or(Err(CardError::Panicked));
+            }
             Disposition::Reset
-        })?;
+        });
         slot.meter().recording().reset();
+        if self.contents.is_none() {
+            // Other programs may want a card for themselves that is no use here.
+            self.device = None;
+        }
+        ended?;
         outcome?;
         Ok(report::text(slot, Some(&atr), "cnsctl card report", recorder.take()))
     }
@@ -465,3 +472,6 @@ impl Present {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

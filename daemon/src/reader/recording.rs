@@ -93,3 +93,36 @@ impl Recording {
         state.running.take_if(|running| running.number == number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cns_apdu::trace::Trace;
+    use cns_protocol::card::Recorded as Answer;
+    use cns_protocol::frame::MAX_BODY;
+
+    use super::*;
+
+    #[test]
+    fn the_fullest_recording_fits_into_one_message() {
+        // Zeros are kept as they are: in long answers, and in many short ones.
+        for length in [0, 1, 256, 65_536] {
+            let recording = Recording::default();
+            let number = recording.start().unwrap();
+            let answer: Vec<u8> = std::iter::repeat_n(0, length).chain([0x90, 0x00]).collect();
+            let recorded = loop {
+                for _ in 0..100 {
+                    recording.reset();
+                    recording.exchange(&[0x00, 0xB0, 0x00, 0x00, 0x00], &answer);
+                }
+                let recorded = recording.recorded(number).unwrap();
+                if recorded.is_full {
+                    break recorded;
+                }
+            };
+            let trace = Trace { sessions: recorded.sessions, ..Trace::default() };
+            let answer = Answer { recording: number, text: trace.to_string(), is_full: true };
+            let message = serde_json::to_vec(&answer).unwrap().len();
+            assert!(message + 4096 < MAX_BODY, "{length}: {message}");
+        }
+    }
+}

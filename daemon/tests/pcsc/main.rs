@@ -92,6 +92,11 @@ async fn inside() {
     sign_once(&readers, &name).await.unwrap();
     println!("one signature through pcscd: {:?}", began.elapsed());
     neighbours(&readers, &name).await;
+    let insertion = readers.card(&name).unwrap().card.insertion;
+    let report = readers.report(&name, false).await.unwrap();
+    assert!(report.matches("\n> ").count() > 17, "{report}");
+    sign_once(&readers, &name).await.unwrap();
+    assert_eq!(readers.card(&name).unwrap().card.insertion, insertion);
 
     let insertion = readers.card(&name).unwrap().card.insertion;
     plugged.pull_out();

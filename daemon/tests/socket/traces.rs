@@ -50,14 +50,34 @@ fn a_recording_ends_with_the_client_that_waits_for_it() {
     let running = Running::start_with(&[READER], &access(EVERYTHING));
     let _plugged = plug(sample_card(|_| ()), Endpoint::Unix(running.path(READER))).unwrap();
     running.card_in(READER);
-    let started = running.client().call(&order(&running, None)).unwrap();
-    // It goes away while it waits, as at Ctrl-C.
+    let mut starter = running.client();
+    let started = starter.call(&order(&running, None)).unwrap();
+    // Who reads along goes away while it waits.
     let mut waiting = running.raw();
     let waits = Trace { wait_ms: 10_000, ..order(&running, Some(started.recording)) };
     waiting.request(1, "card.trace", &serde_json::to_value(&waits).unwrap());
     drop(waiting);
+    can_be_started_again(&running);
+    drop(starter);
+}
+
+#[test]
+fn a_recording_ends_with_the_connection_that_started_it() {
+    let running = Running::start_with(&[READER], &access(EVERYTHING));
+    let _plugged = plug(sample_card(|_| ()), Endpoint::Unix(running.path(READER))).unwrap();
+    running.card_in(READER);
+    let mut starter = running.client();
+    starter.call(&order(&running, None)).unwrap();
+    assert_eq!(kind(&mut running.client(), &order(&running, None)), ErrorKind::Busy);
+    // Between two requests, as Ctrl-C may come.
+    drop(starter);
+    can_be_started_again(&running);
+}
+
+/// A recording that has ended makes room for another one.
+fn can_be_started_again(running: &Running) {
     let (since, mut other) = (Instant::now(), running.client());
-    while other.call(&order(&running, None)).is_err() {
+    while other.call(&order(running, None)).is_err() {
         // Less than the time after which a recording ends that nobody asks for.
         assert!(since.elapsed() < Duration::from_secs(15), "the recording goes on for nobody");
         std::thread::sleep(Duration::from_millis(20));

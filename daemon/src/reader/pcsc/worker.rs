@@ -192,10 +192,7 @@ fn begin<'a>(card: &'a mut Card, atr: &[u8]) -> Result<Transaction<'a>, CardErro
                 // What was verified is lost, which is all that the next piece of work expects.
                 same.reconnect(ShareMode::Shared, Protocols::ANY, pcsc::Disposition::LeaveCard)
                     .map_err(failed)?;
-                // A card that was swapped before pcscd looked again is seen by its answer to that reset at most.
-                if same.status2_owned().map_err(failed)?.atr() != atr {
-                    return Err(CardError::Removed);
-                }
+                same_card(same, atr)?;
                 card = same;
             }
             Err((_, error)) => return Err(failed(error)),
@@ -206,9 +203,13 @@ fn begin<'a>(card: &'a mut Card, atr: &[u8]) -> Result<Transaction<'a>, CardErro
 /// Resets the card inside the transaction, which goes on.
 fn reset(transaction: &mut Transaction<'_>, atr: &[u8]) -> Result<(), CardError> {
     transaction.reconnect(ShareMode::Shared, Protocols::ANY, pcsc::Disposition::ResetCard).map_err(failed)?;
-    // As in [`begin`].
-    let same = transaction.status2_owned().map_err(failed)?.atr() == atr;
-    if same { Ok(()) } else { Err(CardError::Removed) }
+    same_card(transaction, atr)
+}
+
+/// Judges by the answer to reset whether the card is still the one that was connected to: one that was swapped before
+/// pcscd looked again is seen by this at most.
+fn same_card(card: &Card, atr: &[u8]) -> Result<(), CardError> {
+    if card.status2_owned().map_err(failed)?.atr() == atr { Ok(()) } else { Err(CardError::Removed) }
 }
 
 fn exchange(card: &Card, command: &Secret) -> Result<Vec<u8>, CardError> {
