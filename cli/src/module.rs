@@ -97,6 +97,9 @@ struct Outcomes {
     #[serde(skip_serializing_if = "Option::is_none")]
     module: Option<PathBuf>,
     programs: Vec<Outcome>,
+    /// What makes the module a danger to those who load it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     /// Browsers that the module cannot reach, and what to do.
     sandboxed: Vec<String>,
 }
@@ -153,6 +156,13 @@ fn carry_out(
         for_all: place.is_system,
         module: module.map(Path::to_path_buf),
         programs: programs.iter().map(|program| one(place, base, *program, module, dry_run)).collect(),
+        warning: module.filter(|_| place.is_system).and_then(Place::exposed_folder).map(|folder| {
+            format!(
+                "{} is not root's alone: whoever can write there can run what they like in everybody's browser. \
+                 Install the module in the system's library folder",
+                folder.display()
+            )
+        }),
         sandboxed: sandbox::installed(place).iter().map(sandbox::Sandboxed::advice).collect(),
     };
     context.show(&outcomes, outcomes_text)?;
@@ -241,6 +251,7 @@ fn outcomes_text(outcomes: &Outcomes) -> String {
         text.extend(outcome.changes.iter().map(|step| step.text(!outcomes.dry_run)));
         text.extend(outcome.notes.iter().map(|note| format!("  {note}\n")));
     }
+    text.extend(outcomes.warning.iter().map(|warning| format!("WARNING: {warning}.\n")));
     text.extend(outcomes.sandboxed.iter().map(|advice| format!("{advice}.\n")));
     text
 }

@@ -12,7 +12,8 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,6 +42,10 @@ impl Computer {
     }
 
     fn doctor(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cnsctl"));
         command.arg("doctor").args(arguments).arg("--root").arg(self.path("root"));
         command.arg("--socket").arg(self.path("cnsd.sock")).env("HOME", self.path("home"));
@@ -48,7 +53,7 @@ impl Computer {
         for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
             command.env_remove(name);
         }
-        command.output().unwrap()
+        command
     }
 
     /// The findings by their names, and the exit status.
@@ -165,7 +170,18 @@ fn a_daemon_that_says_nothing_is_not_waited_for_without_end() {
             while cns_protocol::frame::read(&mut stream).is_ok() {}
         }
     });
-    let (ids, _) = computer.findings(&[]);
-    assert!(ids.contains(&"cnsd-fails".into()), "{ids:?}");
+    let mut doctor = computer.command(&["--json"]);
+    let mut doctor = doctor.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while doctor.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            doctor.kill().unwrap();
+            doctor.wait().unwrap();
+            panic!("it still waits");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = doctor.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("cnsd-fails"), "{output:?}");
     daemon.join().unwrap();
 }

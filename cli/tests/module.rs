@@ -334,6 +334,21 @@ fn without_modutil_it_says_which_package_has_it() {
 }
 
 #[test]
+fn a_module_that_others_could_replace_is_warned_of_when_it_is_for_all() {
+    let computer = Computer::new();
+    let lib = computer.path("lib");
+    let is_root = fs::metadata(&lib).is_ok_and(|folder| std::os::unix::fs::MetadataExt::uid(&folder) == 0);
+    if is_root {
+        let safe = computer.json(&["register", "p11-kit", "--system"]);
+        assert_eq!(safe.get("warning"), None, "{safe}");
+    }
+    fs::set_permissions(&lib, fs::Permissions::from_mode(0o777)).unwrap();
+    let warned = computer.json(&["register", "p11-kit", "--system"]);
+    assert!(warned["warning"].as_str().unwrap().contains(lib.to_str().unwrap()), "{warned}");
+    assert_eq!(computer.json(&["register", "p11-kit", "--user"]).get("warning"), None);
+}
+
+#[test]
 fn a_browser_in_a_sandbox_is_told_of() {
     let computer = Computer::new();
     assert_eq!(computer.json(&["status"])["sandboxed"], serde_json::json!([]));

@@ -133,6 +133,18 @@ impl Place {
         Ok(path)
     }
 
+    /// The folder around the module in which somebody who is not root could put another file of its name.
+    pub(super) fn exposed_folder(module: &Path) -> Option<PathBuf> {
+        let is_exposed = |folder: &&Path| {
+            fs::metadata(folder).is_ok_and(|found| {
+                let mode = found.mode();
+                // In a folder like /tmp only a file's owner can replace it.
+                found.uid() != 0 || (mode & 0o022 != 0 && mode & 0o1000 == 0)
+            })
+        };
+        module.ancestors().skip(1).find(is_exposed).map(Path::to_path_buf)
+    }
+
     fn candidates(&self) -> Vec<PathBuf> {
         let beside =
             std::env::current_exe().ok().and_then(|exe| exe.parent().map(|folder| folder.join(FILE_NAME)));
