@@ -11,10 +11,11 @@ use cns_protocol::pin::PinName;
 use cns_secret::Secret;
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, RsaPublicKey};
+use zeroize::Zeroize;
 
 use super::contents;
 use super::pin::{self, LastTry};
-use super::sign::{applies, perform};
+use super::sign::perform;
 use super::{CardError, CardSession, stored_keys, unpadding};
 
 /// The longest label of OAEP, in bytes.
@@ -79,7 +80,27 @@ fn decrypt_by(
     let command = PerformSecurityOperation::Decipher { block: Secret::copy_from(ciphertext)? };
     let mut result = perform(session, place, number, &command)?;
     let block = filled_up(&mut result, key.size())?;
+    // A block that a chip computed wrongly would give away the key, as a signature would (Boneh, DeMillo, Lipton 1997), and
+    // a garbled answer would be taken for a badly padded message, of which nobody is told.
+    if !is_of(key, &block, ciphertext)? {
+        return Err(CardError::WrongSignature);
+    }
     open(key, decryption, ciphertext, block)
+}
+
+/// Whether the block is what the ciphertext was made of (RFC 8017 §5.1.1). The numbers are computed in ordinary memory, so
+/// the block is multiplied with a random number first: what is left there is of no use.
+fn is_of(key: &RsaPublicKey, block: &Secret, ciphertext: &[u8]) -> Result<bool, CardError> {
+    let mut random = Secret::zeroed(key.size())?;
+    rand::fill(random.expose_mut()).map_err(|_| CardError::Mechanism("no random numbers can be had"))?;
+    let mut random = BigUint::from_bytes_be(random.expose());
+    let mut number = BigUint::from_bytes_be(block.expose());
+    let blinded = &number * &random % key.n();
+    let is_below = number < *key.n();
+    number.zeroize();
+    let expected = BigUint::from_bytes_be(ciphertext) * random.modpow(key.e(), key.n()) % key.n();
+    random.zeroize();
+    Ok(is_below && blinded.modpow(key.e(), key.n()) == expected)
 }
 
 /// What can be said without the chip.
@@ -124,10 +145,7 @@ fn open(
         }
         Decryption::RsaOaep { hash, mgf_hash, label } => unpadding::oaep(&block, *hash, *mgf_hash, label)?
             .ok_or(CardError::Ciphertext("it cannot be decrypted")),
-        // A bare block that a chip computed wrongly would give away the key, as a signature would (Boneh, DeMillo, Lipton
-        // 1997); with a padding it is no good block, and is not given out. The check computes in ordinary memory.
-        Decryption::RsaRaw if applies(key, block.expose(), ciphertext) => Ok(block),
-        Decryption::RsaRaw => Err(CardError::WrongSignature),
+        Decryption::RsaRaw => Ok(block),
     }
 }
 

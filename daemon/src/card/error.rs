@@ -137,8 +137,8 @@ pub enum CardError {
     /// What is to be decrypted was not encrypted for the key: in words, which tell nothing of what was deciphered.
     #[error("{0}")]
     Ciphertext(&'static str),
-    /// The card computed a signature that its own certificate does not verify.
-    #[error("the card's signature does not fit its certificate")]
+    /// The card computed something that its own certificate's key does not lead back from.
+    #[error("what the card computed does not fit its certificate")]
     WrongSignature,
     /// The card has a signature certificate already.
     #[error("the card has a signature certificate already")]

@@ -208,7 +208,7 @@ pub(super) fn perform(
 }
 
 /// Whether the public operation on the result gives the block (RFC 8017 §5.2.2).
-pub(super) fn applies(key: &RsaPublicKey, result: &[u8], block: &[u8]) -> bool {
+fn applies(key: &RsaPublicKey, result: &[u8], block: &[u8]) -> bool {
     let signature = BigUint::from_bytes_be(result);
     result.len() == key.size()
         && signature < *key.n()

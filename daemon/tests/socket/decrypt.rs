@@ -4,6 +4,7 @@ use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Decrypt, Decryption, Hash, Mechanism, Sign};
 use cns_protocol::pin::{PinName, Verify};
 use cns_protocol::{Client, ErrorKind, reader};
+use cns_virtual_card::fault::{Fault, Garbage, Trigger};
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{VirtualCard, sample};
 use der::asn1::OctetString;
@@ -174,6 +175,25 @@ fn what_cannot_be_decrypted_costs_the_card_nothing() {
     let mut stranger = running.client();
     let request = running.decrypt(Decryption::RsaPkcs1, &[1; 256]);
     assert_eq!(kind(&mut stranger, &request), ErrorKind::NotLoggedIn);
+}
+
+/// What a chip computes wrongly, or a reader garbles, is no plaintext: neither the real one nor another.
+#[test]
+fn a_garbled_answer_is_no_plaintext() {
+    let (running, plugged) = with_usage(None);
+    let mut client = running.logged_in();
+    let message = encrypted(Pkcs1v15Encrypt, b"data");
+    for mechanism in [Decryption::RsaPkcs1, Decryption::RsaRaw] {
+        for garbage in [Garbage::StatusOnly, Garbage::Longer(1), Garbage::Longer(300)] {
+            let trigger = Trigger::Instruction { ins: 0x2A, after: 0 };
+            plugged.with_card(|card| card.plan_at(trigger, Fault::Garbage(garbage)));
+            let refused = kind(&mut client, &running.decrypt(mechanism.clone(), &message));
+            let told = [ErrorKind::CardAnswerInvalid, ErrorKind::ReaderFailed];
+            assert!(told.contains(&refused), "{mechanism:?} {garbage:?}: {refused:?}");
+        }
+        let request = running.decrypt(mechanism, &message);
+        assert!(opened(&mut client, &request).ends_with(b"data"), "the card is well again");
+    }
 }
 
 #[test]
