@@ -62,7 +62,10 @@ impl Oaep {
     fn read(mechanism: &Mechanism<'_>) -> Result<Self, Error> {
         let invalid = Error::MechanismParamInvalid;
         let given = mechanism.oaep_parameter().ok_or(invalid)?;
-        if given.source != ck::CKZ_DATA_SPECIFIED || given.label.items().len() > LONGEST_LABEL {
+        let length = given.label.items().len();
+        // OpenSC's `pkcs11-tool` names no source where there is no label.
+        let has_source = given.source == ck::CKZ_DATA_SPECIFIED || (given.source == 0 && length == 0);
+        if !has_source || length > LONGEST_LABEL {
             return Err(invalid);
         }
         Ok(Self {
@@ -70,5 +73,58 @@ impl Oaep {
             mgf_hash: mgf_hash_of(given.mgf).ok_or(invalid)?,
             label: given.label.items().to_vec(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::c_void;
+
+    use cns_protocol::key::Hash;
+    use cryptoki_sys as ck;
+
+    use super::{Cipher, Oaep};
+    use crate::error::Error;
+    use crate::ffi::template::Mechanism;
+
+    #[expect(unsafe_code, reason = "as an application calls")]
+    fn read(source: ck::CK_RSA_PKCS_OAEP_SOURCE_TYPE, label: &[u8]) -> Result<Cipher, Error> {
+        let mut parameter = ck::CK_RSA_PKCS_OAEP_PARAMS {
+            hashAlg: ck::CKM_SHA256,
+            mgf: ck::CKG_MGF1_SHA1,
+            source,
+            pSourceData: label.as_ptr().cast_mut().cast::<c_void>(),
+            ulSourceDataLen: ck::CK_ULONG::try_from(label.len()).unwrap(),
+        };
+        let mut mechanism = ck::CK_MECHANISM {
+            mechanism: ck::CKM_RSA_PKCS_OAEP,
+            pParameter: (&raw mut parameter).cast::<c_void>(),
+            ulParameterLen: ck::CK_ULONG::try_from(size_of_val(&parameter)).unwrap(),
+        };
+        // SAFETY: the mechanism, its parameter and the label outlive the call.
+        Cipher::read(&unsafe { Mechanism::new(&raw mut mechanism) }?)
+    }
+
+    #[test]
+    fn the_label_needs_a_source_where_there_is_one() {
+        let oaep = |label: &[u8]| {
+            Ok(Cipher::Oaep(Oaep { hash: Hash::Sha256, mgf_hash: Hash::Sha1, label: label.to_vec() }))
+        };
+        assert_eq!(read(ck::CKZ_DATA_SPECIFIED, b"label"), oaep(b"label"));
+        assert_eq!(read(ck::CKZ_DATA_SPECIFIED, b""), oaep(b""));
+        assert_eq!(read(0, b""), oaep(b""));
+        assert_eq!(read(ck::CKZ_DATA_SPECIFIED, &[0; 1024]), oaep(&[0; 1024]));
+        for (source, label) in [(0, &b"label"[..]), (2, b""), (ck::CKZ_DATA_SPECIFIED, &[0; 1025])] {
+            assert_eq!(read(source, label), Err(Error::MechanismParamInvalid));
+        }
+    }
+
+    #[test]
+    fn the_padding_needs_its_room() {
+        assert_eq!(Cipher::Pkcs1.most(256), Ok(245));
+        assert_eq!(Cipher::Raw.most(256), Ok(256));
+        let oaep = |hash| Cipher::Oaep(Oaep { hash, mgf_hash: Hash::Sha1, label: Vec::new() });
+        assert_eq!(oaep(Hash::Sha256).most(256), Ok(190));
+        assert_eq!(oaep(Hash::Sha512).most(128), Err(Error::MechanismParamInvalid));
     }
 }

@@ -330,7 +330,7 @@ async fn a_fault_at_any_command_of_the_signature_work_still_ends_with_a_certific
     rig.keep_card();
     rig.wants_signature = true;
     // Making them is what takes long.
-    let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap());
+    let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
     let commands = commands_of(&rig, "§9.1.3", &codes.next().unwrap()).await;
     println!("the signature work takes {commands} commands");
     let other = (0..commands).zip(OTHERS.iter().cycle().copied());

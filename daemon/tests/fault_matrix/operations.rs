@@ -281,7 +281,7 @@ fn fixture() -> &'static Fixture {
 impl Fixture {
     /// Takes a card through all the states that operations start from.
     pub(crate) async fn make() -> &'static Self {
-        let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap());
+        let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
         let mut snapshots = Vec::new();
         let mut keep = |lane: &Lane, start| snapshots.push((start, lane.card().card().snapshot().unwrap()));
         let mut lane = Lane::new(sample_card(|_| {}), std::time::Duration::from_secs(60));
