@@ -1,6 +1,6 @@
-//! What a signature costs without `cnsd`: its APDUs on a card in a PC/SC reader, sent as `cnsd` sends them, with the
-//! reset at the end. `raw_sign READER GENERATION COUNT` reads the PIN from its standard input and prints the
-//! microseconds of each signature, one a line. `cargo xtask bench pkcs11` calls it.
+//! What a signature costs without `cnsd`: PERFORM SECURITY OPERATION on a card in a PC/SC reader, after the same
+//! commands in the same transaction. `raw_sign READER GENERATION COUNT` reads the PIN from its standard input and prints
+//! the microseconds of each signature, one a line. `cargo xtask bench pkcs11` calls it.
 #![allow(clippy::print_stdout, reason = "its answer")]
 
 use std::error::Error;
@@ -14,7 +14,7 @@ use cns_apdu::command::{
 use cns_apdu::generation::Generation;
 use cns_apdu::{CardCommand, Form};
 use cns_secret::Secret;
-use pcsc::{Card, Context, Disposition, Protocols, Scope, ShareMode};
+use pcsc::{Card, Context, Disposition, Protocols, Scope, ShareMode, Transaction};
 
 /// The answer to a command: at most 65,536 bytes and the status word.
 const ANSWER: usize = 65_538;
@@ -32,11 +32,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let context = Context::establish(Scope::User)?;
     let mut card = context.connect(&CString::new(reader)?, ShareMode::Shared, Protocols::ANY)?;
     let mut answer = vec![0; ANSWER];
+    let transaction = card.transaction()?;
+    let (last, first) = commands.split_last().ok_or("no commands")?;
+    for command in first {
+        send(&transaction, command, &mut answer)?;
+    }
     for _ in 0..count {
         let began = Instant::now();
-        sign(&mut card, &commands, &mut answer)?;
+        send(&transaction, last, &mut answer)?;
         println!("{}", began.elapsed().as_micros());
     }
+    transaction.end(Disposition::ResetCard).map_err(|(_, error)| error)?;
     Ok(())
 }
 
@@ -75,27 +81,12 @@ fn commands(generation: &Generation, pin: &Secret) -> Result<Vec<Secret>, Box<dy
     ])
 }
 
-fn sign(card: &mut Card, commands: &[Secret], answer: &mut [u8]) -> Result<(), Box<dyn Error>> {
-    // Its own reset at the end counts as another's: every transaction begins with connecting anew, as in `cnsd`.
-    let transaction = match card.transaction2() {
-        Ok(transaction) => transaction,
-        Err((same, pcsc::Error::ResetCard)) => {
-            same.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::LeaveCard)?;
-            same.transaction()?
-        }
-        Err((_, error)) => return Err(error.into()),
-    };
-    for command in commands {
-        #[expect(clippy::disallowed_methods, reason = "a measurement without cnsd, and its door")]
-        let answered = transaction.transmit(command.expose(), answer)?;
-        if !answered.ends_with(&[0x90, 0x00]) {
-            return Err(format!(
-                "the card refused: {:02X?}",
-                answered.get(answered.len().saturating_sub(2)..)
-            )
-            .into());
-        }
+fn send(transaction: &Transaction<'_>, command: &Secret, answer: &mut [u8]) -> Result<(), Box<dyn Error>> {
+    #[expect(clippy::disallowed_methods, reason = "a measurement without cnsd, and its door")]
+    let answered = transaction.transmit(command.expose(), answer)?;
+    if answered.ends_with(&[0x90, 0x00]) {
+        return Ok(());
     }
-    transaction.end(Disposition::ResetCard).map_err(|(_, error)| error)?;
-    Ok(())
+    let word = answered.get(answered.len().saturating_sub(2)..).unwrap_or_default();
+    Err(format!("the card refused: {word:02X?}").into())
 }

@@ -16,11 +16,13 @@ mod stored_keys;
 pub mod unpadding;
 
 use cns_apdu::generation::KeyPlace;
+use cns_apdu::object::ObjectId;
 use cns_apdu::pin_pad::answer;
 use cns_apdu::{CardCommand, StatusWord};
 use cns_protocol::card::KeyUse;
 use cns_protocol::pin::PinName;
 use cns_protocol::reader::ReaderKind;
+use cns_secret::Secret;
 
 pub(crate) use self::chip::{Chip, Standing};
 pub use self::contents::CardContents;
@@ -39,6 +41,15 @@ pub struct CardSession<'a> {
     /// Of which PINs and PUKs the chip told in this transaction, in which nobody else reaches it.
     heard: Vec<(PinName, bool)>,
     lost: bool,
+    login: Option<Login>,
+}
+
+/// What a job has left open for the next use of a login in the same transaction.
+pub(crate) struct Login {
+    /// The PIN of the login key, which the chip has accepted.
+    pub(crate) pin: Secret,
+    /// The key that the security environment was set to.
+    pub(crate) key: Option<ObjectId>,
 }
 
 impl<'a> CardSession<'a> {
@@ -52,7 +63,7 @@ impl<'a> CardSession<'a> {
     ) -> Self {
         let mut chip = Chip::new(link, contents.generation);
         chip.begin_at(standing);
-        Self { chip, contents, slot, insertion, opened: false, heard: Vec::new(), lost: false }
+        Self { chip, contents, slot, insertion, opened: false, heard: Vec::new(), lost: false, login: None }
     }
 
     /// Runs one command.
@@ -156,6 +167,27 @@ impl<'a> CardSession<'a> {
 
     pub(crate) fn set_tries(&self, which: PinName, is_puk: bool, tries: Known) {
         self.slot.set_tries(self.insertion, which, is_puk, tries);
+    }
+
+    /// What the job before has left open. It is taken by whoever uses it, so that nothing stays open after a failure.
+    pub(crate) const fn take_login(&mut self) -> Option<Login> {
+        self.login.take()
+    }
+
+    /// Leaves the login key open for the next use of a login with this PIN.
+    pub(crate) fn keep_login(&mut self, pin: &Secret, key: Option<ObjectId>) {
+        // Without memory for it the PIN is presented again.
+        self.login = pin.duplicate().ok().map(|pin| Login { pin, key });
+    }
+
+    /// Whether the login key was left open.
+    pub(crate) const fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// What the next job may exchange.
+    pub(crate) fn renew_budget(&mut self) {
+        self.chip.renew_budget();
     }
 
     pub(crate) fn disposition(&self) -> Disposition {

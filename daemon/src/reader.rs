@@ -9,6 +9,7 @@ pub mod direct;
 mod owner;
 pub mod pcsc;
 mod pin_pad;
+mod queue;
 mod recording;
 mod slot;
 mod spec;
@@ -177,8 +178,33 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let job = owner::job(job, reply);
         let slot = self.slot(reader)?;
-        slot.send(Event::Job { insertion, job })?;
+        slot.send(Event::Job { insertion, job, uses_login: false })?;
         answer.await.unwrap_or_else(|_| Err(slot.ended()))
+    }
+
+    /// As [`Readers::run`], for a job that logs in or uses a login. Behind pcscd the transaction, if the job has left the
+    /// login open ([`CardSession::has_login`]), waits 100 ms for the next such job, and five seconds in all; the card
+    /// is reset then, or with [`Readers::release`].
+    ///
+    /// # Errors
+    /// As [`Readers::run`].
+    pub async fn run_with_login<T: Send + 'static>(
+        &self,
+        reader: &str,
+        insertion: Option<u64>,
+        job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
+    ) -> Result<T, CardError> {
+        let (reply, answer) = oneshot::channel();
+        let job = owner::job(job, reply);
+        let slot = self.slot(reader)?;
+        slot.send(Event::Job { insertion, job, uses_login: true })?;
+        answer.await.unwrap_or_else(|_| Err(slot.ended()))
+    }
+
+    /// Ends a transaction that waits for the next use of a login.
+    pub fn release(&self, reader: &str) {
+        // A reader that is gone, or has too much to do to be told, waits for nothing.
+        drop(self.slot(reader).map(|slot| slot.send(Event::Release)));
     }
 
     /// Whether a reader has a keypad that is believed.
@@ -210,7 +236,7 @@ impl Readers {
             },
             reply,
         );
-        slot.send_with(&entry, Event::Job { insertion, job })?;
+        slot.send_with(&entry, Event::Job { insertion, job, uses_login: false })?;
         drop(entry);
         answer.await.unwrap_or_else(|_| Err(slot.ended()))
     }

@@ -257,6 +257,11 @@ impl<'a> Chip<'a> {
         answer
     }
 
+    /// What the next job may exchange.
+    pub(crate) fn renew_budget(&mut self) {
+        self.channel.transport_mut().renew(Budget::JOB);
+    }
+
     pub(crate) fn lost(&self) -> bool {
         self.lost
     }

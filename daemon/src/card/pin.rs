@@ -181,6 +181,17 @@ fn proved(session: &CardSession<'_>) -> Result<(), CardError> {
     if session.is_pin_pad_proved() { Ok(()) } else { Err(CardError::PinPadUnproved) }
 }
 
+/// As [`verify`] of the CNS PIN, and leaves the login key open for the first use of the login.
+///
+/// # Errors
+/// As [`verify`].
+pub fn log_in(session: &mut CardSession<'_>, pin: &Secret, last_try: LastTry) -> Result<(), CardError> {
+    drop(session.take_login());
+    verify(session, PinName::Cns, pin, last_try)?;
+    session.keep_login(pin, None);
+    Ok(())
+}
+
 /// Changes a PIN, given the old one.
 ///
 /// Gives the name of the PIN that is another now: keys may share one.

@@ -29,7 +29,57 @@ pub fn sign(
     mechanism: &Mechanism,
     data: &[u8],
 ) -> Result<Vec<u8>, CardError> {
-    sign_by(session, key_use, |session, which| pin::verify(session, which, pin, last_try), mechanism, data)
+    let login = session.take_login();
+    if key_use == KeyUse::Authentication
+        && let Some(login) = login.filter(|login| login.pin.ct_eq(pin))
+    {
+        match sign_again(session, login.key, mechanism, data) {
+            // The chip wants the PIN again, or the environment. Nothing was spent on what it refused.
+            Err(CardError::Refused { .. }) => {}
+            signed => {
+                if signed.is_ok() {
+                    keep_open(session, pin);
+                }
+                return signed;
+            }
+        }
+    }
+    let present = |session: &mut CardSession<'_>, which| pin::verify(session, which, pin, last_try);
+    let signed = sign_by(session, key_use, present, mechanism, data);
+    if signed.is_ok() && key_use == KeyUse::Authentication {
+        keep_open(session, pin);
+    }
+    signed
+}
+
+/// Leaves the login key open, and the environment set to it, for the next use of a login with this PIN.
+fn keep_open(session: &mut CardSession<'_>, pin: &Secret) {
+    let key_use = KeyUse::Authentication;
+    let number = match (session.place(key_use), session.contents().public_key(key_use)) {
+        // Asked of the card at the first use only.
+        (Ok(place), Some(key)) => stored_keys::key_of(session, key_use, place, key).ok(),
+        _ => None,
+    };
+    session.keep_login(pin, number);
+}
+
+/// Signs with the login key that the job before has left open in this transaction: PERFORM SECURITY OPERATION alone
+/// where the environment is set to the key.
+fn sign_again(
+    session: &mut CardSession<'_>,
+    set_to: Option<ObjectId>,
+    mechanism: &Mechanism,
+    data: &[u8],
+) -> Result<Vec<u8>, CardError> {
+    let key_use = KeyUse::Authentication;
+    let place = session.place(key_use)?;
+    if set_to.is_none() || place.key_df != place.pin_df {
+        return sign_by(session, key_use, |_, _| Ok(()), mechanism, data);
+    }
+    let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
+    let input = Input::new(key_use, place.signing, key, mechanism, data)?;
+    let result = session.chip().run_long(&input.command)?;
+    if applies(key, &result, &input.block) { Ok(result) } else { Err(CardError::WrongSignature) }
 }
 
 /// As [`sign`], with a PIN that is typed on the reader. Where the reader says that it was right and the key is closed all

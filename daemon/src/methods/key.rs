@@ -44,7 +44,12 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
                 let job = move |session: &mut CardSession<'_>| {
                     chip_sign::sign(session, key_use, &pin, last_try, &mechanism, &data)
                 };
-                daemon.readers.run(reader, Some(insertion), job).await
+                match key_use {
+                    KeyUse::Authentication => {
+                        daemon.readers.run_with_login(reader, Some(insertion), job).await
+                    }
+                    KeyUse::Signature => daemon.readers.run(reader, Some(insertion), job).await,
+                }
             }
             PinSource::Pad => {
                 let job = move |session: &mut CardSession<'_>| {

@@ -24,8 +24,18 @@ pub async fn verify(daemon: Arc<Daemon>, call: Call, request: Verify) -> Result<
         Some(pin) => {
             let presented = pin.into_secret();
             let kept = presented.duplicate().map_err(CardError::Memory)?;
-            let job = move |session: &mut CardSession<'_>| pin::verify(session, which, &presented, last_try);
-            daemon.readers.run(reader, insertion, job).await?;
+            match which {
+                PinName::Cns => {
+                    let job = move |session: &mut CardSession<'_>| pin::log_in(session, &presented, last_try);
+                    daemon.readers.run_with_login(reader, insertion, job).await?;
+                }
+                PinName::Signature => {
+                    let job = move |session: &mut CardSession<'_>| {
+                        pin::verify(session, which, &presented, last_try)
+                    };
+                    daemon.readers.run(reader, insertion, job).await?;
+                }
+            }
             Some(kept)
         }
         None => {
@@ -55,8 +65,10 @@ pub async fn verify(daemon: Arc<Daemon>, call: Call, request: Verify) -> Result<
 ///
 /// # Errors
 /// None: to be logged out already is no fault.
-pub async fn logout(_: Arc<Daemon>, call: Call, request: Logout) -> Result<Done, RpcError> {
-    call.caller.logins.forget_reader(&request.reader);
+pub async fn logout(daemon: Arc<Daemon>, call: Call, request: Logout) -> Result<Done, RpcError> {
+    if call.caller.logins.forget_reader(&request.reader) {
+        daemon.readers.release(&request.reader);
+    }
     Ok(Done {})
 }
 

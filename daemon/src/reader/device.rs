@@ -177,6 +177,11 @@ impl<'a> Metered<'a> {
         Ok(())
     }
 
+    /// Begins a new budget.
+    pub(crate) const fn renew(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
     /// Whether the next commands may take as long as a key generation.
     pub(crate) fn set_slow(&mut self, slow: bool) {
         self.slow = slow;

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::Unusable;
 use super::device::{Budget, Device, Disposition, Link, Metered};
+use super::queue::{self, Queue};
 use super::slot::Slot;
 use crate::card::contents::{Reading, Survey};
 use crate::card::{CardContents, CardError, CardSession, Standing, contents, report};
@@ -39,8 +40,10 @@ pub(crate) enum Event {
     Inserted { insertion: u64, open: Opener },
     /// The card of this insertion went.
     Removed { insertion: u64 },
-    /// Work for the card.
-    Job { insertion: Option<u64>, job: Job },
+    /// Work for the card; whether it uses a login, so that it may follow another such in one transaction.
+    Job { insertion: Option<u64>, job: Job, uses_login: bool },
+    /// A transaction that waits for the next use of a login shall wait no longer.
+    Release,
     /// The contents are to be read anew.
     Reread(oneshot::Sender<Result<Arc<CardContents>, CardError>>),
     /// The report on the card, known or not.
@@ -66,7 +69,7 @@ pub(crate) fn job<T: Send + 'static>(
 /// Starts the owner of a reader.
 pub(crate) fn start(slot: Arc<Slot>, queue: Receiver<Event>) -> io::Result<()> {
     let builder = thread::Builder::new().name("reader".to_owned());
-    builder.spawn(move || Owner { slot, present: None, retry: None }.run(&queue)).map(drop)
+    builder.spawn(move || Owner { slot, present: None, retry: None }.run(Queue::new(queue))).map(drop)
 }
 
 /// A card in the reader.
@@ -96,17 +99,9 @@ struct Owner {
 }
 
 impl Owner {
-    fn run(mut self, queue: &Receiver<Event>) {
+    fn run(mut self, mut queue: Queue) {
         loop {
-            let event = match self.retry {
-                // However many jobs come: the time is kept.
-                Some(at) => match at.saturating_duration_since(Instant::now()) {
-                    Duration::ZERO => Err(RecvTimeoutError::Timeout),
-                    left => queue.recv_timeout(left),
-                },
-                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match event {
+            match queue.next(self.retry) {
                 Ok(Event::Inserted { insertion, open }) => {
                     self.slot.meter().recording().reset();
                     self.present = Some(Present {
@@ -123,10 +118,11 @@ impl Owner {
                     self.read_contents();
                 }
                 Ok(Event::Removed { insertion }) => self.forget(insertion),
-                Ok(Event::Job { insertion, job }) => {
-                    self.work(insertion, job)();
+                Ok(Event::Job { insertion, job, uses_login }) => {
+                    self.work(&mut queue, insertion, job, uses_login)();
                     self.slot.done();
                 }
+                Ok(Event::Release) => self.slot.done(),
                 Ok(Event::Reread(reply)) => {
                     self.read_contents();
                     drop(reply.send(self.slot.card()));
@@ -223,7 +219,7 @@ impl Owner {
         }
     }
 
-    fn work(&mut self, meant: Option<u64>, job: Job) -> Deliver {
+    fn work(&mut self, queue: &mut Queue, meant: Option<u64>, job: Job, uses_login: bool) -> Deliver {
         if let Some(error) = self.slot.refusal() {
             return job(Err(error));
         }
@@ -238,7 +234,7 @@ impl Owner {
             return job(Err(CardError::Removed));
         }
         let (deliver, ended) = match self.slot.card() {
-            Ok(contents) => present.work(&self.slot, &contents, job),
+            Ok(contents) => present.work(queue, &self.slot, &contents, job, uses_login),
             Err(error) => return job(Err(error)),
         };
         match ended {
@@ -421,8 +417,16 @@ impl Present {
         Ok(report::text(slot, Some(&atr), "cnsctl card report", recorder.take()))
     }
 
-    /// Runs a job. The second part of the answer says how the transaction ended.
-    fn work(&mut self, slot: &Slot, contents: &CardContents, job: Job) -> (Deliver, Result<(), CardError>) {
+    /// Runs a job, and behind pcscd the uses of logins that follow a use of a login at once. The second part of the answer
+    /// says how the transaction ended.
+    fn work(
+        &mut self,
+        queue: &mut Queue,
+        slot: &Slot,
+        contents: &CardContents,
+        job: Job,
+        uses_login: bool,
+    ) -> (Deliver, Result<(), CardError>) {
         let insertion = self.insertion;
         let mut standing = std::mem::take(&mut self.standing);
         let device = match self.device() {
@@ -433,8 +437,9 @@ impl Present {
             }
         };
         let mut job = Some(job);
-        let mut deliver = None;
+        let mut deliver: Option<Deliver> = None;
         let mut removed = false;
+        let lingers = uses_login && slot.kind() == ReaderKind::Pcsc;
         let ended = device.transact(&mut |link: &mut dyn Link| {
             if slot.kind() == ReaderKind::Pcsc {
                 // Others may have selected something since.
@@ -442,8 +447,21 @@ impl Present {
             }
             let metered = Metered::new(link, slot.meter(), Budget::JOB, slot.limits());
             let mut session = CardSession::new(metered, contents, slot, insertion, standing);
-            if let Some(job) = job.take() {
-                deliver = Some(job(Ok(&mut session)));
+            let ends = Instant::now() + queue::LONGEST;
+            while let Some(work) = job.take() {
+                let give = work(Ok(&mut session));
+                if !(lingers && session.has_login()) {
+                    deliver = Some(give);
+                    break;
+                }
+                // Its client needs the answer to go on. What the PIN opened stays closed to all others.
+                give();
+                deliver = Some(Box::new(|| ()));
+                job = queue.next_use(slot, insertion, ends);
+                if job.is_some() {
+                    slot.done();
+                    session.renew_budget();
+                }
             }
             removed = session.lost();
             standing = session.leaves();

@@ -7,6 +7,7 @@
 mod hanging;
 #[path = "../support/keypad.rs"]
 mod keypad;
+mod login;
 mod many;
 mod neighbours;
 mod pin_pad;
