@@ -34,6 +34,10 @@ fn failed(error: Error) -> CardError {
         Error::NoService | Error::ServiceStopped | Error::CommError => {
             CardError::Reader("pcscd has ended, or does not run; it is looked for again".to_owned())
         }
+        // What libpcsclite says when pcscd closes a connection that it has not read from.
+        Error::SecurityViolation => CardError::Reader(
+            "pcscd refuses the connection: its policy forbids it, or it serves as many as it may".to_owned(),
+        ),
         Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard => {
             CardError::Unknown("the card does not answer: is it the right way round?".to_owned())
         }
@@ -71,7 +75,13 @@ fn asks_for_log(command_line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::asks_for_log;
+    use super::{Error, asks_for_log, failed};
+
+    #[test]
+    fn a_connection_that_pcscd_refuses_is_not_told_as_a_broken_card() {
+        let words = failed(Error::SecurityViolation).to_string();
+        assert!(words.contains("pcscd refuses") && words.contains("as many as it may"), "{words}");
+    }
 
     #[test]
     fn options_that_log_apdus_are_seen() {
