@@ -138,9 +138,12 @@ async fn quirk_05_files_are_named_step_by_step_where_paths_are_refused() {
     for status in [[0x6A, 0x86], [0x6A, 0x81]] {
         let refuse: Answer =
             Box::new(move |command, _| is(command, &[0x00, 0xA4, 0x08]).then(|| status.to_vec()));
-        let (reader, plugged) = listed_changed(plain_card_of("idemia2021"), None, refuse).await;
-        assert_eq!(reader.card().await.card.certificates.len(), 1);
-        sign(&reader, KeyUse::Authentication, sample::PIN).await.unwrap();
+        let (reader, plugged) = listed_changed(card_of("idemia2021"), None, refuse).await;
+        assert_eq!(reader.card().await.card.certificates.len(), 2);
+        // The second key's attributes are looked at, too.
+        for key_use in [KeyUse::Signature, KeyUse::Authentication] {
+            sign(&reader, key_use, sample::PIN).await.unwrap();
+        }
         assert!(take(&plugged).iter().any(|(sent, _)| sent.starts_with("00A40000021400")));
     }
 }
@@ -223,12 +226,16 @@ async fn quirk_09_a_file_ends_in_three_ways() {
 #[tokio::test]
 async fn quirk_10_a_read_that_is_too_long_is_made_shorter() {
     // Extended length is refused, by the chip or by a reader that reports an error.
-    for refusal in [[0x67, 0x00], [0x6F, 0x00], [0x6D, 0x00]] {
+    for refusal in [&[0x67, 0x00][..], &[0x6F, 0x00], &[0x6D, 0x00], &[0x90]] {
         let refuse: Answer = Box::new(move |command, _| {
             (command.len() == 7 && is(command, &[0x00, 0xB0])).then(|| refusal.to_vec())
         });
-        let (reader, _plugged) = listed_changed(plain_card_of("st2021"), None, refuse).await;
+        let (reader, plugged) = listed_changed(plain_card_of("st2021"), None, refuse).await;
         assert_eq!(reader.card().await.card.certificates.len(), 1, "{refusal:02X?}");
+        // Tried in full, and then in steps of 256 bytes.
+        let log = take(&plugged);
+        assert!(log.iter().any(|(sent, _)| sent.starts_with("00B0") && sent.len() == 14), "{log:#?}");
+        assert!(log.iter().any(|(sent, _)| sent == "00B0010000"), "{log:#?}");
     }
     // The right length is told.
     let shorter: Answer = Box::new(|command, _| match command {
@@ -547,6 +554,11 @@ async fn quirk_27_what_changes_nothing_is_sent_again_a_few_times_and_codes_never
     });
     let (reader, _plugged) = listed_changed(plain_card_of("st2021"), None, hesitate).await;
     assert_eq!(reader.card().await.card.certificates.len(), 1);
+    // A few times, and not for ever.
+    let never: Answer = Box::new(|command, _| command.ends_with(&[0x11, 0x02]).then(|| vec![0x6F, 0x00]));
+    let (reader, plugged) = listed_changed(plain_card_of("st2021"), None, never).await;
+    assert_eq!(reader.card().await.card.certificates.len(), 1);
+    assert_eq!(take(&plugged).iter().filter(|(sent, _)| sent.ends_with("11001102")).count(), 3);
     let refuse: Answer =
         Box::new(|command, _| (is(command, &[0x00, 0x20]) && command.len() > 5).then(|| vec![0x6F, 0x00]));
     let (reader, plugged) = listed_changed(plain_card_of("st2021"), None, refuse).await;

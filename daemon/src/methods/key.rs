@@ -115,7 +115,7 @@ pub async fn decrypt(daemon: Arc<Daemon>, call: Call, request: Decrypt) -> Resul
 const fn for_login(last_try: LastTry, from_login: bool) -> LastTry {
     match last_try {
         LastTry::Ask if from_login => LastTry::Accepted,
-        asked => asked,
+        LastTry::Ask | LastTry::Accepted | LastTry::Confirmed => last_try,
     }
 }
 

@@ -130,7 +130,7 @@ fn choose(
     let keys = read_public_keys(chip, directory)?;
     let rank = |candidate: &Candidate| {
         let modulus = candidate.parsed.key.n().to_bytes_be();
-        (keys.iter().any(|known| *known == modulus), candidate.parsed.validity())
+        (keys.contains(&modulus), candidate.parsed.validity())
     };
     // Stable, the best first: of equal ones the first stays the first.
     candidates.sort_by_cached_key(|candidate| Reverse(rank(candidate)));
@@ -181,7 +181,7 @@ pub(in crate::card) fn read_keys(chip: &mut Chip<'_>) -> Result<Option<Vec<Direc
 
 /// What became of reading a directory.
 enum Listed {
-    Here(ObjectDirectory),
+    Here(Box<ObjectDirectory>),
     /// There is none, or it cannot be read now.
     Absent,
     /// There is more of it than any has.
@@ -192,7 +192,7 @@ fn read_directory(chip: &mut Chip<'_>, path: &FilePath) -> Result<Listed, CardEr
     let read =
         chip.within(Budget::DIRECTORY, |chip| chip.read_file(path, FILE_LENGTH, |_| Some(FILE_LENGTH)));
     match read {
-        Ok(Some(Some(content))) => Ok(Listed::Here(ObjectDirectory::decode(&content))),
+        Ok(Some(Some(content))) => Ok(Listed::Here(Box::new(ObjectDirectory::decode(&content)))),
         Ok(None) => Ok(Listed::Endless),
         Ok(Some(None)) | Err(CardError::Refused { .. } | CardError::Answer { .. }) => Ok(Listed::Absent),
         Err(error) => Err(error),
