@@ -41,7 +41,7 @@ const fn row(
     Row { card, generation, certificates, recognition, listing }
 }
 
-/// The figures of `docs/architecture.md`.
+/// The figures of `docs/card-generations.md`.
 const ROWS: [Row; 18] = [
     row("st2021", "st2021", 2, 4, 10),
     row("st2022", "st2021", 2, 4, 10),

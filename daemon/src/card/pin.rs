@@ -241,6 +241,9 @@ pub fn reset(
 /// What the reader says; a chip that does not tell is no error.
 pub fn status(session: &mut CardSession<'_>) -> Result<Vec<PinState>, CardError> {
     let mut states = Vec::new();
+    // Before anything that goes there for sure, which ends a neighbour's work.
+    let application = session.place(KeyUse::Authentication)?.application;
+    session.look_into(application)?;
     for asked in [PinName::Cns, PinName::Signature] {
         let Ok(Place { which, key, pin }) = place(session, asked) else {
             continue;
