@@ -130,3 +130,65 @@ fn a_report_is_shown_first_and_saved_only_when_somebody_agreed() {
     assert_eq!(report(&["--yes"]).status.code(), Some(2));
     daemon.join().unwrap();
 }
+
+/// A daemon with one reader that has a PIN pad; gives the one request for a PIN that it got.
+fn daemon_with_a_pin_pad(socket: &Path) -> std::thread::JoinHandle<serde_json::Value> {
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = serde_json::Value::Null;
+        while let Ok(body) = cns_protocol::frame::read(&mut stream) {
+            let request: serde_json::Value = serde_json::from_slice(body.bytes()).unwrap();
+            let result = if request["method"] == "reader.list" {
+                serde_json::json!({ "change": 1, "readers": [{
+                    "name": "Keypad 00 00", "kind": "pcsc", "insertion": 3, "state": "reading", "pin_pad": true,
+                    "traffic": { "commands": 0, "bytes_sent": 0, "bytes_received": 0 }, "contents_reads": 0
+                }] })
+            } else {
+                asked = request.clone();
+                serde_json::json!({})
+            };
+            let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+            cns_protocol::frame::write(&mut stream, answer.to_string().as_bytes()).unwrap();
+        }
+        asked
+    })
+}
+
+#[test]
+fn with_a_pin_pad_the_person_is_told_to_type_on_the_reader() {
+    for (verb, method, codes) in [
+        ("verify", "pin.verify", &["pin"][..]),
+        ("change", "pin.change", &["old_pin", "new_pin"]),
+        ("unblock", "pin.unblock", &["puk", "new_pin"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("cnsd.sock");
+        let daemon = daemon_with_a_pin_pad(&socket);
+        let output = cnsctl(&["--socket", socket.to_str().unwrap(), "pin", verb]);
+        assert!(output.status.success(), "{}", words(&output));
+        assert!(words(&output).contains("Type on the reader Keypad 00 00"), "{}", words(&output));
+        let asked = daemon.join().unwrap();
+        assert_eq!((&asked["method"], &asked["params"]["insertion"]), (&method.into(), &3.into()));
+        assert!(codes.iter().all(|code| asked["params"][code].is_null()), "{asked}");
+    }
+}
+
+#[test]
+fn a_pin_on_standard_input_is_taken_in_spite_of_a_pin_pad() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cnsd.sock");
+    let daemon = daemon_with_a_pin_pad(&socket);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_cnsctl"))
+        .args(["--socket", socket.to_str().unwrap(), "pin", "verify", "--pin-stdin"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    program.stdin.take().unwrap().write_all(b"73195\n").unwrap();
+    let output = program.wait_with_output().unwrap();
+    assert!(output.status.success() && !words(&output).contains("Type on"), "{}", words(&output));
+    assert_eq!(daemon.join().unwrap()["params"]["pin"], "73195");
+}

@@ -4,16 +4,19 @@
 use std::time::Duration;
 
 use cns_protocol::card::KeyUse;
-use cns_protocol::key::Mechanism;
+use cns_protocol::key::{Decryption, Mechanism};
 use cns_protocol::pin::PinName;
-use cns_virtual_card::sample;
+use cns_virtual_card::{VirtualCard, sample};
 use cns_virtual_reader::{Behaviour, CANCEL, TYPED};
-use cnsd::card::{CardError, CardSession, LastTry, pin, sign};
+use cnsd::card::{CardError, CardSession, LastTry, decrypt, pin, sign};
 use cnsd::reader::{ReaderSpec, Readers, TimeLimits};
+use der::{Decode, Encode};
+use rsa::Pkcs1v15Encrypt;
 use tempfile::TempDir;
+use x509_cert::Certificate;
 
 use super::keypad::{Pad, start};
-use super::plugged::{sample_card, secret};
+use super::plugged::{issue_authentication, sample_card, secret};
 use super::{alone, until};
 
 const NEW_PIN: &str = "86420";
@@ -154,6 +157,72 @@ async fn refusals(readers: &Readers, pad: &Pad) {
     assert!(matches!(late, Err(CardError::PinEntryTimedOut)), "{late:?}");
     assert_eq!(tries(readers, pad).await, Some(2), "only the wrong PIN cost a try");
     assert!(believed(readers, pad).await, "none of this was the reader's fault");
+}
+
+#[test]
+fn a_card_that_is_pulled_out_while_somebody_types_is_not_the_readers_fault() {
+    alone("pin_pad::a_card_that_is_pulled_out_while_somebody_types_is_not_the_readers_fault", pulled_out());
+}
+
+async fn pulled_out() {
+    let folder = TempDir::new().unwrap();
+    let (_daemon, pads) = start(folder.path(), &["Keypad"]);
+    let pad = &pads[0];
+    let readers = Readers::start(&[ReaderSpec::Pcsc]).unwrap();
+    let plugged = pad.plug(sample_card(|_| {}));
+    assert!(believed(&readers, pad).await);
+    let waiting = tokio::spawn({
+        let (readers, pad) = (readers.clone(), pad.clone());
+        async move { log_in(&readers, &pad).await }
+    });
+    tokio::task::block_in_place(|| pad.waits());
+    plugged.pull_out();
+    while plugged.is_connected() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    pad.types(&[sample_pin()]);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, CardError::Removed | CardError::Reset | CardError::Reader(_)), "{error:?}");
+    until(&readers, "an empty reader", |_| readers.card(&pad.name).is_err()).await;
+    plugged.put_in();
+    assert!(believed(&readers, pad).await);
+    pad.types(&[sample_pin()]);
+    log_in(&readers, pad).await.unwrap();
+}
+
+#[test]
+fn what_is_encrypted_for_the_card_is_read_with_a_pin_typed_on_the_reader() {
+    alone("pin_pad::what_is_encrypted_for_the_card_is_read_with_a_pin_typed_on_the_reader", decrypting());
+}
+
+async fn decrypting() {
+    let folder = TempDir::new().unwrap();
+    let (_daemon, pads) = start(folder.path(), &["Keypad"]);
+    let pad = &pads[0];
+    let readers = Readers::start(&[ReaderSpec::Pcsc]).unwrap();
+    let mut card = VirtualCard::create(sample::personalisation().unwrap()).unwrap();
+    let request = card.certificate_request("Regione di prova").unwrap();
+    let mut certificate = Certificate::from_der(&issue_authentication(&request)).unwrap();
+    // Without a key usage it may be used for everything.
+    certificate.tbs_certificate.extensions = None;
+    card.load_certificate(&certificate.to_der().unwrap()).unwrap();
+    let _plugged = pad.plug(card);
+    assert!(believed(&readers, pad).await);
+    let key = sample::key().unwrap().to_public_key();
+    let ciphertext = key.encrypt(&mut rand_core::OsRng, Pkcs1v15Encrypt, b"a secret").unwrap();
+    let read = |readers: Readers, ciphertext: Vec<u8>| async move {
+        let job = move |session: &mut CardSession<'_>| {
+            decrypt::decrypt_at_pad(session, LastTry::Ask, &Decryption::RsaPkcs1, &ciphertext)
+        };
+        at_pad(&readers, pad, job).await
+    };
+    pad.types(&[sample_pin()]);
+    let plain = read(readers.clone(), ciphertext.clone()).await.unwrap();
+    assert!(plain.ct_eq(&secret(b"a secret")));
+    pad.behaves(Behaviour::ClaimsSuccess);
+    let Err(caught) = read(readers.clone(), ciphertext).await else { panic!("a lie was believed") };
+    assert!(matches!(caught, CardError::PinPadFailed { .. }), "{caught:?}");
+    assert!(!believed(&readers, pad).await);
 }
 
 #[test]
