@@ -62,6 +62,14 @@ impl VirtualCard {
         Ok(Self::with(state, Some(storage)))
     }
 
+    /// Whether a card can be made at `path`: nothing is there, or an empty directory.
+    ///
+    /// # Errors
+    /// Something is there.
+    pub fn check_free(path: &Path) -> Result<(), StateError> {
+        StateDirectory::check_free(path)
+    }
+
     /// Opens the card in the directory `path`; no other process can until this value is dropped.
     ///
     /// # Errors

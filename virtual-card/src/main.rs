@@ -1,12 +1,15 @@
 //! `cns-card`: makes CNS cards in software and plugs them in.
 
+mod arguments;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::Parser;
+use cns_apdu::certificate_container::CertificateForm;
 use cns_apdu::trace::{self, Trace, TraceError};
 use cns_secret::{Secret, SecretError};
 use cns_virtual_card::envelopes::{self, EnvelopeError, random_digits};
@@ -21,158 +24,10 @@ use cns_virtual_card::{
     VirtualCard,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
-/// A CNS chip in software.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    /// Make a card for a holder.
-    Create(Create),
-    /// Load the authentication certificate.
-    Load {
-        /// The card's directory.
-        card: PathBuf,
-        /// The certificate, in DER.
-        certificate: PathBuf,
-        /// It is that of the signature key, which was made with --signature-request.
-        #[arg(long)]
-        signature: bool,
-    },
-    /// Plug the card in to a reader that speaks vpcd's protocol, until SIGTERM.
-    Vpcd {
-        /// The card's directory.
-        card: PathBuf,
-        /// Host of the reader.
-        #[arg(long, default_value = "127.0.0.1")]
-        host: String,
-        /// TCP port of the reader.
-        #[arg(long, default_value_t = 35963)]
-        port: u16,
-        /// Unix socket of the reader, in place of host and port.
-        #[arg(long)]
-        path: Option<PathBuf>,
-        /// What goes wrong, and when: `pull-after@12`, `tear-lost@ins:20`, `status=6F00@3`, `wear=10` and others
-        /// (docs/cns-card.md); may be repeated.
-        #[arg(long = "fault", value_name = "SPEC")]
-        faults: Vec<Order>,
-        /// How long the card takes: `none`, `real`, or `real*0.1` for a tenth of a real card's time.
-        #[arg(long, default_value = "none")]
-        timing: Timing,
-        /// File to keep the account in, as JSON: commands, bytes, and the milliseconds that a real card would have taken
-        #[arg(long)]
-        account: Option<PathBuf>,
-    },
-    /// Plug in a card that answers from a recorded trace (docs/trace-format.md), until SIGTERM.
-    FromTrace {
-        /// The trace, as `cnsctl card report` or `cnsctl card trace` wrote it.
-        trace: PathBuf,
-        /// Host of the reader.
-        #[arg(long, default_value = "127.0.0.1")]
-        host: String,
-        /// TCP port of the reader.
-        #[arg(long, default_value_t = 35963)]
-        port: u16,
-        /// Unix socket of the reader, in place of host and port.
-        #[arg(long)]
-        path: Option<PathBuf>,
-    },
-    /// Tell what can be told about a card without a secret.
-    Show {
-        /// The card's directory.
-        card: PathBuf,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// List the generations of chip that can be made, and what is known of each.
-    Generations {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print blind envelopes: letters, and the batch that is imported.
-    Envelopes {
-        /// How many.
-        #[arg(long)]
-        count: usize,
-        /// The certificate that the batch is sealed to (PEM or DER).
-        #[arg(long)]
-        seal_to: PathBuf,
-        /// The sealed batch to be written.
-        #[arg(long)]
-        out: PathBuf,
-        /// The folder for the letters.
-        #[arg(long)]
-        letters: PathBuf,
-        /// Length of the PINs.
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(5..=8))]
-        pin_digits: u8,
-    },
-}
-
-#[derive(clap::Args)]
-struct Create {
-    /// The card's directory, to be made.
-    card: PathBuf,
-    /// The holder's data (TOML).
-    #[arg(long)]
-    holder: PathBuf,
-    /// Where the PKCS#10 request for the authentication certificate goes (DER).
-    #[arg(long)]
-    request: PathBuf,
-    /// The generation of chip.
-    #[arg(long, default_value = "st2021", value_parser = generation, long_help = format!("The generation of chip, one of:\n\n{}", generations()))]
-    generation: Generation,
-    /// The certificate that the PUK is sealed to (PEM or DER).
-    #[arg(long, requires = "sealed_puk")]
-    seal_to: Option<PathBuf>,
-    /// Where the sealed PUK goes.
-    #[arg(long, requires = "seal_to")]
-    sealed_puk: Option<PathBuf>,
-    /// Make a second key, for signatures, and write its PKCS#10 request here (DER). Where it has a PIN of its own,
-    /// that comes after the PIN on a second line of standard input, or is random; the card's PUK unblocks it.
-    #[arg(long, conflicts_with = "without_signature_area")]
-    signature_request: Option<PathBuf>,
-    /// Read the PIN, 5 to 8 digits and a newline, from standard input; it is random otherwise.
-    #[arg(long)]
-    pin_from_stdin: bool,
-    /// Behave as some real chips do; may be repeated.
-    #[arg(long = "option", value_enum)]
-    options: Vec<ChipOption>,
-    /// How long generating a key takes at least, in seconds.
-    #[arg(long, default_value_t = 0)]
-    keygen_delay: u16,
-    /// Leave out the directory for the digital signature.
-    #[arg(long)]
-    without_signature_area: bool,
-    /// Demand secure messaging of whoever creates or changes something in the signature directory, or uses the signature
-    /// PIN and key where there are some; with the issuer's keys in this file: two lines of hexadecimal digits, the key that enciphers, then the key that signs.
-    #[arg(long, value_name = "KEYS", conflicts_with = "without_signature_area")]
-    secure_messaging: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ChipOption {
-    /// Refuse command chaining with 6E00.
-    StrictSt,
-    /// Answer 6300 to a wrong PIN.
-    StrictIncard,
-    /// Refuse SELECT with P2 = 0C.
-    #[value(name = "select-p2-0c=6a86")]
-    SelectP2,
-    /// Decipher with signature keys too.
-    LenientDec,
-    /// Refuse MSE RESTORE with a fifth byte.
-    StrictRestore,
-    /// Answer as over T=0: GET RESPONSE after 61xx, no extended length.
-    T0,
-}
+use crate::arguments::{Action, Arguments, ChipOption, Create, generations};
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -188,6 +43,10 @@ enum Failure {
     NotText { path: PathBuf },
     #[error("the PIN on standard input must be 5 to 8 digits and a newline")]
     Pin,
+    #[error("{0} is no certificate in DER; openssl x509 -in FILE -outform DER makes one of PEM")]
+    Certificate(PathBuf),
+    #[error("{0} has no key for signatures: cns-card create --signature-request makes one")]
+    NoSignatureKey(PathBuf),
     #[error("{0} must be two lines of 16, 32 or 48 hexadecimal digits")]
     Keys(PathBuf),
     #[error("{0}")]
@@ -235,22 +94,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn generation(name: &str) -> Result<Generation, String> {
-    Generation::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = Generation::all().map(Generation::name).collect();
-        format!("known generations: {}", names.join(", "))
-    })
-}
-
-/// The generations, each with what is known of it.
-fn generations() -> String {
-    let describe = |generation: Generation| {
-        let (name, cards, grade) = (generation.name(), generation.cards(), generation.grade());
-        format!("{name}: {cards}.\n    {grade}: {}", generation.evidence())
-    };
-    Generation::all().map(describe).collect::<Vec<_>>().join("\n")
-}
-
 fn list_generations(json: bool) -> Result<(), Failure> {
     let describe = |generation: Generation| {
         serde_json::json!({
@@ -284,7 +127,11 @@ fn create(order: &Create) -> Result<(), Failure> {
         (_, _) => None,
     };
     let puk = random_digits(8)?;
-    // Before there is a card: one whose PUK could not be sealed would be lost at once.
+    // Before there is a card, which could be made neither again nor without what goes beside it.
+    VirtualCard::check_free(&order.card)?;
+    can_be_written(&order.request)?;
+    order.signature_request.as_deref().map_or(Ok(()), can_be_written)?;
+    // And before its PUK is written over that of another card: one whose PUK was not sealed is lost at once.
     if let (Some(certificate), Some(out)) = (&order.seal_to, &order.sealed_puk) {
         let mut content = Content::with_capacity(Kind::Cards, 128)?;
         content.push_object(&[
@@ -316,6 +163,12 @@ fn create(order: &Create) -> Result<(), Failure> {
     }
 }
 
+/// Whether there is a folder for a file that is to be written.
+fn can_be_written(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::read_dir(folder).map(drop).map_err(|source| failed("write", path, source))
+}
+
 fn behaviour(order: &Create) -> Behaviour {
     let chosen = |option| order.options.contains(&option);
     Behaviour {
@@ -338,8 +191,8 @@ fn pin_from_stdin() -> Result<Secret, Failure> {
         let room = line.expose_mut().get_mut(length..=length).ok_or(Failure::Pin)?;
         let count = rustix::io::read(io::stdin(), room)?;
         match line.expose().get(length) {
-            Some(b'\n') if count == 1 => return Ok(line.truncated(length)),
-            Some(_) if count == 1 => length += 1,
+            Some(b'\n') if count == 1 && (5..=8).contains(&length) => return Ok(line.truncated(length)),
+            Some(b'0'..=b'9') if count == 1 => length += 1,
             _ => return Err(Failure::Pin),
         }
     }
@@ -376,13 +229,25 @@ fn read_keys(path: &Path) -> Result<SecureMessagingKeys, Failure> {
 
 fn load(card: &Path, certificate: &Path, signature: bool) -> Result<(), Failure> {
     let der = std::fs::read(certificate).map_err(|source| failed("read", certificate, source))?;
-    let mut card = VirtualCard::open(card)?;
-    if signature {
-        card.load_signature_certificate(&der)?
-    } else {
-        card.load_certificate(&der)?
+    if !is_certificate(&der) {
+        return Err(Failure::Certificate(certificate.to_owned()));
     }
-    Ok(())
+    let mut opened = VirtualCard::open(card)?;
+    if !signature {
+        return Ok(opened.load_certificate(&der)?);
+    }
+    if opened.signature_certificate_request().is_err() {
+        return Err(Failure::NoSignatureKey(card.to_owned()));
+    }
+    Ok(opened.load_signature_certificate(&der)?)
+}
+
+/// Whether these bytes are a certificate, in DER or in one of the containers that chips have.
+fn is_certificate(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x30, ..] => Certificate::from_der(bytes).is_ok(),
+        _ => CertificateForm::of(bytes).is_some(),
+    }
 }
 
 fn plug(
@@ -396,6 +261,8 @@ fn plug(
     faults.iter().for_each(|order| card.apply(*order));
     card.set_timing(if account.is_some() && timing == Timing::None { Timing::Account } else { timing });
     let card = Mutex::new(card);
+    // One that cannot be written is told before anybody works with the card.
+    account.map_or(Ok(()), |account| keep_account(&card, account))?;
     serve(&card, endpoint, &mut || {
         let kept = account.map(|account| keep_account(&card, account));
         if let Some(Err(error)) = kept {

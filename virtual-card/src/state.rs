@@ -41,8 +41,11 @@ pub enum StateError {
     #[error("{0} is in use: another process has this card plugged in")]
     InUse(PathBuf),
     /// There is something already where a card was to be created.
-    #[error("{0} is not empty")]
+    #[error("{0} is not empty: a card is made where nothing is")]
     NotEmpty(PathBuf),
+    /// There is no card.
+    #[error("{0} holds no card: cns-card create makes one")]
+    Absent(PathBuf),
     /// The state file cannot be read by this version.
     #[error("{path} has format version {version}, this program knows {FORMAT}")]
     Format {
@@ -135,22 +138,33 @@ impl StateDirectory {
             .mode(0o700)
             .create(path)
             .map_err(|source| failed("create", path, source))?;
-        let mut entries = std::fs::read_dir(path).map_err(|source| failed("read", path, source))?;
-        if entries.next().is_some() {
-            return Err(StateError::NotEmpty(path.to_owned()));
-        }
+        Self::check_free(path)?;
         std::fs::set_permissions(path, Permissions::from_mode(0o700))
             .map_err(|source| failed("restrict", path, source))?;
         Self::lock(path)
     }
 
+    /// Refuses a place that has something in it already.
+    pub(crate) fn check_free(path: &Path) -> Result<(), StateError> {
+        match std::fs::read_dir(path) {
+            Ok(mut entries) => match entries.next() {
+                Some(_) => Err(StateError::NotEmpty(path.to_owned())),
+                None => Ok(()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(failed("read", path, source)),
+        }
+    }
+
     /// Reads the card in a directory without opening it: another process may have it plugged in.
     pub(crate) fn read(path: &Path) -> Result<CardState, StateError> {
+        require_card(path)?;
         read_state(&path.join(STATE_FILE))
     }
 
     /// Opens a directory that holds a card, and reads it.
     pub(crate) fn open(path: &Path) -> Result<(Self, CardState), StateError> {
+        require_card(path)?;
         let directory = Self::lock(path)?;
         let state = read_state(&path.join(STATE_FILE))?;
         Ok((directory, state))
@@ -246,6 +260,16 @@ fn write(path: &Path, image: &[u8]) -> io::Result<()> {
 /// Brings what was written to a file or directory to the disk, through whichever descriptor it was written.
 fn flush(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Tells that there is no card before a lock is left where none is.
+fn require_card(path: &Path) -> Result<(), StateError> {
+    match std::fs::metadata(path.join(STATE_FILE)) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(StateError::Absent(path.to_owned()))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn read_state(path: &Path) -> Result<CardState, StateError> {

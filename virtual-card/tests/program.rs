@@ -182,7 +182,7 @@ fn failures_are_told_and_leave_nothing_behind() {
     let folder = folder.path();
     let missing = run(folder, &["vpcd", "CARD"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(String::from_utf8(missing.stderr).unwrap().starts_with("cns-card: open CARD"));
+    assert!(String::from_utf8(missing.stderr).unwrap().starts_with("cns-card: CARD holds no card"));
     // A PIN that is none; a certificate that is none; a generation that is none.
     assert!(!run(folder, &[&CREATE[..6], &["--pin-from-stdin"]].concat()).status.success());
     fs::write(folder.join("import.pem"), "none").unwrap();
@@ -194,6 +194,68 @@ fn failures_are_told_and_leave_nothing_behind() {
     fs::write(folder.join("CARD/mine"), "x").unwrap();
     assert!(!run(folder, &CREATE[..6]).status.success());
     assert_eq!(fs::read_dir(folder.join("CARD")).unwrap().count(), 1);
+}
+
+/// What went wrong, as it is told.
+#[track_caller]
+fn failure(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The only copy of a card's PUK is in its sealed file: a second order at the same place must not replace it.
+#[test]
+fn an_order_that_cannot_be_carried_out_writes_nothing() {
+    let folder = workplace();
+    let folder = folder.path();
+    succeed(folder, &CREATE);
+    let files =
+        || ["puk.cms", "request.der", "CARD/card.json"].map(|file| fs::read(folder.join(file)).unwrap());
+    let before = files();
+    let told = failure(folder, &CREATE);
+    assert!(told.contains("CARD is not empty"), "{told}");
+    assert!(files() == before, "the first card's files are as they were");
+    for (request, more) in [("none/request.der", &[][..]), ("r.der", &["--signature-request", "none/s.der"])]
+    {
+        let order = ["create", "OTHER", "--holder", "holder.toml", "--request", request];
+        let seal = ["--seal-to", "import.pem", "--sealed-puk", "other.cms"];
+        let told = failure(folder, &[&order[..], &seal, more].concat());
+        assert!(told.contains("write none/"), "{told}");
+        assert!(!folder.join("OTHER").exists() && !folder.join("other.cms").exists());
+    }
+}
+
+#[test]
+fn what_is_no_certificate_is_not_loaded() {
+    let folder = workplace();
+    let folder = folder.path();
+    succeed(folder, &CREATE);
+    for file in ["holder.toml", "import.pem", "request.der"] {
+        let told = failure(folder, &["load", "CARD", file]);
+        assert!(told.contains(&format!("{file} is no certificate in DER")), "{told}");
+    }
+    assert!(succeed(folder, &["show", "CARD"]).contains("Certificate:   absent"));
+    openssl(folder, "x509 -in import.pem -outform DER -out certificate.der");
+    let told = failure(folder, &["load", "CARD", "certificate.der", "--signature"]);
+    assert!(told.contains("CARD has no key for signatures"), "{told}");
+    // A maker's container, of which the chip knows no more than its length.
+    fs::write(folder.join("container"), [&[0x5A, 0x82, 0x00, 0x04][..], &[1, 2, 3, 4]].concat()).unwrap();
+    succeed(folder, &["load", "CARD", "container"]);
+    let told = failure(folder, &["vpcd", "CARD", "--account", "none/account.json", "--path", "reader.sock"]);
+    assert!(told.contains("write none/account.new"), "{told}");
+}
+
+/// The example of the documents makes a card.
+#[test]
+fn the_documented_holder_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/card-generations.md");
+    let text = fs::read_to_string(documents).unwrap();
+    let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    fs::write(folder.path().join("holder.toml"), example).unwrap();
+    succeed(folder.path(), &CREATE[..6]);
+    assert!(succeed(folder.path(), &["show", "CARD"]).contains("6999000000001230"));
 }
 
 #[test]

@@ -102,7 +102,8 @@ fn damage_and_other_versions_are_told_without_quoting_secrets() {
         let pin = "3132333435ffffff";
         assert!(text.contains(pin) && !error.to_string().contains(pin));
     }
-    assert!(matches!(VirtualCard::open(&path.join("none")), Err(StateError::Io { .. })));
+    assert!(matches!(VirtualCard::open(&path.join("none")), Err(StateError::Absent(_))));
+    assert!(!path.join("none").exists());
 }
 
 #[test]
