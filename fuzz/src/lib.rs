@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask fuzz` runs them under libFuzzer; `tests/replay.rs` runs each over the corpus that was kept. Each one
 //! asserts more than the absence of a panic, and none may hold more than [`MOST_MEMORY`] at a time.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![allow(
     clippy::panic,
     clippy::expect_used,
@@ -68,6 +68,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("secure_messaging", 1024, targets::secure_messaging::run),
     Target::new("trace", 4096, targets::trace::run),
     Target::new("command", 1024, targets::command::run),
+    Target::new("cryptoki", 2048, targets::cryptoki::run),
     Target::new("session", 2048, targets::session::run),
     // A chip's memory is its own, and no part of the daemon.
     Target { bounded: false, ..Target::new("chip", 2048, targets::chip::run) },

@@ -3,6 +3,7 @@
 pub(crate) mod certificate;
 pub(crate) mod chip;
 pub(crate) mod command;
+pub(crate) mod cryptoki;
 pub(crate) mod fci;
 pub(crate) mod fields;
 pub(crate) mod object_directory;

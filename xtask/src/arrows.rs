@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cns-ctl", &["cns-protocol", "cns-secret"]),
     ("cns-test-vectors", &[]),
     // Nothing depends on it, and nothing of it is delivered.
-    ("cns-fuzz", &["cns-apdu", "cns-protocol", "cns-secret", "cns-virtual-card", "cnsd"]),
+    ("cns-fuzz", &["cns-apdu", "cns-pkcs11", "cns-protocol", "cns-secret", "cns-virtual-card", "cnsd"]),
     ("xtask", &["cns-secret"]),
 ];
 
