@@ -14,7 +14,7 @@ use cns_apdu::command::{
 use cns_apdu::generation::Generation;
 use cns_apdu::{CardCommand, Form};
 use cns_secret::Secret;
-use pcsc::{Card, Context, Disposition, Protocols, Scope, ShareMode, Transaction};
+use pcsc::{Context, Disposition, Protocols, Scope, ShareMode, Transaction};
 
 /// The answer to a command: at most 65,536 bytes and the status word.
 const ANSWER: usize = 65_538;
