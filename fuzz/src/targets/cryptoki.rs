@@ -245,9 +245,24 @@ fn data_and_fill(
     code
 }
 
+/// How the socket's file is called, before the process's number.
+const SOCKET: &str = "cns-fuzz.sock.";
+
+/// Removes the sockets of processes that are gone: a fuzzer has no end at which it could do so itself.
+fn remove_left_behind() {
+    for entry in std::fs::read_dir(env::temp_dir()).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(SOCKET)?.parse::<u32>().ok());
+        if process.is_some_and(|process| !std::path::Path::new(&format!("/proc/{process}")).exists()) {
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// Starts what stands for the daemon, initialises the module and opens a session with the card.
 fn start() -> Application {
-    let socket = env::temp_dir().join(format!("cns-fuzz-{}.sock", process::id()));
+    remove_left_behind();
+    let socket = env::temp_dir().join(format!("{SOCKET}{}", process::id()));
     drop(std::fs::remove_file(&socket));
     let listener = UnixListener::bind(&socket).expect("a socket in the temporary folder");
     thread::spawn(move || {
