@@ -164,3 +164,76 @@ fn the_flags_are_those_of_the_keys_on_the_card() {
     assert_eq!(flags(ck::CKM_RSA_PKCS_OAEP, &[&key(KeyUse::Authentication, true)]), both);
     assert_eq!(flags(ck::CKM_SHA256, &[login]), ck::CKF_DIGEST);
 }
+
+const DOCUMENT: &str = include_str!("../../../docs/pkcs11-features.md");
+
+/// The mechanisms by name.
+macro_rules! named {
+    ($($name:ident)*) => {
+        [$((stringify!($name), ck::$name)),*]
+    };
+}
+
+/// A row of the document's table: the mechanisms' names, written out, and what stands for the two private keys and the
+/// public keys.
+fn row(line: &str) -> Option<(Vec<String>, [String; 3])> {
+    let cells: Vec<&str> = line.strip_prefix("| `CKM_")?.split('|').map(str::trim).collect();
+    let [names, authentication, signature, public, ..] = cells.as_slice() else { return None };
+    let names: Vec<&str> = names.split(", ").map(|name| name.trim_matches('`')).collect();
+    // A dot dot dot stands for the end that the last name has.
+    let end = names.last()?.trim_start_matches("CKM_").split_once('_').map_or("", |(_, end)| end);
+    let written_out =
+        names.iter().map(|name| format!("CKM_{}", name.trim_start_matches("CKM_").replace('…', end)));
+    Some((written_out.collect(), [authentication, signature, public].map(|cell| (*cell).to_owned())))
+}
+
+/// What the document should say of keys that a mechanism gives these flags.
+fn words(flags: u64, words: &[(u64, &str)]) -> String {
+    let said: Vec<&str> = words.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, word)| *word).collect();
+    if said.is_empty() { "`CKR_MECHANISM_INVALID`".to_owned() } else { said.join(", ") }
+}
+
+#[test]
+fn the_document_says_what_each_mechanism_does() {
+    let numbers = named!(
+        CKM_RSA_PKCS CKM_RSA_PKCS_PSS CKM_RSA_X_509 CKM_RSA_PKCS_OAEP
+        CKM_SHA1_RSA_PKCS CKM_SHA224_RSA_PKCS CKM_SHA256_RSA_PKCS CKM_SHA384_RSA_PKCS CKM_SHA512_RSA_PKCS
+        CKM_SHA1_RSA_PKCS_PSS CKM_SHA224_RSA_PKCS_PSS CKM_SHA256_RSA_PKCS_PSS CKM_SHA384_RSA_PKCS_PSS
+        CKM_SHA512_RSA_PKCS_PSS CKM_SHA_1 CKM_SHA224 CKM_SHA256 CKM_SHA384 CKM_SHA512
+    );
+    let private = [
+        (ck::CKF_SIGN, "sign"),
+        (ck::CKF_SIGN_RECOVER, "sign recover"),
+        (ck::CKF_DECRYPT, "decrypt"),
+        (ck::CKF_UNWRAP, "unwrap"),
+    ];
+    let public = [
+        (ck::CKF_VERIFY, "verify"),
+        (ck::CKF_VERIFY_RECOVER, "verify recover"),
+        (ck::CKF_ENCRYPT, "encrypt"),
+        (ck::CKF_WRAP, "wrap"),
+    ];
+    let mut documented = Vec::new();
+    for (names, said) in DOCUMENT.lines().filter_map(row) {
+        for name in names {
+            let (_, kind) =
+                *numbers.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name}"));
+            let of = |keys: &[&PrivateKey]| flags(kind, keys).unwrap().0;
+            let expected = if of(&[]) == ck::CKF_DIGEST {
+                [String::new(), String::new(), String::new()]
+            } else {
+                [
+                    words(of(&[&key(KeyUse::Authentication, true)]), &private),
+                    words(of(&[&key(KeyUse::Signature, false)]), &private),
+                    words(of(&[]), &public),
+                ]
+            };
+            assert_eq!(said, expected, "{name}");
+            documented.push(kind);
+        }
+    }
+    documented.sort_unstable();
+    let mut offered = all();
+    offered.sort_unstable();
+    assert_eq!(documented, offered, "each mechanism once, and no other");
+}
