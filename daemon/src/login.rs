@@ -45,6 +45,11 @@ impl Logins {
         kept.transpose()
     }
 
+    /// Whether this connection is logged in to this card.
+    pub fn is_logged_in(&self, place: &CardPlace) -> bool {
+        self.lock().contains_key(place)
+    }
+
     /// Ends the login to whatever card is in the reader; tells whether there was one.
     pub fn forget_reader(&self, reader: &str) -> bool {
         let mut logins = self.lock();

@@ -20,6 +20,9 @@ use crate::rig::{CITIZEN_READER, OPENSC, start_pcscd};
 use crate::stage::{Stage, output_of};
 use crate::{Result, cargo, namespace, packages, peers};
 
+/// How long all generations, or the module beside OpenSC, may take: several times what two cores need.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+
 /// What can be measured.
 #[derive(clap::Subcommand)]
 pub(crate) enum What {
@@ -65,13 +68,13 @@ pub(crate) fn run(what: &What) -> Result<()> {
             let programs = cargo::build_release()?;
             let mut arguments = vec![OsStr::new("bench"), OsStr::new("card-inside"), programs.as_os_str()];
             arguments.extend(generation.as_ref().map(OsStr::new));
-            namespace::run(&arguments)
+            namespace::run(&arguments, LIMIT)
         }
         What::CardInside { programs, generation } => inside(programs, generation.as_deref()),
         What::Pkcs11 { no_install } => {
             packages::ensure(&[packages::BUILD, packages::DEMO, packages::REAL_PARTS], *no_install)?;
             let programs = pkcs11::build()?;
-            namespace::run(&["bench".as_ref(), "pkcs11-inside".as_ref(), programs.as_os_str()])
+            namespace::run(&["bench".as_ref(), "pkcs11-inside".as_ref(), programs.as_os_str()], LIMIT)
         }
         What::Pkcs11Inside { programs } => pkcs11::inside(programs),
         What::Pkcs11Client(options) => pkcs11_client::run(options),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Decrypt, Plaintext, Random, RandomBytes, Sign, Signature};
 use cns_protocol::{ErrorKind, RpcError, SecretBytes, SecretText};
+use cns_secret::Secret;
 
 use super::{Act, Daemon, last_try, place_of, recorded};
 use crate::card::{
@@ -12,7 +13,7 @@ use crate::card::{
     sign as chip_sign,
 };
 use crate::dispatch::Call;
-use crate::login::CardPlace;
+use crate::login::{CardPlace, LoginRegistry, Logins};
 
 /// The most random bytes at a time.
 const MOST_RANDOM: u16 = 1024;
@@ -30,47 +31,41 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
     }
     let contents = daemon.readers.card(&request.reader)?;
     let place = place_of(&contents);
-    let insertion = request.insertion.unwrap_or(place.insertion);
+    let place = CardPlace { insertion: request.insertion.unwrap_or(place.insertion), ..place };
     let key_use = request.key_use;
-    let is_kept = request.pin.is_none();
-    let pin = pin_for(&daemon, &call, key_use, &CardPlace { insertion, ..place.clone() }, request.pin)?;
-    let from_login = is_kept && !pin.is_pad();
-    let last_try = for_login(last_try(request.confirm_last_try), from_login);
+    let source = source(&daemon, &call, key_use, &place, request.pin)?;
+    let last_try = source.may_spend(last_try(request.confirm_last_try));
     let (mechanism, data) = (request.mechanism, request.data);
-    let reader = &request.reader;
+    let (reader, meant) = (&request.reader, Some(place.insertion));
     let work = async {
-        match pin {
-            PinSource::Given(pin) => {
+        match source {
+            Source::Pin(pin) => {
                 let job = move |session: &mut CardSession<'_>| {
-                    chip_sign::sign(session, key_use, &pin, last_try, &mechanism, &data)
+                    pin.present(|pin| chip_sign::sign(session, key_use, pin, last_try, &mechanism, &data))
                 };
                 match key_use {
-                    KeyUse::Authentication => {
-                        daemon.readers.run_with_login(reader, Some(insertion), job).await
-                    }
-                    KeyUse::Signature => daemon.readers.run(reader, Some(insertion), job).await,
+                    KeyUse::Authentication => daemon.readers.run_with_login(reader, meant, job).await,
+                    KeyUse::Signature => daemon.readers.run(reader, meant, job).await,
                 }
             }
-            PinSource::Pad => {
+            Source::Pad => {
                 let job = move |session: &mut CardSession<'_>| {
-                    chip_sign::sign_at_pad(session, key_use, last_try, &mechanism, &data)
+                    chip_sign::sign_at_pad(session, key_use, last_try, &mechanism, &data).map(Some)
                 };
-                daemon.readers.run_at_pin_pad(reader, Some(insertion), job).await
+                daemon.readers.run_at_pin_pad(reader, meant, job).await
             }
         }
     };
     let signature = match key_use {
         // Logins happen by the dozen, and have no legal meaning as signatures: they are not recorded.
-        KeyUse::Authentication => {
-            work.await.inspect_err(|error| forget_refused_login(&daemon, &place, from_login, error))?
-        }
+        KeyUse::Authentication => work.await?,
         KeyUse::Signature => {
             let act =
                 Act { name: "signature", card: Some(&contents.card.serial), paragraph: Some("§1.3.7") };
             recorded(&daemon, &call, act, work, |_| "made".to_owned()).await?
         }
     };
-    Ok(Signature { signature })
+    Ok(Signature { signature: signature.ok_or_else(not_logged_in)? })
 }
 
 /// `key.decrypt`. Not recorded, as a login is not: it signs nothing.
@@ -80,76 +75,110 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
 pub async fn decrypt(daemon: Arc<Daemon>, call: Call, request: Decrypt) -> Result<Plaintext, RpcError> {
     let contents = daemon.readers.card(&request.reader)?;
     let place = place_of(&contents);
-    let insertion = request.insertion.unwrap_or(place.insertion);
-    let is_kept = request.pin.is_none();
-    let here = CardPlace { insertion, ..place.clone() };
-    let pin = pin_for(&daemon, &call, KeyUse::Authentication, &here, request.pin)?;
-    let from_login = is_kept && !pin.is_pad();
-    let last_try = for_login(last_try(request.confirm_last_try), from_login);
+    let place = CardPlace { insertion: request.insertion.unwrap_or(place.insertion), ..place };
+    let source = source(&daemon, &call, KeyUse::Authentication, &place, request.pin)?;
+    let last_try = source.may_spend(last_try(request.confirm_last_try));
     let (mechanism, data) = (request.mechanism, request.data);
-    let reader = &request.reader;
-    let work = async {
-        match pin {
-            PinSource::Given(pin) => {
-                let job = move |session: &mut CardSession<'_>| {
-                    chip_decrypt::decrypt(session, &pin, last_try, &mechanism, &data)
-                };
-                daemon.readers.run(reader, Some(insertion), job).await
-            }
-            PinSource::Pad => {
-                let job = move |session: &mut CardSession<'_>| {
-                    chip_decrypt::decrypt_at_pad(session, last_try, &mechanism, &data)
-                };
-                daemon.readers.run_at_pin_pad(reader, Some(insertion), job).await
-            }
+    let (reader, meant) = (&request.reader, Some(place.insertion));
+    let plaintext = match source {
+        Source::Pin(pin) => {
+            let job = move |session: &mut CardSession<'_>| {
+                pin.present(|pin| chip_decrypt::decrypt(session, pin, last_try, &mechanism, &data))
+            };
+            daemon.readers.run(reader, meant, job).await?
+        }
+        Source::Pad => {
+            let job = move |session: &mut CardSession<'_>| {
+                chip_decrypt::decrypt_at_pad(session, last_try, &mechanism, &data).map(Some)
+            };
+            daemon.readers.run_at_pin_pad(reader, meant, job).await?
         }
     };
-    let plaintext =
-        work.await.inspect_err(|error| forget_refused_login(&daemon, &place, from_login, error))?;
+    let plaintext = plaintext.ok_or_else(not_logged_in)?;
     let plaintext =
         SecretBytes::new(plaintext).map_err(|error| RpcError::new(ErrorKind::Internal, error.to_string()))?;
     Ok(Plaintext { plaintext })
 }
 
-/// What may be spent on a PIN, which the card has accepted before if it is a login's.
-const fn for_login(last_try: LastTry, from_login: bool) -> LastTry {
-    match last_try {
-        LastTry::Ask if from_login => LastTry::Accepted,
-        LastTry::Ask | LastTry::Accepted | LastTry::Confirmed => last_try,
+/// Where the PIN for one use of a key comes from.
+enum Source {
+    /// The daemon has it.
+    Pin(Presented),
+    /// A person types it on the reader.
+    Pad,
+}
+
+/// The PIN of a job, looked at when the job's turn comes.
+enum Presented {
+    /// It came with the request.
+    Request(Secret),
+    /// The connection's login has it, which may have ended, or have another PIN, since the job was queued: of several
+    /// jobs that wait, a PIN that was changed meanwhile must not be presented by each.
+    Login { all: Arc<LoginRegistry>, logins: Arc<Logins>, place: CardPlace },
+}
+
+impl Source {
+    /// What may be spent on the PIN, which the card has accepted before if it is a login's.
+    const fn may_spend(&self, last_try: LastTry) -> LastTry {
+        match (self, last_try) {
+            (Self::Pin(Presented::Login { .. }), LastTry::Ask) => LastTry::Accepted,
+            (_, LastTry::Ask | LastTry::Accepted | LastTry::Confirmed) => last_try,
+        }
     }
 }
 
-/// Ends a login whose PIN was changed behind it: presented again and again, it would block the card.
-fn forget_refused_login(daemon: &Daemon, place: &CardPlace, from_login: bool, error: &CardError) {
-    if from_login && matches!(error, CardError::PinIncorrect { .. } | CardError::PinBlocked) {
-        daemon.logins.forget_card(place);
+impl Presented {
+    /// Does what needs the PIN, on the card's own thread; `None` when the login is gone. A login whose PIN the card
+    /// refuses ends before the next job begins, on all connections: it was changed behind them.
+    fn present<T>(&self, work: impl FnOnce(&Secret) -> Result<T, CardError>) -> Result<Option<T>, CardError> {
+        match self {
+            Self::Request(pin) => work(pin).map(Some),
+            Self::Login { all, logins, place } => {
+                let Some(PinSource::Given(pin)) = logins.pin(place)? else { return Ok(None) };
+                let outcome = work(&pin);
+                if matches!(outcome, Err(CardError::PinIncorrect { .. } | CardError::PinBlocked)) {
+                    all.forget_card(place);
+                }
+                outcome.map(Some)
+            }
+        }
     }
 }
 
-/// The PIN for one use of a key: the authentication key takes it from the connection's login, the signature key from
-/// the request alone (§1.3.7), or from the reader.
-fn pin_for(
+/// Where the PIN for one use of a key is: the authentication key takes it from the connection's login, the signature key
+/// from the request alone (§1.3.7), or from the reader.
+fn source(
     daemon: &Daemon,
     call: &Call,
     key_use: KeyUse,
     place: &CardPlace,
     given: Option<SecretText>,
-) -> Result<PinSource, RpcError> {
+) -> Result<Source, RpcError> {
     match (key_use, given) {
-        (_, Some(pin)) => Ok(PinSource::Given(pin.into_secret())),
+        (_, Some(pin)) => Ok(Source::Pin(Presented::Request(pin.into_secret()))),
         (KeyUse::Authentication, None) => {
-            call.caller.logins.pin(place).map_err(CardError::Memory)?.ok_or_else(|| {
-                RpcError::new(ErrorKind::NotLoggedIn, "this connection is not logged in to the card")
-                    .hint("Log in first (`pin.verify`)")
+            let logins = &call.caller.logins;
+            Ok(match logins.pin(place).map_err(CardError::Memory)?.ok_or_else(not_logged_in)? {
+                PinSource::Pad => Source::Pad,
+                PinSource::Given(_) => Source::Pin(Presented::Login {
+                    all: Arc::clone(&daemon.logins),
+                    logins: Arc::clone(logins),
+                    place: place.clone(),
+                }),
             })
         }
-        (KeyUse::Signature, None) if daemon.readers.has_pin_pad(&place.reader) => Ok(PinSource::Pad),
+        (KeyUse::Signature, None) if daemon.readers.has_pin_pad(&place.reader) => Ok(Source::Pad),
         (KeyUse::Signature, None) => {
             Err(RpcError::new(ErrorKind::NotLoggedIn, "the signature key wants its PIN for each signature")
                 .hint("Give `pin` with the request")
                 .paragraph("§1.3.7"))
         }
     }
+}
+
+fn not_logged_in() -> RpcError {
+    RpcError::new(ErrorKind::NotLoggedIn, "this connection is not logged in to the card")
+        .hint("Log in first (`pin.verify`)")
 }
 
 /// `key.random`.

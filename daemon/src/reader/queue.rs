@@ -61,7 +61,9 @@ impl Queue {
         }
         match self.events.recv_timeout(left) {
             Ok(Event::Job { insertion: meant, job, uses_login: true })
-                if meant.is_none_or(|meant| meant == insertion) && slot.insertion() == insertion =>
+                if meant.is_none_or(|meant| meant == insertion)
+                    && slot.insertion() == insertion
+                    && slot.refusal().is_none() =>
             {
                 Some(job)
             }

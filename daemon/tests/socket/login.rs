@@ -175,6 +175,34 @@ fn a_changed_pin_ends_the_logins_that_keep_the_old_one() {
     assert!(log.contains("pin.change"), "it is loud");
 }
 
+/// Each use that waits took its place in the queue while the login was good. Were the PIN copied then, each would present
+/// it, and the last one block the card.
+#[test]
+fn uses_of_a_login_that_wait_present_a_changed_pin_once() {
+    let (running, plugged) = with_card();
+    let reader = running.reader(READER);
+    let mut clients: Vec<_> = (0..4).map(|_| running.raw()).collect();
+    for client in &mut clients {
+        client.request(1, "pin.verify", &json!({ "reader": reader, "pin": PIN }));
+        assert!(client.read()["error"].is_null());
+    }
+    let sign = serde_json::to_value(running.sign(KeyUse::Authentication)).unwrap();
+    plugged.with_card(|card| {
+        let change = hex::decode("00240090103132333435FFFFFF3930383137323633").unwrap();
+        assert_eq!(card.card().transmit(&change), [0x90, 0x00], "somebody else changes the PIN");
+        card.reset();
+        for client in &mut clients {
+            client.request(2, "key.sign", &sign);
+        }
+        // All that are to wait do so when the card answers again.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    });
+    let mut kinds: Vec<String> = clients.iter_mut().map(|client| client.error()).collect();
+    kinds.sort();
+    assert_eq!(kinds, ["not-logged-in", "not-logged-in", "not-logged-in", "pin-incorrect"]);
+    assert_eq!(running.tries_left(), Some(2));
+}
+
 #[test]
 fn work_on_a_card_is_finished_when_its_client_goes() {
     let (running, plugged) = with_card();

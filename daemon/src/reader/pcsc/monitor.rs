@@ -140,8 +140,8 @@ impl Monitor {
                     }
                 }
                 // A reader that went between the list and the wait is seen by the next list; of the others nothing was
-                // told.
-                Err(Error::UnknownReader) => {}
+                // told. Should the two lists disagree for longer, pcscd is not asked without a pause.
+                Err(Error::UnknownReader) => self.stop.pause(SHORTEST_WAIT),
                 Err(error) => return Err(error),
             }
         }
