@@ -3,8 +3,9 @@
 use std::ffi::CString;
 use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Duration;
 
-use pcsc::{Context, Disposition, Error, Protocols, Scope, ShareMode};
+use pcsc::{Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode, State};
 
 use super::worker::leave;
 
@@ -32,11 +33,24 @@ impl PowerUp {
 }
 
 /// For who is connected to the reader and not to a card, pcscd cuts the power and gives it again without asking what it
-/// believes of the card, and sees it then. A reader that is empty stays so.
+/// believes of the card, and sees it then. A reader that is empty stays so. A card that pcscd has seen by now, which
+/// another program may use already, is left alone.
 fn reset(reader: &CString) -> Result<(), Error> {
     let context = Context::establish(Scope::System)?;
     let mut card = context.connect(reader, ShareMode::Direct, Protocols::UNDEFINED)?;
-    let outcome = card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::UnpowerCard);
+    let outcome = match sees_card(&context, reader) {
+        Ok(false) => card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::UnpowerCard).map(drop),
+        Ok(true) => Ok(()),
+        Err(error) => Err(error),
+    };
     leave(card, Disposition::LeaveCard);
-    outcome.map(drop)
+    outcome
+}
+
+/// Whether pcscd says by now that there is a card, and that it answered.
+fn sees_card(context: &Context, reader: &CString) -> Result<bool, Error> {
+    let mut states = [ReaderState::new(reader.clone(), State::UNAWARE)];
+    context.get_status_change(Duration::ZERO, &mut states)?;
+    let [state] = &states;
+    Ok(state.event_state().contains(State::PRESENT) && !state.event_state().contains(State::MUTE))
 }
