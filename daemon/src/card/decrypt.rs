@@ -93,8 +93,11 @@ fn decrypt_by(
 fn is_of(key: &RsaPublicKey, block: &Secret, ciphertext: &[u8]) -> Result<bool, CardError> {
     let mut random = Secret::zeroed(key.size())?;
     rand::fill(random.expose_mut()).map_err(|_| CardError::Mechanism("no random numbers can be had"))?;
-    let mut random = BigUint::from_bytes_be(random.expose());
-    let mut number = BigUint::from_bytes_be(block.expose());
+    let mut random = BigUint::from_bytes_le(random.expose());
+    // Turned round here: `from_bytes_be` does it in memory that it does not wipe.
+    let mut reversed = block.duplicate()?;
+    reversed.expose_mut().reverse();
+    let mut number = BigUint::from_bytes_le(reversed.expose());
     let blinded = &number * &random % key.n();
     let is_below = number < *key.n();
     number.zeroize();

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest;
 use cns_protocol::key::Hash;
+use zeroize::Zeroizing;
 
 /// EMSA-PKCS1-v1_5 (RFC 8017 §9.2) from its step 3 on: the data is the DigestInfo, or whatever else the caller signs.
 /// Nothing when it does not fit: at least eight bytes of padding are needed.
@@ -34,9 +35,7 @@ pub fn pss(digest: &[u8], hash: Hash, mgf_hash: Hash, salt: &[u8], modulus_bits:
     // Steps 5 and 6.
     let h = hash_of(hash, &[&[0; 8], digest, salt]);
     // Steps 9 to 11.
-    for (byte, mask) in db.iter_mut().zip(mgf1(mgf_hash, &h, db_length)) {
-        *byte ^= mask;
-    }
+    mask(&mut db, mgf_hash, &h);
     if let Some(first) = db.first_mut() {
         *first &= 0xFF_u8.checked_shr(u32::try_from(8 * em_length - em_bits).ok()?)?;
     }
@@ -48,10 +47,12 @@ pub fn pss(digest: &[u8], hash: Hash, mgf_hash: Hash, salt: &[u8], modulus_bits:
     Some(block)
 }
 
-/// MGF1 (RFC 8017 §B.2.1).
-pub(super) fn mgf1(hash: Hash, seed: &[u8], length: usize) -> Vec<u8> {
-    let counters = 0_u32..;
-    counters.flat_map(|counter| hash_of(hash, &[seed, &counter.to_be_bytes()])).take(length).collect()
+/// Masks bytes with MGF1 (RFC 8017 §B.2.1), or takes the mask off again. Nothing of the mask stays behind.
+pub(super) fn mask(bytes: &mut [u8], hash: Hash, seed: &[u8]) {
+    for (counter, chunk) in (0_u32..).zip(bytes.chunks_mut(hash.length())) {
+        let mask = Zeroizing::new(hash_of(hash, &[seed, &counter.to_be_bytes()]));
+        chunk.iter_mut().zip(mask.iter()).for_each(|(byte, mask)| *byte ^= mask);
+    }
 }
 
 /// A digest.

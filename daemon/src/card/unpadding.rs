@@ -12,7 +12,7 @@ use cns_protocol::key::Hash;
 use cns_secret::{Secret, SecretError};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
 
-use super::padding::{hash_of, mgf1};
+use super::padding::{hash_of, mask};
 
 /// What stands before the final zero of the shortest PKCS#1 v1.5 padding: `00 02` and eight bytes.
 const SHORTEST_PREFIX: u32 = 10;
@@ -67,9 +67,9 @@ pub fn oaep(block: &Secret, hash: Hash, mgf_hash: Hash, label: &[u8]) -> Result<
     let Some((first, rest)) = block.expose().split_first() else { return Ok(None) };
     let Some((masked_seed, masked_db)) = rest.split_at_checked(hash.length()) else { return Ok(None) };
     let mut seed = Secret::copy_from(masked_seed)?;
-    mask(&mut seed, mgf_hash, masked_db);
+    mask(seed.expose_mut(), mgf_hash, masked_db);
     let mut db = Secret::copy_from(masked_db)?;
-    mask(&mut db, mgf_hash, seed.expose());
+    mask(db.expose_mut(), mgf_hash, seed.expose());
     let Some((label_hash, padded)) = db.expose().split_at_checked(hash.length()) else { return Ok(None) };
 
     let mut is_good = first.ct_eq(&0) & label_hash.ct_eq(&hash_of(hash, &[label]));
@@ -125,11 +125,6 @@ fn authenticate(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     parts.iter().for_each(|part| context.update(part));
     context.sign()
-}
-
-fn mask(bytes: &mut Secret, hash: Hash, seed: &[u8]) {
-    let mask = mgf1(hash, seed, bytes.len());
-    bytes.expose_mut().iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 #[cfg(test)]

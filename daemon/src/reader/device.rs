@@ -1,11 +1,13 @@
 //! What an owner needs of a reader: a transaction, and APDUs inside it.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cns_apdu::StatusWord;
 use cns_apdu::transmit::Transport;
 use cns_protocol::rpc::Traffic;
+use zeroize::Zeroizing;
 
 use super::pin_pad::PinOrder;
 use super::recording::Recording;
@@ -214,12 +216,13 @@ impl Transport for Metered<'_> {
         if matches!(answer, Err(CardError::NoAnswer)) {
             Meter::add(&self.meter.silences, 1);
         }
-        let answer = answer?;
+        // What is too much is wiped too.
+        let mut answer = Zeroizing::new(answer?);
         Meter::add(&self.meter.received, answer.len());
         self.meter.recording.exchange(command, &answer);
         let bytes = command.len().saturating_add(answer.len());
         let within = self.allowance.as_mut().map_or(Ok(()), |allowance| allowance.spend(bytes));
         self.budget.spend(bytes)?;
-        within.map(|()| answer)
+        within.map(|()| mem::take(&mut *answer))
     }
 }

@@ -1,6 +1,7 @@
 //! The owner's side of a connection: gives the [`worker`] its orders and waits for a limited time.
 
 use std::ffi::CString;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
@@ -118,7 +119,7 @@ impl Device for Connection {
         self.silent = false;
         let disposition = work(self);
         // Another card may be there already: pcscd does not see one that comes and goes between two of its looks.
-        let silent = std::mem::take(&mut self.silent);
+        let silent = mem::take(&mut self.silent);
         let disposition = if silent { Disposition::Reset } else { disposition };
         let ended = self.order(Order::End(disposition), self.limits.command, Stage::Work);
         if ended.is_err() && disposition == Disposition::Reset {
@@ -141,7 +142,7 @@ impl Link for Connection {
     fn exchange(&mut self, command: &[u8], limit: Duration) -> Result<Vec<u8>, CardError> {
         let command = Secret::copy_from(command)?;
         let answer = match self.order(Order::Exchange(command), limit, Stage::Work) {
-            Ok(Done::Answered(answer)) => Ok(answer),
+            Ok(Done::Answered(mut answer)) => Ok(mem::take(&mut *answer)),
             Ok(Done::Connected(_) | Done::Begun | Done::HasPinPad(_) | Done::Reset | Done::Ended) => {
                 Err(CardError::Removed)
             }

@@ -12,6 +12,7 @@ use std::thread;
 
 use cns_secret::Secret;
 use pcsc::{Card, Context, Error, Protocols, Scope, ShareMode, Transaction};
+use zeroize::Zeroizing;
 
 use super::{failed, pin_pad};
 use crate::card::CardError;
@@ -45,8 +46,8 @@ pub(super) enum Done {
     Connected(Vec<u8>),
     /// The transaction began.
     Begun,
-    /// The card's answer.
-    Answered(Vec<u8>),
+    /// The card's answer; it may hold what a key deciphered, and nobody may be there to take it.
+    Answered(Zeroizing<Vec<u8>>),
     /// The reader's keypad, if it has one that can be believed.
     HasPinPad(Option<PinPad>),
     /// The card was reset.
@@ -133,7 +134,10 @@ fn inside(
                 }
             }
             Ok(Order::EnterPin(code, order)) => {
-                if answer.send(pin_pad::enter(&transaction, code, &order).map(Done::Answered)).is_err() {
+                if answer
+                    .send(pin_pad::enter(&transaction, code, &order).map(Zeroizing::new).map(Done::Answered))
+                    .is_err()
+                {
                     break (pcsc::Disposition::ResetCard, false);
                 }
             }
@@ -212,17 +216,16 @@ fn same_card(card: &Card, atr: &[u8]) -> Result<(), CardError> {
     if card.status2_owned().map_err(failed)?.atr() == atr { Ok(()) } else { Err(CardError::Removed) }
 }
 
-fn exchange(card: &Card, command: &Secret) -> Result<Vec<u8>, CardError> {
-    let mut answer = vec![0; LONGEST_RESPONSE];
+fn exchange(card: &Card, command: &Secret) -> Result<Zeroizing<Vec<u8>>, CardError> {
+    let mut buffer = Zeroizing::new(vec![0; LONGEST_RESPONSE]);
     #[expect(clippy::disallowed_methods, reason = "the one door")]
-    let length = card.transmit(command.expose(), &mut answer).map_err(failed)?.len();
-    if length == 0 {
+    let answer = card.transmit(command.expose(), &mut buffer).map_err(failed)?;
+    if answer.is_empty() {
         // Some drivers call that a success.
         return Err(failed(Error::NotTransacted));
     }
-    answer.truncate(length);
-    answer.shrink_to_fit();
-    Ok(answer)
+    // In a new place, so that the old one is wiped: a vector that shrinks may leave it behind.
+    Ok(Zeroizing::new(answer.to_vec()))
 }
 
 /// Disconnects, saying what happens to the card; `Card`'s own drop would reset it.
