@@ -229,6 +229,37 @@ fn what_is_not_understood_or_not_ours_is_left_alone() {
 }
 
 #[test]
+fn another_device_of_our_name_in_a_policy_is_left_alone() {
+    for devices in [r#"{"Add":{"CNS":"/other.so"}}"#, r#"{"CNS":"/other.so"}"#] {
+        let computer = Computer::new();
+        let text = format!(r#"{{"policies":{{"SecurityDevices":{devices}}}}}"#);
+        computer.write("root/etc/firefox/policies/policies.json", &text);
+        let before = computer.everything();
+        let output = computer.run(&["register", "firefox", "--system"]);
+        assert_eq!(output.status.code(), Some(1), "{devices}: {}", words(&output));
+        assert!(words(&output).contains("another module is called CNS"), "{}", words(&output));
+        computer.json(&["unregister", "firefox", "--system"]);
+        assert_eq!(computer.everything(), before, "{devices}");
+    }
+}
+
+#[test]
+fn another_module_of_our_name_in_a_database_is_left_alone() {
+    let computer = Computer::new();
+    computer.write("home/.pki/nssdb/pkcs11.txt", "library=/other.so\nname=CNS\n\n");
+    let before = computer.everything();
+    for arguments in
+        [&["register", "chromium", "--user", "--dry-run"][..], &["register", "chromium", "--user"]]
+    {
+        let output = computer.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", words(&output));
+        assert!(words(&output).contains("another module is called CNS"), "{}", words(&output));
+    }
+    computer.json(&["unregister", "chromium", "--user"]);
+    assert_eq!(computer.everything(), before);
+}
+
+#[test]
 fn policies_of_one_installation_are_not_put_out_of_force() {
     let computer = Computer::new();
     computer.write("root/usr/lib/firefox-esr/distribution/policies.json", "{\"policies\":{}}");

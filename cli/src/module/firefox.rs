@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::place::{NAME, Place, is_ours};
+use super::place::{NAME, Place, is_ours, name_taken};
 use super::plan::{Plan, Step};
 use super::{files, nss, policies};
 use crate::error::CliError;
@@ -89,8 +89,12 @@ fn register_policy(place: &Place, module: &Path) -> Result<Plan, CliError> {
         let reason = format!("it would put {} out of force; copy that one here first", other.display());
         return Err(CliError::LeftAlone { path: file, reason });
     }
-    let path = module.to_string_lossy();
-    let text = policies::with_device(before.as_deref().unwrap_or("{}"), NAME, &path);
+    let policies = before.as_deref().unwrap_or("{}");
+    let devices = policies::devices(policies).map_err(|error| no_policies(&file, &error))?;
+    if devices.iter().any(|(name, other)| name == NAME && !is_ours(other)) {
+        return Err(name_taken(file));
+    }
+    let text = policies::with_device(policies, NAME, &module.to_string_lossy());
     let mut plan = Plan::default();
     if let Some(text) = text.map_err(|error| no_policies(&file, &error))? {
         let kept_as = before.map(|_| files::backup_of(&file));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::place::{NAME, Place, is_ours};
+use super::place::{NAME, Place, is_ours, name_taken};
 use super::plan::{Plan, Step};
 use super::{child, files};
 use crate::error::CliError;
@@ -52,10 +52,13 @@ pub(super) fn register(folder: &Path, library: &Path) -> Result<Plan, CliError> 
     if there.iter().any(|(_, other)| *other == path) {
         return Ok(plan);
     }
+    if there.iter().any(|(name, other)| name == NAME && !is_ours(other)) {
+        return Err(name_taken(folder.join(MODULES)));
+    }
     if list.is_none() && !folder.join("cert9.db").exists() {
         plan.steps.push(Step::CreateDatabase { folder: folder.to_owned() });
     }
-    for (name, _) in there.iter().filter(|(name, other)| name == NAME || is_ours(other)) {
+    for (name, _) in there.iter().filter(|(_, other)| is_ours(other)) {
         plan.steps.push(Step::DeleteModule { folder: folder.to_owned(), name: name.clone() });
     }
     plan.steps.push(Step::AddModule {

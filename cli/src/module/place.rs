@@ -173,3 +173,9 @@ impl Place {
 pub(crate) fn is_ours(library: &str) -> bool {
     Path::new(library).file_name() == Some(OsStr::new(FILE_NAME))
 }
+
+/// A list in which another library goes by our name.
+pub(super) fn name_taken(path: PathBuf) -> CliError {
+    let reason = format!("another module is called {NAME} there; rename or remove that one first");
+    CliError::LeftAlone { path, reason }
+}
