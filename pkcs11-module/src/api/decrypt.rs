@@ -18,7 +18,7 @@ use crate::ffi::template::Mechanism;
 use crate::input::Input;
 use crate::object::PrivateKey;
 use crate::session::DecryptOperation;
-use crate::state::{Module, lock};
+use crate::state::{Module, Place, lock};
 
 /// `C_DecryptInit`.
 pub(crate) fn decrypt_init(
@@ -66,7 +66,10 @@ pub(crate) fn decrypt(
         place.take()
     };
     let operation = operation.ok_or(Error::OperationNotInitialized)?;
-    finish(module, session, operation, encrypted.items(), &mut data)
+    // A copy, for the application may want the data where it has put what is encrypted.
+    let encrypted = Some(encrypted.items()).filter(|items| items.len() == operation.key.length);
+    let encrypted = encrypted.ok_or(Error::EncryptedDataLenRange)?.to_vec();
+    finish(module, session, operation, encrypted, &mut data)
 }
 
 /// `C_DecryptUpdate`: nothing can be given before all is there. An error ends the operation.
@@ -107,7 +110,7 @@ pub(crate) fn decrypt_final(
     };
     let operation = operation.ok_or(Error::OperationNotInitialized)?;
     let encrypted = operation.input.collected().to_vec();
-    finish(module, session, operation, &encrypted, &mut data)
+    finish(module, session, operation, encrypted, &mut data)
 }
 
 /// Gives the data, of this call to the card or of the one before. What does not fit waits for more room.
@@ -115,22 +118,35 @@ fn finish(
     module: &Module,
     session: CK_SESSION_HANDLE,
     mut operation: DecryptOperation,
-    encrypted: &[u8],
+    encrypted: Vec<u8>,
     data: &mut Out<'_, u8>,
 ) -> Result<(), Error> {
-    let plaintext = match operation.done.take().filter(|(of, _)| of == encrypted) {
-        Some((_, plaintext)) => plaintext,
-        None => ask_card(module, session, &operation.key, &operation.cipher, encrypted)?,
+    let plaintext = match operation.done.take().filter(|(of, _)| *of == encrypted) {
+        // The login may have ended since.
+        Some((_, plaintext)) => logged_in(module, session).map(|_| plaintext)?,
+        None => ask_card(module, session, &operation.key, &operation.cipher, &encrypted)?,
     };
     let given = data.give(plaintext.expose());
     if given == Err(Error::BufferTooSmall) {
-        operation.done = Some((encrypted.to_vec(), plaintext));
+        operation.done = Some((encrypted, plaintext));
         let mut tables = module.tables();
         let place = &mut tables.session_mut(session)?.decrypt;
         // Another thread may have begun another operation meanwhile.
         place.get_or_insert(operation);
     }
     given.map(drop)
+}
+
+/// The card of a session whose token is logged in, and whether its PIN's last try may be spent.
+fn logged_in(module: &Module, session: CK_SESSION_HANDLE) -> Result<(Place, bool), Error> {
+    let mut tables = module.tables();
+    let place = tables.place_of(session)?;
+    let token = tables.token_at(&place)?;
+    if !token.logged_in {
+        return Err(Error::UserNotLoggedIn);
+    }
+    let last_told = token.tries(PinName::Cns).last_told;
+    Ok((place, last_told))
 }
 
 /// What the card makes of an application's data with the key.
@@ -145,15 +161,7 @@ pub(crate) fn ask_card(
         return Err(Error::EncryptedDataLenRange);
     }
     let which = PinName::Cns;
-    let (place, confirm_last_try) = {
-        let mut tables = module.tables();
-        let place = tables.place_of(session)?;
-        let token = tables.token_at(&place)?;
-        if !token.logged_in {
-            return Err(Error::UserNotLoggedIn);
-        }
-        (place, token.tries(which).last_told)
-    };
+    let (place, confirm_last_try) = logged_in(module, session)?;
     let mechanism = match cipher {
         Cipher::Pkcs1 => Decryption::RsaPkcs1,
         Cipher::Raw => Decryption::RsaRaw,
