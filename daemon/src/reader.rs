@@ -175,11 +175,7 @@ impl Readers {
         insertion: Option<u64>,
         job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
     ) -> Result<T, CardError> {
-        let (reply, answer) = oneshot::channel();
-        let job = owner::job(job, reply);
-        let slot = self.slot(reader)?;
-        slot.send(Event::Job { insertion, job, uses_login: false })?;
-        answer.await.unwrap_or_else(|_| Err(slot.ended()))
+        self.enqueue(reader, insertion, job, false).await
     }
 
     /// As [`Readers::run`], for a job that logs in or uses a login. Behind pcscd the transaction, if the job has left the
@@ -194,10 +190,20 @@ impl Readers {
         insertion: Option<u64>,
         job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
     ) -> Result<T, CardError> {
+        self.enqueue(reader, insertion, job, true).await
+    }
+
+    async fn enqueue<T: Send + 'static>(
+        &self,
+        reader: &str,
+        insertion: Option<u64>,
+        job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
+        uses_login: bool,
+    ) -> Result<T, CardError> {
         let (reply, answer) = oneshot::channel();
         let job = owner::job(job, reply);
         let slot = self.slot(reader)?;
-        slot.send(Event::Job { insertion, job, uses_login: true })?;
+        slot.send(Event::Job { insertion, job, uses_login })?;
         answer.await.unwrap_or_else(|_| Err(slot.ended()))
     }
 

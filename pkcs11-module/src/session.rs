@@ -65,6 +65,13 @@ impl Session {
             .next()
     }
 
+    /// Forgets what was decrypted and not fetched yet: the login under which it was is gone.
+    pub(crate) fn forget_plaintext(&mut self) {
+        if let Some(operation) = &mut self.decrypt {
+            operation.done = None;
+        }
+    }
+
     /// Ends the operations that `flags` names (PKCS#11 v3.2 §5.6 `C_SessionCancel`); answers whether one was active.
     pub(crate) fn cancel(&mut self, flags: CK_FLAGS) -> bool {
         // Named one by one, so that an operation that is added is not forgotten here.

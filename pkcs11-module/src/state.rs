@@ -155,7 +155,8 @@ impl Module {
         if broken || error == Error::UserNotLoggedIn {
             let mut tables = self.tables();
             if let Ok(token) = tables.token_at(place) {
-                token.logged_in = false;
+                token.lose_login();
+                tables.sessions_of(place.slot).for_each(Session::forget_plaintext);
             }
         }
         if error == Error::DeviceRemoved {
@@ -232,6 +233,8 @@ impl Tables {
             };
             if change == Change::Replaced {
                 sessions.retain(|_, session| session.slot != id);
+            } else if restarted {
+                sessions.values_mut().filter(|session| session.slot == id).for_each(Session::forget_plaintext);
             }
             slot.event &= !is_first;
         }

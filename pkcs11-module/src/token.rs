@@ -117,7 +117,9 @@ impl Slot {
             (Content::Token(token), ReaderState::Card(card))
                 if same_insertion || (restarted && token.card.serial == card.serial) =>
             {
-                token.logged_in &= same_insertion;
+                if !same_insertion {
+                    token.lose_login();
+                }
                 token.renew(*card, handles);
                 Change::None
             }
@@ -215,6 +217,15 @@ impl Token {
                 *handle = handles.next();
             }
         }
+    }
+
+    /// The login is gone without a logout: with the daemon, or because the card was reset. What was made under it goes
+    /// with it, the security officer's PUK too. The card's own objects keep their handles, so that an application need
+    /// only log in again.
+    pub(crate) fn lose_login(&mut self) {
+        self.logged_in = false;
+        self.puk = None;
+        self.made.retain(|(_, _, object)| !object.is_private());
     }
 
     /// The objects that may be seen now: private ones only after the login.

@@ -12,7 +12,7 @@ use cryptoki_sys::{CK_SESSION_HANDLE, CK_USER_TYPE};
 
 use crate::api::officer;
 use crate::api::slot::PIN_LENGTH;
-use crate::daemon::CallError;
+use crate::daemon::{CallError, Link};
 use crate::error::Error;
 use crate::ffi::buffer::In;
 use crate::sign_operation::PinSource;
@@ -76,16 +76,23 @@ fn login_user(module: &Module, session: CK_SESSION_HANDLE, pin: &In<'_, u8>) -> 
         confirm_last_try,
     };
     let answer = link.work(&request);
-    drop(link);
     match answer {
-        Ok(_) => note_login(module, session, &place),
-        Err(error) => Err(refused(module, &place, PinName::Cns, error)),
+        Ok(_) => note_login(module, session, &place, &mut link),
+        Err(error) => {
+            drop(link);
+            Err(refused(module, &place, PinName::Cns, error))
+        }
     }
 }
 
 /// Notes that the token is logged in, unless its last session was closed while the chip judged the PIN: then nobody is
 /// left who could log out.
-fn note_login(module: &Module, session: CK_SESSION_HANDLE, place: &Place) -> Result<(), Error> {
+fn note_login(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    place: &Place,
+    link: &mut Link,
+) -> Result<(), Error> {
     let noted = {
         let mut tables = module.tables();
         match tables.session(session) {
@@ -97,7 +104,7 @@ fn note_login(module: &Module, session: CK_SESSION_HANDLE, place: &Place) -> Res
         }
     };
     if noted.is_err() {
-        Module::log_out(place);
+        Module::log_out_on(link, place);
     }
     noted
 }

@@ -22,8 +22,10 @@ const PUK_LENGTH: usize = 8;
 /// `C_Login` with `CKU_SO`.
 pub(crate) fn login(module: &Module, session: CK_SESSION_HANDLE, puk: &In<'_, u8>) -> Result<(), Error> {
     module.refresh_session(session)?;
+    let place = module.tables().place_of(session)?;
+    // Held to the end: a login of the user comes wholly before or wholly after this.
+    let _link = lock(&place.link);
     let mut tables = module.tables();
-    let place = tables.place_of(session)?;
     let token = tables.token_at(&place)?;
     if token.puk.is_some() {
         return Err(Error::UserAlreadyLoggedIn);

@@ -1,13 +1,18 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::reader::{Reader, ReaderState, Readers};
-use cryptoki_sys::{CK_SESSION_HANDLE, CK_SLOT_ID};
+use cns_secret::Secret;
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID};
 
 use super::Module;
+use crate::cipher::Cipher;
 use crate::daemon::CallError;
 use crate::error::Error;
-use crate::session::Session;
+use crate::input::Input;
+use crate::object::{Object, PrivateKey};
+use crate::session::{DecryptOperation, Session};
 use crate::test_cards::{card, reader};
 
 fn module(readers: &[&str]) -> Module {
@@ -84,6 +89,58 @@ fn a_restarted_daemon_ends_logins_but_not_sessions() {
     tell(&module, 2, 1, vec![with_card("A", 1)]);
     assert!(!module.tables().token_of(session).unwrap().logged_in);
     assert_eq!(module.tables().place_of(session).unwrap().insertion, 1);
+}
+
+/// A session with all that only a login gives; the number of the private object that was made under it.
+fn with_a_login(module: &Module) -> (CK_SESSION_HANDLE, CK_OBJECT_HANDLE) {
+    let session = open(module, 0);
+    let mut tables = module.tables();
+    let place = tables.place_of(session).unwrap();
+    let token = tables.token_at(&place).unwrap();
+    (token.logged_in, token.puk) = (true, Some(Secret::copy_from(b"87654321").unwrap()));
+    let key_use = KeyUse::Authentication;
+    let key = Arc::new(PrivateKey { key_use, length: 256, pin_for_each_use: false, decrypts: true });
+    let private = Object::all(&token.card).into_iter().find(Object::is_private).unwrap();
+    let made = tables.make(session, |_| Ok(private)).unwrap();
+    let input = Input::plain(key.length);
+    let done = Some((vec![0; 256], Secret::copy_from(b"plain").unwrap()));
+    let operation =
+        DecryptOperation { key, cipher: Cipher::Pkcs1, most: 245, input, in_parts: false, done };
+    tables.session_mut(session).unwrap().decrypt = Some(operation);
+    (session, made)
+}
+
+/// The application may log in again, and then finds nothing of what the lost login gave.
+fn is_lost(module: &Module, session: CK_SESSION_HANDLE, made: CK_OBJECT_HANDLE) {
+    let mut tables = module.tables();
+    let place = tables.place_of(session).unwrap();
+    let token = tables.token_at(&place).unwrap();
+    assert!(!token.logged_in && token.puk.is_none());
+    token.logged_in = true;
+    assert!(token.visible_object(made).is_none());
+    assert!(token.private_keys().next().is_some());
+    assert!(tables.session(session).unwrap().decrypt.as_ref().unwrap().done.is_none());
+}
+
+#[test]
+fn what_a_login_gave_is_gone_with_the_daemon() {
+    let module = module(&[]);
+    tell(&module, 1, 9, vec![with_card("A", 5)]);
+    let (session, made) = with_a_login(&module);
+    tell(&module, 1, 10, vec![with_card("A", 5)]);
+    assert!(module.tables().token_of(session).unwrap().puk.is_some());
+    tell(&module, 2, 1, vec![with_card("A", 1)]);
+    is_lost(&module, session, made);
+}
+
+#[test]
+fn what_a_login_gave_is_gone_when_the_card_was_reset() {
+    let module = module(&[]);
+    tell(&module, 1, 9, vec![with_card("A", 5)]);
+    let (session, made) = with_a_login(&module);
+    let place = module.tables().place_of(session).unwrap();
+    module.failed(&place, CallError::Broken);
+    is_lost(&module, session, made);
 }
 
 #[test]
