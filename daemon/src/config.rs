@@ -116,7 +116,8 @@ pub struct AccessRule {
 }
 
 impl AccessRule {
-    /// One group per role, and root for the administrator. Staff can do what a user can.
+    /// One group per role, and root for the administrator. Staff can do what a user can. The roles of other systems
+    /// (`web`, `call-centre`, `issuing-body`, `national-system`) belong to nobody until the configuration gives them.
     fn defaults() -> Vec<AccessRule> {
         let rule = |role, users: &[&str], groups: &[&str]| AccessRule {
             role,

@@ -11,6 +11,8 @@ pub trait Method: Serialize + DeserializeOwned {
     const SUMMARY: &'static str;
     /// The role that the peer must have.
     const ROLE: Role;
+    /// Other roles, each of which does as well.
+    const OTHER_ROLES: &'static [Role] = &[];
     /// Whether the parameters can hold a [`SecretText`](crate::SecretText): such a request is built and read in
     /// locked memory only, and is refused in a frame that is too large for it.
     const CARRIES_SECRET: bool = false;
@@ -36,11 +38,29 @@ pub enum Role {
     Auditor,
     /// Sees the daemon's state and configuration.
     Admin,
+    /// The region's web area, for holders whom it has logged in (§6.3, §9.5.1, §9.6).
+    Web,
+    /// The call centre (§6.2, §9.5.2).
+    CallCentre,
+    /// The issuing body's own office (§9.7.2).
+    IssuingBody,
+    /// The connector that brings requests of other regions' counters (§8-in).
+    NationalSystem,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 5] = [Role::User, Role::Counter, Role::Custodian, Role::Auditor, Role::Admin];
+    pub const ALL: [Role; 9] = [
+        Role::User,
+        Role::Counter,
+        Role::Custodian,
+        Role::Auditor,
+        Role::Admin,
+        Role::Web,
+        Role::CallCentre,
+        Role::IssuingBody,
+        Role::NationalSystem,
+    ];
 
     /// The name used in the configuration and in messages.
     #[must_use]
@@ -51,6 +71,10 @@ impl Role {
             Role::Custodian => "custodian",
             Role::Auditor => "auditor",
             Role::Admin => "admin",
+            Role::Web => "web",
+            Role::CallCentre => "call-centre",
+            Role::IssuingBody => "issuing-body",
+            Role::NationalSystem => "national-system",
         }
     }
 }

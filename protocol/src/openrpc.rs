@@ -80,16 +80,19 @@ where
         .flatten()
         .map(|(name, schema)| json!({ "name": name, "required": required.contains(&name.as_str()), "schema": schema }))
         .collect();
+    let others: Vec<&str> = M::OTHER_ROLES.iter().map(|role| role.name()).collect();
+    let or = others.iter().map(|role| format!(" or `{role}`")).collect::<String>();
     json!({
         "name": M::NAME,
         "summary": M::SUMMARY,
-        "description": format!("Needs the role `{}`.{}", M::ROLE.name(), if M::ROLE == Role::Counter {
+        "description": format!("Needs the role `{}`{or}.{}", M::ROLE.name(), if M::ROLE == Role::Counter {
             " Beyond `operator.*`, needs an operator session too."
         } else { "" }),
         "paramStructure": "by-name",
         "params": params,
         "result": { "name": "result", "schema": generator.subschema_for::<A>() },
         "x-role": M::ROLE.name(),
+        "x-other-roles": others,
         "x-carries-secret": M::CARRIES_SECRET,
         "x-answers-secret": M::ANSWERS_SECRET,
     })
