@@ -234,7 +234,10 @@ impl Tables {
             if change == Change::Replaced {
                 sessions.retain(|_, session| session.slot != id);
             } else if restarted {
-                sessions.values_mut().filter(|session| session.slot == id).for_each(Session::forget_plaintext);
+                sessions
+                    .values_mut()
+                    .filter(|session| session.slot == id)
+                    .for_each(Session::forget_plaintext);
             }
             slot.event &= !is_first;
         }

@@ -23,12 +23,15 @@ use crate::file::{self, Readers};
 use crate::issue::{self, Application};
 use crate::profile::Profile;
 use crate::state::{Event, Journal, Record, StateError};
+use crate::status::ocsp::{self, Responder};
 use crate::status::{self, Reason, Status, StatusError, crl};
 
 const KEY_FILE: &str = "ca-key.pem";
 const SECRET_FILE: &str = "cmp-secret";
 const CONFIGURATION_FILE: &str = "authority.json";
 const JOURNAL_FILE: &str = "journal.jsonl";
+const CRL_FILE: &str = "crl.der";
+const DELTA_FILE: &str = "delta.der";
 const FILE_LIMIT: u64 = 64 * 1024;
 /// A CRL grows with the certificates that were ever revoked; a test certifier revokes thousands, not millions.
 const CRL_LIMIT: u64 = 64 * 1024 * 1024;
@@ -195,7 +198,15 @@ impl Authority {
     /// # Errors
     /// When its file cannot be read.
     pub fn crl(&self) -> Result<Vec<u8>, AuthorityError> {
-        file::read(&self.folder.join("crl.der"), CRL_LIMIT)
+        file::read(&self.folder.join(CRL_FILE), CRL_LIMIT)
+    }
+
+    /// The current delta CRL, DER: the changes since a CRL so old that every CRL in use can be brought up to date.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn delta_crl(&self) -> Result<Vec<u8>, AuthorityError> {
+        file::read(&self.folder.join(DELTA_FILE), CRL_LIMIT)
     }
 
     /// Withdraws certificates that nobody confirmed, and makes a new CRL if half the old one's term is over.
@@ -203,7 +214,10 @@ impl Authority {
         let mut journal = self.journal()?;
         let withdrawn = Self::withdraw_unconfirmed(&mut journal)?;
         let age = now().saturating_sub(journal.lock()?.state().published_at());
-        if withdrawn || age >= crl::LIFETIME / 2 || !self.folder.join("crl.der").exists() {
+        if withdrawn
+            || age >= crl::LIFETIME / 2
+            || ![CRL_FILE, DELTA_FILE].iter().all(|name| self.folder.join(name).exists())
+        {
             self.publish(&mut journal)?;
         }
         Ok(())
@@ -237,9 +251,27 @@ impl Authority {
         let mut record = journal.lock()?;
         let (number, at) = (record.state().crl_number().saturating_add(1), now());
         record.append(&[Event::Published { number, at }])?;
-        let list = crl::build(&self.ca, record.state(), number, at)?;
+        let state = record.state();
+        let delta_url = self.base_url().map(|base| format!("{base}/delta.der"));
+        let list = crl::complete(&self.ca, state, number, delta_url.as_deref(), at)?;
         // Still under the lock, so that an older list cannot replace a newer one.
-        file::write(&self.folder.join("crl.der"), &list, Readers::All)
+        file::write(&self.folder.join(CRL_FILE), &list, Readers::All)?;
+        match state.delta_base() {
+            Some(base) => {
+                let delta = crl::delta(&self.ca, state, base, number, at)?;
+                file::write(&self.folder.join(DELTA_FILE), &delta, Readers::All)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Answers an OCSP request, DER (RFC 6960): whatever it is, there is an answer.
+    pub(crate) fn ocsp(&self, request: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+        let mut journal = self.journal()?;
+        let record = journal.lock()?;
+        // Under the lock, so that two processes do not make two keys.
+        let responder = Responder::open(&self.folder, &self.ca, now())?;
+        ocsp::answer(&self.ca, &responder, record.state(), request, now())
     }
 
     pub(crate) fn ca(&self) -> &Ca {

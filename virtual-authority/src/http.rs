@@ -1,10 +1,14 @@
-//! The certifier on the network: CMP over HTTP (RFC 6712), the CRL and the certifier's certificate.
+//! The certifier on the network: CMP over HTTP (RFC 6712), OCSP over HTTP (RFC 6960 appendix A), the CRLs and the
+//! certifier's certificate.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use der::Encode;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -13,15 +17,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::authority::Authority;
 use crate::cmp;
+use crate::error::AuthorityError;
 use crate::profile::Profile;
 
-const CMP_TYPE: &str = "application/pkixcmp";
+const CMP_TYPE: ContentType = ContentType { request: "application/pkixcmp", answer: "application/pkixcmp" };
+const OCSP_TYPE: ContentType =
+    ContentType { request: "application/ocsp-request", answer: "application/ocsp-response" };
 const BODY_LIMIT: usize = 1024 * 1024;
 const CONNECTION_LIMIT: usize = 64;
 const HEADER_WAIT: Duration = Duration::from_secs(10);
@@ -42,13 +50,15 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     authority.set_base_url(&format!("http://{}", listener.local_addr()?));
+    // The last CRL does not know yet where the delta CRL will be found.
+    blocking(&authority, Authority::publish_now).await;
     let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
     let mut housekeeping = interval(HOUSEKEEPING);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
-            _ = housekeeping.tick() => keep_house(&authority).await,
+            _ = housekeeping.tick() => blocking(&authority, Authority::publish_if_due).await,
             place = Arc::clone(&places).acquire_owned(), if places.available_permits() == 0 => drop(place),
             accepted = listener.accept(), if places.available_permits() > 0 => match accepted {
                 Ok((stream, _)) => {
@@ -69,9 +79,9 @@ pub async fn serve(
     }
 }
 
-async fn keep_house(authority: &Arc<Authority>) {
+async fn blocking(authority: &Arc<Authority>, publish: fn(&Authority) -> Result<(), AuthorityError>) {
     let authority = Arc::clone(authority);
-    match tokio::task::spawn_blocking(move || authority.publish_if_due()).await {
+    match tokio::task::spawn_blocking(move || publish(&authority)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the CRL could not be renewed"),
         Err(error) => tracing::error!(%error, "the CRL could not be renewed"),
@@ -103,15 +113,17 @@ async fn respond(authority: Arc<Authority>, request: Request<Incoming>) -> Answe
             let certificate = authority.ca_certificate().to_der();
             certificate.ok().map(|der| ("application/pkix-cert", der))
         }),
-        "/crl.der" => get(&request, || match authority.crl() {
-            Ok(list) => Some(("application/pkix-crl", list)),
-            Err(error) => {
-                tracing::error!(%error, "the CRL cannot be read");
-                None
-            }
-        }),
+        "/crl.der" => get(&request, || list(authority.crl())),
+        "/delta.der" => get(&request, || list(authority.delta_crl())),
+        "/ocsp" => post(OCSP_TYPE, request, move |body| authority.ocsp(body).map(Ok::<_, Infallible>)).await,
+        path if path.starts_with("/ocsp/") => match in_address(path) {
+            Some(body) => answered(OCSP_TYPE, move || authority.ocsp(&body).map(Ok::<_, Infallible>)).await,
+            None => text(StatusCode::BAD_REQUEST, "this is no OCSP request in Base64"),
+        },
         path => match path.strip_prefix("/pkix/").map(str::parse::<Profile>) {
-            Some(Ok(profile)) => post(authority, profile, request).await,
+            Some(Ok(profile)) => {
+                post(CMP_TYPE, request, move |body| cmp::answer(&authority, profile, body)).await
+            }
             Some(Err(())) | None => text(StatusCode::NOT_FOUND, "nothing is here"),
         },
     }
@@ -127,25 +139,59 @@ fn get(request: &Request<Incoming>, contents: impl FnOnce() -> Option<(&'static 
     }
 }
 
-async fn post(authority: Arc<Authority>, profile: Profile, request: Request<Incoming>) -> Answer {
+fn list(list: Result<Vec<u8>, AuthorityError>) -> Option<(&'static str, Vec<u8>)> {
+    list.inspect_err(|error| tracing::error!(%error, "the CRL cannot be read"))
+        .ok()
+        .map(|list| ("application/pkix-crl", list))
+}
+
+/// The request in the address of a GET (RFC 6960 §A.1): Base64, with the characters escaped that addresses want escaped.
+fn in_address(path: &str) -> Option<Vec<u8>> {
+    let text: Vec<u8> = percent_decode_str(path.strip_prefix("/ocsp/")?).collect();
+    STANDARD.decode(text).ok()
+}
+
+/// What a protocol answers to a body: a message, or a sentence where no message can be made.
+type Spoken<E> = Result<Result<Vec<u8>, E>, AuthorityError>;
+
+/// The content types of a protocol's requests and answers.
+#[derive(Clone, Copy)]
+struct ContentType {
+    request: &'static str,
+    answer: &'static str,
+}
+
+async fn post<E: Display + Send + 'static>(
+    kind: ContentType,
+    request: Request<Incoming>,
+    speak: impl FnOnce(&[u8]) -> Spoken<E> + Send + 'static,
+) -> Answer {
     if request.method() != Method::POST {
         return not_allowed("POST");
     }
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(CMP_TYPE) {
-        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/pkixcmp");
+    let given = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind.request) {
+        let sentence = format!("the content type must be {}", kind.request);
+        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &sentence);
     }
     let body = match timeout(BODY_WAIT, Limited::new(request.into_body(), BODY_LIMIT).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "a PKIMessage of more than a mebibyte is not read");
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "a message of more than a mebibyte is not read");
         }
         Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the body could not be read"),
         Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
     };
+    answered(kind, move || speak(&body)).await
+}
+
+async fn answered<E: Display + Send + 'static>(
+    kind: ContentType,
+    speak: impl FnOnce() -> Spoken<E> + Send + 'static,
+) -> Answer {
     // Signing and flushing to the disk block.
-    match tokio::task::spawn_blocking(move || cmp::answer(&authority, profile, &body)).await {
-        Ok(Ok(Ok(reply))) => answer(StatusCode::OK, CMP_TYPE, reply),
+    match tokio::task::spawn_blocking(speak).await {
+        Ok(Ok(Ok(reply))) => answer(StatusCode::OK, kind.answer, reply),
         Ok(Ok(Err(unreadable))) => text(StatusCode::BAD_REQUEST, &unreadable.to_string()),
         Ok(Err(error)) => {
             tracing::error!(%error, "the certifier failed");

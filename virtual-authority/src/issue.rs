@@ -212,16 +212,25 @@ fn extensions(
     let identifier = OctetString::new(key_identifier(&application.public_key))?;
     extensions.push(extension(false, &SubjectKeyIdentifier(identifier))?);
     if let Some(base) = base_url {
-        let point = DistributionPointName::FullName(vec![uri(&format!("{base}/crl.der"))?]);
-        let point = DistributionPoint { distribution_point: Some(point), reasons: None, crl_issuer: None };
+        let point = at_address(&format!("{base}/crl.der"))?;
         extensions.push(extension(false, &CrlDistributionPoints(vec![point]))?);
         let issuer = AccessDescription {
             access_method: const_oid::db::rfc5280::ID_AD_CA_ISSUERS,
             access_location: uri(&format!("{base}/ca.der"))?,
         };
-        extensions.push(extension(false, &AuthorityInfoAccessSyntax(vec![issuer]))?);
+        let responder = AccessDescription {
+            access_method: const_oid::db::rfc5280::ID_AD_OCSP,
+            access_location: uri(&format!("{base}/ocsp"))?,
+        };
+        extensions.push(extension(false, &AuthorityInfoAccessSyntax(vec![issuer, responder]))?);
     }
     Ok(extensions)
+}
+
+/// The distribution point of a CRL at `url`.
+pub(crate) fn at_address(url: &str) -> der::Result<DistributionPoint> {
+    let name = DistributionPointName::FullName(vec![uri(url)?]);
+    Ok(DistributionPoint { distribution_point: Some(name), reasons: None, crl_issuer: None })
 }
 
 fn uri(text: &str) -> der::Result<GeneralName> {

@@ -6,7 +6,7 @@
 
 mod journal;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use thiserror::Error;
 pub(crate) use journal::{Journal, Locked};
 
 use crate::profile::Profile;
-use crate::status::{self, Reason, Status};
+use crate::status::{self, Reason, Status, crl};
 
 /// Why the record could not be kept or read.
 #[derive(Debug, Error)]
@@ -89,8 +89,28 @@ pub struct Record {
     pub status: Status,
     /// The certificate, DER.
     pub certificate: Vec<u8>,
+    /// When its status was last changed on request; `None` if never.
+    pub(crate) changed: Option<Moment>,
     /// When it was last sent to a client that has not confirmed it.
     pub(crate) delivered_at: u64,
+}
+
+/// When something happened: the place among all events, for a second holds many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// The event's place in the journal.
+    pub(crate) event: u64,
+    /// In seconds since 1970.
+    pub(crate) at: u64,
+}
+
+/// A CRL that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Publication {
+    /// Its number.
+    pub(crate) number: u64,
+    /// When.
+    pub(crate) moment: Moment,
 }
 
 /// A CMP transaction that was answered with a certificate.
@@ -108,8 +128,9 @@ pub(crate) struct State {
     order: Vec<String>,
     by_identity: HashMap<String, String>,
     deliveries: HashMap<String, Delivery>,
-    crl_number: u64,
-    published_at: u64,
+    /// Every CRL that may still be in use, oldest first, and the last one before those.
+    publications: VecDeque<Publication>,
+    events: u64,
 }
 
 impl State {
@@ -133,16 +154,23 @@ impl State {
 
     /// Number of the last CRL; 0 before the first.
     pub(crate) fn crl_number(&self) -> u64 {
-        self.crl_number
+        self.publications.back().map_or(0, |last| last.number)
     }
 
     /// When the last CRL was made.
     pub(crate) fn published_at(&self) -> u64 {
-        self.published_at
+        self.publications.back().map_or(0, |last| last.moment.at)
+    }
+
+    /// The CRL that a delta CRL builds on: so old that whoever holds a CRL that has not expired can use the delta.
+    pub(crate) fn delta_base(&self) -> Option<Publication> {
+        self.publications.front().copied()
     }
 
     /// Takes in one event; says what is wrong with it if it cannot follow what came before.
     fn apply(&mut self, event: Event) -> Result<(), String> {
+        self.events = self.events.saturating_add(1);
+        let event_number = self.events;
         match event {
             Event::Issued {
                 serial,
@@ -164,6 +192,7 @@ impl State {
                     not_after,
                     status,
                     certificate,
+                    changed: None,
                     delivered_at: not_before,
                 };
                 self.by_identity.insert(identity, serial.clone());
@@ -185,10 +214,15 @@ impl State {
                 let record = self.known(&serial)?;
                 record.status =
                     status::change(record.status, reason, at).map_err(|error| error.to_string())?;
+                record.changed = Some(Moment { event: event_number, at });
             }
             Event::Published { number, at } => {
-                self.crl_number = number;
-                self.published_at = at;
+                let expired = at.saturating_sub(crl::LIFETIME);
+                while self.publications.get(1).is_some_and(|second| second.moment.at <= expired) {
+                    self.publications.pop_front();
+                }
+                let moment = Moment { event: event_number, at };
+                self.publications.push_back(Publication { number, moment });
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Whether a certificate is in force, and how that may change (manual §1.3.5, §1.3.12–13).
 
 pub(crate) mod crl;
+pub(crate) mod ocsp;
 
 use std::fmt;
 use std::str::FromStr;

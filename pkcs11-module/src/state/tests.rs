@@ -104,8 +104,7 @@ fn with_a_login(module: &Module) -> (CK_SESSION_HANDLE, CK_OBJECT_HANDLE) {
     let made = tables.make(session, |_| Ok(private)).unwrap();
     let input = Input::plain(key.length);
     let done = Some((vec![0; 256], Secret::copy_from(b"plain").unwrap()));
-    let operation =
-        DecryptOperation { key, cipher: Cipher::Pkcs1, most: 245, input, in_parts: false, done };
+    let operation = DecryptOperation { key, cipher: Cipher::Pkcs1, most: 245, input, in_parts: false, done };
     tables.session_mut(session).unwrap().decrypt = Some(operation);
     (session, made)
 }

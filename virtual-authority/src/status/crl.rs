@@ -1,38 +1,78 @@
-//! The certificate revocation list (RFC 5280 §5), version 2.
+//! The certificate revocation list (RFC 5280 §5), version 2, and the delta CRL beside it (§5.2.4).
 
 use der::asn1::{BitString, Uint};
 use der::{Any, Encode};
 use spki::AlgorithmIdentifierOwned;
 use x509_cert::Version;
 use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::crl::{BaseCrlNumber, FreshestCrl};
 use x509_cert::ext::pkix::{CrlNumber, CrlReason};
 use x509_cert::serial_number::SerialNumber;
 
 use crate::authority::Ca;
 use crate::error::AuthorityError;
-use crate::issue::{authority_key_identifier, extension, time};
-use crate::state::State;
+use crate::issue::{at_address, authority_key_identifier, extension, time};
+use crate::state::{Publication, Record, State};
 use crate::status::{Reason, Status};
 
 /// How long a CRL is good for, in seconds.
 pub(crate) const LIFETIME: u64 = 24 * 3600;
 
-/// The signed CRL of everything in `state` that is out of force at `now`.
-pub(crate) fn build(ca: &Ca, state: &State, number: u64, now: u64) -> Result<Vec<u8>, AuthorityError> {
+/// The signed CRL of everything in `state` that is out of force at `now`. With the address of a delta CRL it says
+/// where that is found (§5.2.6).
+pub(crate) fn complete(
+    ca: &Ca,
+    state: &State,
+    number: u64,
+    delta_url: Option<&str>,
+    now: u64,
+) -> Result<Vec<u8>, AuthorityError> {
+    let entries = state.records().filter_map(out_of_force).collect::<Result<_, _>>()?;
+    let freshest = delta_url.map(|url| extension(false, &FreshestCrl(vec![at_address(url)?]))).transpose()?;
+    sign(ca, entries, number, now, freshest)
+}
+
+/// The signed delta CRL: what became of certificates after the CRL `base`.
+pub(crate) fn delta(
+    ca: &Ca,
+    state: &State,
+    base: Publication,
+    number: u64,
+    now: u64,
+) -> Result<Vec<u8>, AuthorityError> {
+    let changed = state.records().filter_map(|record| {
+        let moment = record.changed.filter(|moment| moment.event > base.moment.event)?;
+        // In force again: a CRL may still have it on hold.
+        Some(out_of_force(record).unwrap_or_else(|| entry(&record.serial, moment.at, Reason::RemoveFromCrl)))
+    });
+    let entries = changed.collect::<Result<_, _>>()?;
+    let indicator = extension(true, &BaseCrlNumber(Uint::new(&base.number.to_be_bytes())?))?;
+    sign(ca, entries, number, now, Some(indicator))
+}
+
+fn out_of_force(record: &Record) -> Option<Result<RevokedCert, AuthorityError>> {
+    match record.status {
+        Status::Unconfirmed | Status::Valid => None,
+        Status::Suspended { since } => Some(entry(&record.serial, since, Reason::CertificateHold)),
+        Status::Revoked { since, reason } => Some(entry(&record.serial, since, reason)),
+    }
+}
+
+fn sign(
+    ca: &Ca,
+    entries: Vec<RevokedCert>,
+    number: u64,
+    now: u64,
+    special: Option<Extension>,
+) -> Result<Vec<u8>, AuthorityError> {
     let algorithm = AlgorithmIdentifierOwned {
         oid: const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
         parameters: Some(Any::null()),
     };
-    let mut revoked = Vec::new();
-    for record in state.records() {
-        match record.status {
-            Status::Unconfirmed | Status::Valid => {}
-            Status::Suspended { since } => {
-                revoked.push(entry(&record.serial, since, Reason::CertificateHold)?)
-            }
-            Status::Revoked { since, reason } => revoked.push(entry(&record.serial, since, reason)?),
-        }
-    }
+    let mut extensions =
+        vec![authority_key_identifier(ca)?, extension(false, &CrlNumber(Uint::new(&number.to_be_bytes())?))?];
+    extensions.extend(special);
     let list = TbsCertList {
         version: Version::V2,
         signature: algorithm.clone(),
@@ -40,11 +80,8 @@ pub(crate) fn build(ca: &Ca, state: &State, number: u64, now: u64) -> Result<Vec
         this_update: time(now)?,
         next_update: Some(time(now.saturating_add(LIFETIME))?),
         // RFC 5280 §5.1.2.6: absent, not empty, when nothing is revoked.
-        revoked_certificates: (!revoked.is_empty()).then_some(revoked),
-        crl_extensions: Some(vec![
-            authority_key_identifier(ca)?,
-            extension(false, &CrlNumber(Uint::new(&number.to_be_bytes())?))?,
-        ]),
+        revoked_certificates: (!entries.is_empty()).then_some(entries),
+        crl_extensions: Some(extensions),
     };
     let signature = ca.sign(&list.to_der()?)?;
     let list = CertificateList {

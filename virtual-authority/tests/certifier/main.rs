@@ -14,3 +14,4 @@ mod fixture;
 mod network;
 mod profiles;
 mod revocation;
+mod status;
