@@ -1,11 +1,13 @@
 //! `cnsctl audit …`
 
+mod export;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use cns_protocol::audit::{ChainError, ChainVerifier, Entry, List, Phase, Verified, Verify};
+use cns_protocol::audit::{ChainError, ChainVerifier, Entry, List, Phase, Rotate, Rotated, Verified, Verify};
 use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::context::Context;
@@ -26,15 +28,19 @@ pub(crate) enum Verb {
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-    /// Check the chain: by the daemon, or of a copied file without it
+    /// Check the chain: by the daemon, or of copied files without it
     Verify {
-        /// A copy of the log; checked here, without the daemon
+        /// A copy of the log, checked here, without the daemon; of a log in several files all of them, in their order
         #[arg(long)]
-        file: Option<PathBuf>,
+        file: Vec<PathBuf>,
         /// With --file: the daemon's audit key (audit.pub), to check the checkpoints' signatures too
         #[arg(long, requires = "file")]
         public_key: Option<PathBuf>,
     },
+    /// Write the entries for a SIEM, as JSON Lines or CEF
+    Export(export::Export),
+    /// Close the log's file and go on in a new one (role admin)
+    Rotate,
 }
 
 pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
@@ -44,21 +50,45 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             context.show(&entries, |entries| entries.iter().map(line).collect::<Vec<_>>().join("\n"))
         }
         Verb::Verify { file, public_key } => {
-            let verified = match file {
-                None => context.call(&Verify {})?,
-                Some(file) => verify_file(&file, public_key.as_deref())?,
+            let verified = if file.is_empty() {
+                context.call(&Verify {})?
+            } else {
+                verify_files(&file, public_key.as_deref())?
             };
             context.show(&verified, text)
+        }
+        Verb::Export(export) => export::run(context, &export),
+        Verb::Rotate => {
+            let rotated = context.call(&Rotate {})?;
+            context.show(&rotated, closed)
         }
     }
 }
 
-fn verify_file(path: &Path, public_key: Option<&Path>) -> Result<Verified, CliError> {
-    let read_error = |source| CliError::Read { path: path.to_owned(), source };
+fn verify_files(paths: &[PathBuf], public_key: Option<&Path>) -> Result<Verified, CliError> {
     let key = public_key.map(read_key).transpose()?;
-    let mut log = BufReader::new(File::open(path).map_err(read_error)?);
     let mut chain = ChainVerifier::default();
     let mut checkpoints = 0;
+    for path in paths {
+        verify_file(path, key.as_ref(), &mut chain, &mut checkpoints)?;
+    }
+    Ok(Verified {
+        entries: chain.entries(),
+        first: chain.first(),
+        checkpoints: if key.is_some() { checkpoints } else { 0 },
+        head: chain.head().to_owned(),
+        public_key: key.map(|key| hex::encode(key.as_bytes())).unwrap_or_default(),
+    })
+}
+
+fn verify_file(
+    path: &Path,
+    key: Option<&VerifyingKey>,
+    chain: &mut ChainVerifier,
+    checkpoints: &mut u64,
+) -> Result<(), CliError> {
+    let read_error = |source| CliError::Read { path: path.to_owned(), source };
+    let mut log = BufReader::new(File::open(path).map_err(read_error)?);
     for number in 1_u64.. {
         let mut text = String::new();
         if log.by_ref().take(MAX_LINE).read_line(&mut text).map_err(read_error)? == 0 {
@@ -68,18 +98,13 @@ fn verify_file(path: &Path, public_key: Option<&Path>) -> Result<Verified, CliEr
             .map_err(|error| ChainError::Unreadable { line: number, reason: error.to_string() })?;
         chain.push(&entry)?;
         if entry.is_checkpoint() {
-            if let Some(key) = &key {
+            if let Some(key) = key {
                 check_signature(key, &entry)?;
             }
-            checkpoints += 1;
+            *checkpoints += 1;
         }
     }
-    Ok(Verified {
-        entries: chain.entries(),
-        checkpoints: if key.is_some() { checkpoints } else { 0 },
-        head: chain.head().to_owned(),
-        public_key: key.map(|key| hex::encode(key.as_bytes())).unwrap_or_default(),
-    })
+    Ok(())
 }
 
 fn read_key(path: &Path) -> Result<VerifyingKey, CliError> {
@@ -102,11 +127,23 @@ fn check_signature(key: &VerifyingKey, entry: &Entry) -> Result<(), ChainError> 
 fn text(verified: &Verified) -> String {
     let mut rows =
         vec![("Chain", format!("whole: {} entries", verified.entries)), ("Last link", verified.head.clone())];
+    if verified.first > 1 {
+        let sentence = format!("entry {}: the files before it were not checked", verified.first);
+        rows.insert(1, ("Begins with", sentence));
+    }
     if !verified.public_key.is_empty() {
         rows.insert(1, ("Signed checkpoints", verified.checkpoints.to_string()));
         rows.push(("Audit key", verified.public_key.clone()));
     }
     output::fields(&rows)
+}
+
+fn closed(rotated: &Rotated) -> String {
+    output::fields(&[
+        ("Closed", rotated.file.clone()),
+        ("Entries", format!("{} to {}", rotated.first, rotated.last)),
+        ("Last link", rotated.head.clone()),
+    ])
 }
 
 fn line(entry: &Entry) -> String {

@@ -1,18 +1,21 @@
 //! The audit log: one JSON line an entry, hash-linked, signed at intervals, on the disk before an act goes on.
 //!
-//! `audit.jsonl` holds [`Entry`] after [`Entry`]; `audit.key` the signing key, sealed; `audit.pub` its public half as 64
+//! `audit.jsonl` holds [`Entry`] after [`Entry`]. A file that has become large is closed, as `audit-NUMBER.jsonl` by the
+//! number of its first entry, and the next one goes on with the chain. `audit.key` is the signing key, sealed; `audit.pub` its public half as 64
 //! hexadecimal digits, for a check without the daemon. A checkpoint's signature is Ed25519 (RFC 8032) over the ASCII
 //! text of its `hash`.
 
 mod chain;
 mod key;
 mod log;
+mod segments;
+mod view;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cns_protocol::audit::{ChainError, Entry, Phase, Verified};
+use cns_protocol::audit::{ChainError, Entry, Phase, Rotated, Verified};
 
 use self::log::Log;
 use crate::custody::{CustodyError, Sealer};
@@ -180,17 +183,18 @@ impl Audit {
     /// The file cannot be read.
     pub async fn list(&self, from: u64, limit: u16) -> Result<Vec<Entry>, AuditError> {
         let limit = usize::from(limit.min(MAXIMUM_LISTED));
-        let view = self.with_log(|log| Ok(log.view())).await?;
+        let view = self.with_log(|log| log.view()).await?;
         let listed = tokio::task::spawn_blocking(move || view.list(from, limit));
         listed.await.map_err(|_| AuditError::Stopped)?
     }
 
-    /// Checks the whole log again: chain, signatures, and that it ends where the daemon left it.
+    /// Checks the whole log again, the closed files that are there included: chain, signatures, and that it ends where
+    /// the daemon left it.
     ///
     /// # Errors
     /// Where it is broken.
     pub async fn verify(&self) -> Result<Verified, AuditError> {
-        let view = self.with_log(|log| Ok(log.view())).await?;
+        let view = self.with_log(|log| log.view()).await?;
         let verified = tokio::task::spawn_blocking(move || view.verify());
         verified.await.map_err(|_| AuditError::Stopped)?
     }
@@ -202,6 +206,26 @@ impl Audit {
     /// As [`Audit::record`].
     pub async fn checkpoint(&self) -> Result<(), AuditError> {
         self.with_log(Log::checkpoint).await
+    }
+
+    /// Closes the file when it has this many bytes, or never.
+    ///
+    /// # Errors
+    /// The log is closing.
+    pub async fn rotate_at(&self, bytes: Option<u64>) -> Result<(), AuditError> {
+        self.with_log(move |log| {
+            log.rotate_at(bytes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Closes the file and goes on in a new one.
+    ///
+    /// # Errors
+    /// [`AuditError::File`]: when both files could not get their names, nothing is recorded until a restart.
+    pub async fn rotate(&self) -> Result<Rotated, AuditError> {
+        self.with_log(Log::rotate).await
     }
 
     async fn with_log<T: Send + 'static>(

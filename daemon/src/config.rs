@@ -71,6 +71,8 @@ pub struct Config {
     /// The registry of operators (§9.3.2-2).
     #[serde(rename = "operator")]
     pub operator: Vec<OperatorEntry>,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// Limits on what clients may take.
     pub limits: Limits,
 }
@@ -87,6 +89,7 @@ impl Default for Config {
             authority: None,
             operators: OperatorsConfig::default(),
             operator: Vec::new(),
+            audit: AuditConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -202,6 +205,28 @@ pub struct OperatorEntry {
     pub counter: String,
     /// Its kind (§3.4).
     pub counter_kind: CounterKind,
+}
+
+/// The audit log's files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// The size in MiB at which the log's file is closed and a new one begun; 0: never.
+    pub rotate_mib: u32,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { rotate_mib: 64 }
+    }
+}
+
+impl AuditConfig {
+    /// [`AuditConfig::rotate_mib`] in bytes.
+    #[must_use]
+    pub fn rotate_at(&self) -> Option<u64> {
+        (self.rotate_mib > 0).then_some(u64::from(self.rotate_mib) * 1024 * 1024)
+    }
 }
 
 /// Limits on what clients may take.

@@ -46,6 +46,7 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, custody::stock);
     router.add(daemon, audit::list);
     router.add(daemon, audit::verify);
+    router.add(daemon, audit::rotate);
     router
 }
 

@@ -135,6 +135,8 @@ mod tests {
             (&[Auditor],   Demand::of::<audit::List>(),         false, allow),
             (&[Auditor],   Demand::of::<custody::Stock>(),      false, lacks(Custodian)),
             (&[Admin],     Demand::of::<audit::Verify>(),       false, lacks(Auditor)),
+            (&[Auditor],   Demand::of::<audit::Rotate>(),       false, lacks(Admin)),
+            (&[Admin],     Demand::of::<audit::Rotate>(),       false, allow),
         ];
         let open = session();
         for (row, (roles, demand, at_work, expected)) in table.iter().enumerate() {

@@ -156,6 +156,7 @@ async fn run(config: Config, state: &Path) -> Result<(), StartError> {
 async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<Arc<Daemon>, StartError> {
     let custody = Custody::open(database, &config.custody, state).await?;
     let audit = Audit::open(state, custody.sealer()).await?;
+    audit.rotate_at(config.audit.rotate_at()).await?;
     let readers = Readers::start(&config.readers)?;
     let operators = Operators::open(&config.operators, &config.operator, &readers)?;
     let certifier: Option<Arc<dyn Certifier>> = match &config.authority {

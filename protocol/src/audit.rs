@@ -39,7 +39,7 @@ pub struct Entry {
     /// This entry's own link, see [`Entry::link`].
     pub hash: String,
     /// A signature over the text of `hash` (64 hexadecimal digits) by the daemon's audit key (Ed25519, hexadecimal),
-    /// in entries of act [`CHECKPOINT`].
+    /// in entries of act [`CHECKPOINT`] and [`CONTINUED`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
@@ -57,8 +57,12 @@ pub enum Phase {
     Fact,
 }
 
-/// The act of an entry that carries a signature.
+/// The act of an entry that carries a signature, and vouches for all before it.
 pub const CHECKPOINT: &str = "checkpoint";
+
+/// The act of the first entry of a file that goes on where another one ended. It carries a signature, so that no other
+/// entry can be made the beginning of a file.
+pub const CONTINUED: &str = "log-continued";
 
 /// The link before the first entry.
 pub const FIRST_PREVIOUS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -67,7 +71,7 @@ impl Entry {
     /// Whether this entry carries a signature.
     #[must_use]
     pub fn is_checkpoint(&self) -> bool {
-        self.act == CHECKPOINT
+        self.act == CHECKPOINT || self.act == CONTINUED
     }
 
     /// The link of this entry: SHA-256 over the JSON text of the entry with `hash` empty and without `signature`.
@@ -107,15 +111,16 @@ pub enum ChainError {
     Signature(u64),
 }
 
-/// Checks a chain entry by entry.
+/// Checks a chain entry by entry, from the beginning of the log or of a file that goes on where another one ended.
 pub struct ChainVerifier {
+    first: u64,
     next: u64,
     previous: String,
 }
 
 impl Default for ChainVerifier {
     fn default() -> Self {
-        Self { next: 1, previous: FIRST_PREVIOUS.to_owned() }
+        Self { first: 1, next: 1, previous: FIRST_PREVIOUS.to_owned() }
     }
 }
 
@@ -125,6 +130,12 @@ impl ChainVerifier {
     /// # Errors
     /// Where the chain is broken.
     pub fn push(&mut self, entry: &Entry) -> Result<(), ChainError> {
+        if self.next == 1 && entry.act == CONTINUED && entry.number > 1 {
+            // What it continues is not at hand; whoever has it compares `first` and `continues`.
+            self.first = entry.number;
+            self.next = entry.number;
+            self.previous.clone_from(&entry.previous);
+        }
         if entry.number != self.next {
             return Err(ChainError::Gap { expected: self.next, found: entry.number });
         }
@@ -140,6 +151,18 @@ impl ChainVerifier {
     /// Entries checked.
     #[must_use]
     pub fn entries(&self) -> u64 {
+        self.next.saturating_sub(self.first)
+    }
+
+    /// The number of the first entry that was checked: 1, unless a file was checked that goes on where another ended.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number of the last entry that was checked; 0 before the first.
+    #[must_use]
+    pub fn last(&self) -> u64 {
         self.next.saturating_sub(1)
     }
 
@@ -180,6 +203,9 @@ pub struct Verify {}
 pub struct Verified {
     /// Entries checked.
     pub entries: u64,
+    /// The number of the first of them: 1, unless the files before it were put away.
+    #[serde(default = "first_of_all")]
+    pub first: u64,
     /// Checkpoints whose signature holds.
     pub checkpoints: u64,
     /// The last entry's link.
@@ -193,4 +219,36 @@ impl Method for Verify {
     const SUMMARY: &'static str = "Checks the chain of the audit log and its signatures.";
     const ROLE: Role = Role::Auditor;
     type Answer = Verified;
+}
+
+fn first_of_all() -> u64 {
+    1
+}
+
+/// `audit.rotate`: closes the log's file and goes on in a new one, which continues the chain.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {}
+
+/// A file of the log that was closed. It lies in the daemon's state folder, and may be put away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Rotated {
+    /// Its name.
+    pub file: String,
+    /// The number of its first entry.
+    pub first: u64,
+    /// The number of its last entry.
+    pub last: u64,
+    /// The link of its last entry, which the first entry of the new file names as the one before it.
+    pub head: String,
+}
+
+impl Method for Rotate {
+    const NAME: &'static str = "audit.rotate";
+    const SUMMARY: &'static str =
+        "Closes the audit log's file and goes on in a new one, which continues the chain.";
+    const ROLE: Role = Role::Admin;
+    type Answer = Rotated;
 }

@@ -57,6 +57,7 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<custody::Stock, _>(generator),
         method::<audit::List, _>(generator),
         method::<audit::Verify, _>(generator),
+        method::<audit::Rotate, _>(generator),
     ]
 }
 

@@ -209,7 +209,31 @@ impl Demo {
         output_of(offline.arg("--public-key").arg(self.stage.path("state/audit.pub")))?;
         checked("The chain and its signatures hold, by the daemon and by the file alone");
         fact(&verified);
+        self.export_audit()?;
         section.end("");
+        Ok(())
+    }
+
+    /// What a SIEM takes: all entries, and after a rotation the new ones alone.
+    fn export_audit(&self) -> Result<()> {
+        let (events, reached) = (self.stage.path("audit.cef"), self.stage.path("audit.reached"));
+        let export = || -> Result<usize> {
+            let mut command = self.stage.program("cnsctl");
+            command.args(["audit", "export", "--format", "cef", "--state"]).arg(&reached);
+            output_of(command.arg("--output").arg(&events))?;
+            Ok(std::fs::read_to_string(&events).during("reading the export")?.lines().count())
+        };
+        let (first, again) = (export()?, export()?);
+        output_of(self.stage.program("cnsctl").args(["audit", "rotate"]))?;
+        let verified = output_of(self.stage.program("cnsctl").args(["--json", "audit", "verify"]))?;
+        let verified: Value = serde_json::from_str(&verified).unwrap_or_default();
+        let all = export()?;
+        let entries = verified.get("entries").and_then(Value::as_u64).unwrap_or_default();
+        if first == 0 || again != first || all <= first || entries != all as u64 {
+            let counts = format!("{first}, {again} and {all} events of {entries}");
+            return Err(Error::Wrong(format!("the export of the audit log is not complete: {counts}")));
+        }
+        checked(&format!("Exported as CEF: {first} events, and after the log went on in a new file {all}"));
         Ok(())
     }
 

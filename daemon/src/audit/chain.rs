@@ -102,6 +102,14 @@ impl Checker {
         self.chain.entries()
     }
 
+    pub(super) fn first(&self) -> u64 {
+        self.chain.first()
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.chain.last()
+    }
+
     pub(super) fn head(&self) -> &str {
         self.chain.head()
     }

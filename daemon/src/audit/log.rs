@@ -1,15 +1,16 @@
-//! The log's file: opened with a full check, appended to, read from any entry.
+//! The log's file: opened with a full check, appended to, closed and continued in a new one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use cns_protocol::audit::{CHECKPOINT, Entry, FIRST_PREVIOUS, Phase, Verified};
+use cns_protocol::audit::{CHECKPOINT, CONTINUED, Entry, FIRST_PREVIOUS, Phase, Rotated};
 
 use crate::audit::chain::{ChainFault, Checker, Line, Lines};
-use crate::audit::{AuditError, Record, key};
+use crate::audit::view::View;
+use crate::audit::{AuditError, Record, key, segments};
 use crate::custody::Sealer;
 use crate::custody::key::sync_folder;
 use crate::database::now;
@@ -17,7 +18,11 @@ use crate::database::now;
 /// A signature at least every so many entries.
 const CHECKPOINT_EVERY: u64 = 100;
 /// The place of every so many-th entry is kept in memory.
-const STRIDE: u64 = 256;
+pub(super) const STRIDE: u64 = 256;
+/// The log's file in the daemon's state folder.
+const FILE: &str = "audit.jsonl";
+/// The file that is to become the log's when the present one was closed.
+const NEXT_FILE: &str = "audit.jsonl.next";
 const MAXIMUM_TEXT: usize = 4096;
 const MAXIMUM_NAME: usize = 256;
 
@@ -25,13 +30,16 @@ const MAXIMUM_NAME: usize = 256;
 pub(super) struct Log {
     writer: Writer,
     key: Ed25519KeyPair,
+    /// The size in bytes at which the file is closed, if it ever is.
+    rotate_at: Option<u64>,
 }
 
 impl Log {
     pub(super) fn open(state: &Path, sealer: &Sealer) -> Result<Self, AuditError> {
         let known_key = key::read(state, sealer)?;
         let public_key = known_key.as_ref().map(public_key);
-        let (mut writer, checked) = Writer::open(&state.join("audit.jsonl"), public_key)?;
+        finish_rotation(state, public_key.as_deref())?;
+        let (mut writer, checked) = Writer::open(&state.join(FILE), public_key)?;
         // Judged before anything is written: a repair must not turn a removed log into a log.
         match known_key {
             Some(_) if checked.checker.entries() == 0 => {
@@ -46,7 +54,7 @@ impl Log {
             writer.cut(bytes)?;
         }
         // The first entry comes before the key, so that a key without a log means a removed log.
-        if writer.tail.entries == 0 {
+        if writer.tail.last == 0 {
             writer.append(Record::new("log-begun", Phase::Fact, "The audit log begins."), None)?;
         }
         let key = match known_key {
@@ -54,7 +62,7 @@ impl Log {
             None => key::create(state, sealer)?,
         };
         key::export(state, &key)?;
-        let mut log = Self { writer, key };
+        let mut log = Self { writer, key, rotate_at: None };
         log.checkpoint()?;
         Ok(log)
     }
@@ -64,25 +72,80 @@ impl Log {
         if self.writer.tail.unsigned >= CHECKPOINT_EVERY {
             self.checkpoint()?;
         }
+        if self.rotate_at.is_some_and(|bytes| self.writer.tail.length >= bytes) {
+            // The entry is on the disk; a file that grows is no reason to refuse the act.
+            if let Err(error) = self.rotate() {
+                tracing::error!(%error, "the audit log's file could not be closed");
+            }
+        }
         Ok(number)
+    }
+
+    pub(super) fn rotate_at(&mut self, bytes: Option<u64>) {
+        self.rotate_at = bytes;
+    }
+
+    /// Signs and closes the file, and goes on in a new one. The new file is whole on the disk before the old one
+    /// changes its name; when only one of the two names was changed, [`finish_rotation`] changes the other.
+    pub(super) fn rotate(&mut self) -> Result<Rotated, AuditError> {
+        self.checkpoint()?;
+        let (folder, closed) = (self.writer.folder(), self.writer.tail.clone());
+        let (next, closed_path) = (folder.join(NEXT_FILE), folder.join(segments::name(closed.first)));
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| AuditError::File { path, source }
+        };
+        let (mut writer, line) = self.writer.continued(&next, &self.key)?;
+        if closed_path.exists() {
+            return Err(failed(&closed_path)(io::ErrorKind::AlreadyExists.into()));
+        }
+        // From here on an entry written to the old file could be lost.
+        self.writer.failed = true;
+        fs::rename(&self.writer.path, &closed_path).map_err(failed(&closed_path))?;
+        fs::rename(&next, &self.writer.path).map_err(failed(&self.writer.path))?;
+        sync_folder(&self.writer.path).map_err(failed(&self.writer.path))?;
+        writer.path.clone_from(&self.writer.path);
+        writer.tail.add(&line.0, line.1);
+        self.writer = writer;
+        let file = segments::name(closed.first);
+        Ok(Rotated { file, first: closed.first, last: closed.last, head: closed.head })
     }
 
     pub(super) fn checkpoint(&mut self) -> Result<(), AuditError> {
         if self.writer.tail.unsigned > 0 {
-            let text = format!("Signs the entries up to {}.", self.writer.tail.entries);
+            let text = format!("Signs the entries up to {}.", self.writer.tail.last);
             self.writer.append(Record::new(CHECKPOINT, Phase::Fact, text), Some(&self.key))?;
         }
         Ok(())
     }
 
     /// The log as it is now, to be read while others append.
-    pub(super) fn view(&self) -> View {
-        View {
-            path: self.writer.path.clone(),
-            tail: self.writer.tail.clone(),
-            public_key: public_key(&self.key),
-        }
+    pub(super) fn view(&self) -> Result<View, AuditError> {
+        View::open(&self.writer.path, self.writer.tail.clone(), public_key(&self.key))
     }
+}
+
+/// Gives the file that a rotation made its name, if the power failed before that.
+fn finish_rotation(state: &Path, public_key: Option<&[u8]>) -> Result<(), AuditError> {
+    let (path, next) = (state.join(FILE), state.join(NEXT_FILE));
+    let failed = |source| AuditError::File { path: next.clone(), source };
+    if !next.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    if path.try_exists().map_err(failed)? {
+        // The old file was not closed yet: the rotation did not happen.
+        return fs::remove_file(&next).map_err(failed);
+    }
+    let checked = check(&next, File::open(&next).map_err(failed)?, public_key.map(<[u8]>::to_vec))?;
+    let closed = segments::before(state, checked.checker.first()).map_err(failed)?;
+    // Only the file that goes on where the newest closed one ends is the one that was being made.
+    let closed = closed.last().ok_or_else(|| AuditError::Removed { path: path.clone() })?;
+    let before = File::open(&closed.path).map_err(failed)?;
+    let before = check(&closed.path, before, public_key.map(<[u8]>::to_vec))?;
+    if checked.tail.continues != before.tail.head || checked.checker.first() != before.tail.last + 1 {
+        return Err(AuditError::Removed { path });
+    }
+    fs::rename(&next, &path).and_then(|()| sync_folder(&path)).map_err(failed)
 }
 
 fn public_key(pair: &Ed25519KeyPair) -> Vec<u8> {
@@ -91,22 +154,44 @@ fn public_key(pair: &Ed25519KeyPair) -> Vec<u8> {
 
 /// Where the log ends.
 #[derive(Clone)]
-struct Tail {
-    length: u64,
-    /// Where the entries 1, 1 + STRIDE, 1 + 2·STRIDE … begin.
-    places: Vec<u64>,
-    entries: u64,
-    head: String,
+pub(super) struct Tail {
+    /// The number of the file's first entry.
+    pub(super) first: u64,
+    /// The link that the file's first entry names as the one before it.
+    pub(super) continues: String,
+    pub(super) length: u64,
+    /// Where the first entry of the file, and each [`STRIDE`]th after it, begins.
+    pub(super) places: Vec<u64>,
+    /// The number of the last entry; 0 before the first.
+    pub(super) last: u64,
+    pub(super) head: String,
     /// Entries since the last checkpoint.
     unsigned: u64,
 }
 
 impl Tail {
+    /// The end of a log that ended with entry `last`, in a file that is empty.
+    fn after(last: u64, head: &str) -> Self {
+        Self {
+            first: last + 1,
+            continues: head.to_owned(),
+            length: 0,
+            places: Vec::new(),
+            last,
+            head: head.to_owned(),
+            unsigned: 0,
+        }
+    }
+
     fn add(&mut self, entry: &Entry, length: u64) {
-        if self.entries.is_multiple_of(STRIDE) {
+        if self.length == 0 {
+            self.first = entry.number;
+            self.continues.clone_from(&entry.previous);
+        }
+        if entry.number.saturating_sub(self.first).is_multiple_of(STRIDE) {
             self.places.push(self.length);
         }
-        self.entries += 1;
+        self.last = entry.number;
         self.length += length;
         self.head.clone_from(&entry.hash);
         self.unsigned = if entry.is_checkpoint() { 0 } else { self.unsigned + 1 };
@@ -124,8 +209,7 @@ struct Checked {
 fn check(path: &Path, reader: impl Read, public_key: Option<Vec<u8>>) -> Result<Checked, AuditError> {
     let mut lines = Lines::new(BufReader::new(reader), 1);
     let mut checker = Checker::new(public_key);
-    let head = FIRST_PREVIOUS.to_owned();
-    let mut tail = Tail { length: 0, places: Vec::new(), entries: 0, head, unsigned: 0 };
+    let mut tail = Tail::after(0, FIRST_PREVIOUS);
     loop {
         match lines.read().map_err(|fault| broken(path, fault))? {
             Line::Entry(entry, length) => {
@@ -138,7 +222,7 @@ fn check(path: &Path, reader: impl Read, public_key: Option<Vec<u8>>) -> Result<
     }
 }
 
-fn broken(path: &Path, fault: ChainFault) -> AuditError {
+pub(super) fn broken(path: &Path, fault: ChainFault) -> AuditError {
     match fault {
         ChainFault::Io(source) => AuditError::File { path: path.to_owned(), source },
         ChainFault::Chain(error) => AuditError::Broken(error),
@@ -157,18 +241,32 @@ struct Writer {
 impl Writer {
     fn open(path: &Path, public_key: Option<Vec<u8>>) -> Result<(Self, Checked), AuditError> {
         let failed = |source| AuditError::File { path: path.to_owned(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(path)
-            .map_err(failed)?;
+        let file = options().create(true).open(path).map_err(failed)?;
         sync_folder(path).map_err(failed)?;
         let checked = check(path, &file, public_key)?;
         let writer = Self { path: path.to_owned(), file, tail: checked.tail.clone(), failed: false };
         Ok((writer, checked))
+    }
+
+    /// A new file at `path` that goes on where this one ends, with its first entry on the disk.
+    fn continued(&self, path: &Path, signer: &Ed25519KeyPair) -> Result<(Self, (Entry, u64)), AuditError> {
+        let failed = |source| AuditError::File { path: path.to_owned(), source };
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = options().create_new(true).open(path).map_err(failed)?;
+        let tail = Tail::after(self.tail.last, &self.tail.head);
+        let text = format!("Goes on after entry {}.", tail.last);
+        let entry = self.signed(Record::new(CONTINUED, Phase::Fact, text), Some(signer))?;
+        let line = line(&entry)?;
+        file.write_all(&line).and_then(|()| file.sync_all()).map_err(failed)?;
+        Ok((Self { path: path.to_owned(), file, tail, failed: false }, (entry, line.len() as u64)))
+    }
+
+    /// The folder that the log is in.
+    fn folder(&self) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).to_owned()
     }
 
     /// Cuts off the line that a power cut left without its end, and records that.
@@ -183,12 +281,8 @@ impl Writer {
         if self.failed {
             return Err(AuditError::Failed);
         }
-        let mut entry = self.entry(record)?;
-        if let Some(signer) = signer {
-            entry.signature = Some(hex::encode(signer.sign(entry.hash.as_bytes())));
-        }
-        let mut line = serde_json::to_vec(&entry)?;
-        line.push(b'\n');
+        let entry = self.signed(record, signer)?;
+        let line = line(&entry)?;
         // After a failed sync the system may have dropped the pages, and a second sync that succeeds says nothing:
         // only the check at the next start tells what is there.
         self.failed = true;
@@ -201,10 +295,18 @@ impl Writer {
         Ok(entry.number)
     }
 
+    fn signed(&self, record: Record, signer: Option<&Ed25519KeyPair>) -> Result<Entry, AuditError> {
+        let mut entry = self.entry(record)?;
+        if let Some(signer) = signer {
+            entry.signature = Some(hex::encode(signer.sign(entry.hash.as_bytes())));
+        }
+        Ok(entry)
+    }
+
     fn entry(&self, record: Record) -> Result<Entry, AuditError> {
         let name = |text: Option<String>| text.map(|text| shortened(text, MAXIMUM_NAME));
         let mut entry = Entry {
-            number: self.tail.entries + 1,
+            number: self.tail.last + 1,
             at: now(),
             user: record.user,
             operator: name(record.operator),
@@ -234,58 +336,14 @@ fn shortened(mut text: String, maximum: usize) -> String {
     text
 }
 
-/// The log up to a moment.
-pub(super) struct View {
-    path: PathBuf,
-    tail: Tail,
-    public_key: Vec<u8>,
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    options
 }
 
-impl View {
-    pub(super) fn list(&self, from: u64, limit: usize) -> Result<Vec<Entry>, AuditError> {
-        let from = from.max(1);
-        let stride = usize::try_from((from - 1) / STRIDE).unwrap_or(usize::MAX);
-        let Some(place) = self.tail.places.get(stride).copied() else { return Ok(Vec::new()) };
-        let first = (from - 1) / STRIDE * STRIDE + 1;
-        let mut lines = Lines::new(BufReader::new(self.reader(place)?), first);
-        let mut entries = Vec::new();
-        while entries.len() < limit {
-            match lines.read().map_err(|fault| broken(&self.path, fault))? {
-                Line::Entry(entry, _) if entry.number >= from => entries.push(*entry),
-                Line::Entry(_, _) => {}
-                Line::Torn(_) => return Err(self.replaced()),
-                Line::End => break,
-            }
-        }
-        Ok(entries)
-    }
-
-    pub(super) fn verify(&self) -> Result<Verified, AuditError> {
-        let checked = check(&self.path, self.reader(0)?, Some(self.public_key.clone()))?;
-        let checker = checked.checker;
-        if checked.torn.is_some()
-            || checker.entries() != self.tail.entries
-            || checker.head() != self.tail.head
-        {
-            return Err(self.replaced());
-        }
-        Ok(Verified {
-            entries: checker.entries(),
-            checkpoints: checker.checkpoints(),
-            head: checker.head().to_owned(),
-            public_key: hex::encode(&self.public_key),
-        })
-    }
-
-    /// Reads from `place` up to where the log ended at this moment; what was added since is not complete for sure.
-    fn reader(&self, place: u64) -> Result<io::Take<File>, AuditError> {
-        let failed = |source| AuditError::File { path: self.path.clone(), source };
-        let mut file = File::open(&self.path).map_err(failed)?;
-        file.seek(SeekFrom::Start(place)).map_err(failed)?;
-        Ok(file.take(self.tail.length.saturating_sub(place)))
-    }
-
-    fn replaced(&self) -> AuditError {
-        AuditError::Replaced { expected: self.tail.entries }
-    }
+fn line(entry: &Entry) -> Result<Vec<u8>, AuditError> {
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    Ok(line)
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cns_protocol::audit::{Entry, List, Verified, Verify};
+use cns_protocol::audit::{Entry, List, Rotate, Rotated, Verified, Verify};
 use cns_protocol::{ErrorKind, RpcError};
 
-use super::Daemon;
+use super::{Act, Daemon, recorded};
 use crate::dispatch::Call;
 
 /// The most entries at a time.
@@ -29,4 +29,16 @@ pub async fn list(daemon: Arc<Daemon>, _: Call, request: List) -> Result<Vec<Ent
 /// When the chain is broken, or the log cannot be read.
 pub async fn verify(daemon: Arc<Daemon>, _: Call, _: Verify) -> Result<Verified, RpcError> {
     Ok(daemon.audit.verify().await?)
+}
+
+/// `audit.rotate`.
+///
+/// # Errors
+/// When the files cannot be written or renamed.
+pub async fn rotate(daemon: Arc<Daemon>, call: Call, _: Rotate) -> Result<Rotated, RpcError> {
+    let act = Act { name: "audit-rotate", card: None, paragraph: None };
+    recorded(&daemon, &call, act, daemon.audit.rotate(), |rotated| {
+        format!("closed {} with the entries {} to {}", rotated.file, rotated.first, rotated.last)
+    })
+    .await
 }
