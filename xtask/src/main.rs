@@ -83,6 +83,21 @@ enum Command {
         #[command(subcommand)]
         what: soak::What,
     },
+    /// Activate a card at the loudest log level and look for its PINs, PUKs and user codes in the daemon's memory, files, log
+    /// and answers
+    LeakHunt {
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// Leak the secrets in a file on purpose, in every place and form that the hunt looks at
+    #[command(hide = true)]
+    Canary {
+        /// The file, a secret a line
+        secrets: PathBuf,
+        /// The folder to leak to
+        folder: PathBuf,
+    },
     /// Run the tests on real parts inside the namespace that `test` made for them
     #[command(hide = true)]
     Rig {
@@ -101,6 +116,8 @@ fn main() -> ExitCode {
         Command::Fuzz { minutes, target, no_install } => fuzz::run(minutes, target.as_deref(), no_install),
         Command::Bench { what } => bench::run(&what),
         Command::Soak { what } => soak::run(&what),
+        Command::LeakHunt { no_install } => rig::leak_hunt(no_install),
+        Command::Canary { secrets, folder } => rig::canary(&secrets, &folder),
         Command::Rig { programs, only } => rig::run(&programs, only),
     };
     match result {

@@ -318,14 +318,20 @@ pub(crate) fn fill_custody(stage: &Stage, envelopes: u8) -> Result<Vec<String>> 
     for file in ["puk.cms", "envelopes.cms"] {
         output_of(stage.program("cnsctl").args(["custody", "import"]).arg(stage.path(file)))?;
     }
+    let codes = letters(stage)?;
+    let mut assign = stage.program("cnsctl");
+    output_of(assign.args(["custody", "assign", "--operator", OPERATOR]).args(&codes))?;
+    Ok(codes)
+}
+
+/// The outside codes of all envelopes that were printed.
+pub(crate) fn letters(stage: &Stage) -> Result<Vec<String>> {
     let mut codes = Vec::new();
     for entry in std::fs::read_dir(stage.path("letters")).during("reading the letters' folder")? {
         let path = entry.during("reading the letters' folder")?.path();
         codes.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
     codes.sort();
-    let mut assign = stage.program("cnsctl");
-    output_of(assign.args(["custody", "assign", "--operator", OPERATOR]).args(&codes))?;
     Ok(codes)
 }
 
@@ -369,15 +375,24 @@ pub(crate) fn operator_login(stage: &Stage, readers: &Readers, card: &OperatorCa
 
 /// The PIN inside an envelope, as its holder reads it after opening the letter.
 pub(crate) fn open_envelope(stage: &Stage, code: &str) -> Result<Secret> {
+    in_letter(stage, code, b"PIN: ")
+}
+
+/// The user code inside an envelope (§6.1.2).
+pub(crate) fn user_code(stage: &Stage, code: &str) -> Result<Secret> {
+    in_letter(stage, code, b"User code: ")
+}
+
+fn in_letter(stage: &Stage, code: &str, label: &[u8]) -> Result<Secret> {
     use std::io::Read;
     let path = stage.path("letters").join(format!("{code}.txt"));
     let mut file = std::fs::File::open(&path).during("opening the envelope")?;
     let length = usize::try_from(file.metadata().during("opening the envelope")?.len()).unwrap_or(0);
     let mut letter = Secret::zeroed(length)?;
     file.read_exact(letter.expose_mut()).during("reading the letter")?;
-    let pin = letter.expose().split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"PIN: "));
-    let pin = pin.ok_or_else(|| Error::Wrong("the letter names no PIN".into()))?;
-    Ok(Secret::copy_from(pin.trim_ascii())?)
+    let value = letter.expose().split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label));
+    let value = value.ok_or_else(|| Error::Wrong("the letter lacks a line".into()))?;
+    Ok(Secret::copy_from(value.trim_ascii())?)
 }
 
 /// Calls `cnsctl --json`.

@@ -15,13 +15,25 @@ use std::time::Duration;
 use cns_secret::Secret;
 use serde_json::Value;
 
-use crate::Result;
 use crate::error::Error;
 use crate::office::{self, CITIZEN, OperatorCard, Readers, Traffic};
 use crate::peers;
 use crate::stage::{Stage, output_of, run_refused};
 use crate::test::Tally;
+use crate::{Result, cargo, namespace, packages};
+pub(crate) use leaks::leak_on_purpose as canary;
 use leaks::{Hunt, Tap};
+
+/// Runs the hunt for leaks alone, after everything that it needs.
+pub(crate) fn leak_hunt(no_install: bool) -> Result<()> {
+    let groups = [packages::BUILD, packages::DEMO, packages::REAL_PARTS];
+    packages::ensure(&groups, no_install)?;
+    let programs = cargo::build_release()?;
+    namespace::run(&["rig".as_ref(), programs.as_os_str(), "whole".as_ref()], LIMIT)
+}
+
+/// How long the hunt may take, with what comes before it.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// OpenSC's own module.
 pub(crate) const OPENSC: &str = "opensc-pkcs11.so";
@@ -149,7 +161,15 @@ impl Rig {
     }
 
     fn hunt_leaks(&mut self) -> Result<()> {
-        let hunt = Hunt::for_card(&self.stage.path("citizen-card"))?;
+        let mut hunt = Hunt::for_card(&self.stage.path("citizen-card"))?;
+        for code in office::letters(&self.stage)? {
+            hunt.add("PIN of an envelope", &office::open_envelope(&self.stage, &code)?)?;
+            hunt.add("user code of an envelope", &office::user_code(&self.stage, &code)?)?;
+        }
+        let caught = leaks::expect_caught(&hunt, &self.stage)?;
+        crate::report::fact(&format!(
+            "a program that leaks on purpose is caught: {caught} leaks of {caught}"
+        ));
         let answered = self.tap.answered();
         expect(answered.len() > 1000, || format!("the tap saw only {} bytes", answered.len()))?;
         hunt.expect_clean("an answer on the socket", &answered)?;

@@ -1,5 +1,8 @@
-//! The hunt for leaks: are the card's PINs and PUKs anywhere in the daemon's memory, its files, its log, or in what it
-//! answered on the socket?
+//! The hunt for leaks: are the card's PINs and PUKs, or an envelope's PIN and user code, anywhere in the daemon's memory,
+//! its files, its log, or in what it answered on the socket?
+
+mod canary;
+mod forms;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -9,32 +12,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cns_secret::Secret;
+use memchr::memmem;
 use serde_json::Value;
 
 use crate::Result;
 use crate::error::{During, Error};
 use crate::office;
 
+pub(super) use canary::expect_caught;
+pub(crate) use canary::leak_on_purpose;
+
 /// Bytes of memory searched at a time; neighbouring pieces overlap by the longest needle.
 const PIECE: usize = 1024 * 1024;
 
-/// A secret of the card, and the ways it could be written.
+/// A secret, in one of the ways it could be written.
 struct Needle {
-    name: &'static str,
-    text: Secret,
+    name: String,
+    bytes: Secret,
 }
 
-impl Needle {
-    /// The secret as it is, and as hexadecimal in both cases.
-    fn forms(&self) -> Result<Vec<Secret>> {
-        let digits = self.text.expose();
-        let lower: String = digits.iter().map(|byte| format!("{byte:02x}")).collect();
-        let upper: String = digits.iter().map(|byte| format!("{byte:02X}")).collect();
-        [digits, lower.as_bytes(), upper.as_bytes()].iter().map(|form| Ok(Secret::copy_from(form)?)).collect()
-    }
-}
-
-/// The PINs and PUKs inside a virtual chip, read from its own memory file.
+/// What is hunted for: each secret in each form.
 pub(super) struct Hunt {
     needles: Vec<Needle>,
 }
@@ -45,7 +42,7 @@ impl Hunt {
         let state = office::parse(
             &fs::read_to_string(folder.join("card.json")).during("reading the chip's memory")?,
         )?;
-        let mut needles = Vec::new();
+        let mut hunt = Self { needles: Vec::new() };
         for (address, name) in
             [("0010", "PIN"), ("0011", "PUK"), ("001a", "signature PIN"), ("001b", "signature PUK")]
         {
@@ -64,27 +61,28 @@ impl Hunt {
                     "the {name} is not eight digits: it would be found by chance"
                 )));
             }
-            needles.push(Needle { name, text });
+            hunt.add(name, &text)?;
         }
-        Ok(Self { needles })
+        Ok(hunt)
+    }
+
+    /// Hunts for one secret more, in each form.
+    pub(super) fn add(&mut self, name: &str, text: &Secret) -> Result<()> {
+        for (form, bytes) in forms::of(text)? {
+            self.needles.push(Needle { name: format!("{name} ({form})"), bytes });
+        }
+        Ok(())
     }
 
     /// Searches bytes; the names of the secrets that are in them.
-    fn search(&self, bytes: &[u8]) -> Result<Vec<&'static str>> {
-        let mut found = Vec::new();
-        for needle in &self.needles {
-            for form in needle.forms()? {
-                if contains(bytes, form.expose()) {
-                    found.push(needle.name);
-                }
-            }
-        }
-        Ok(found)
+    fn search(&self, bytes: &[u8]) -> Vec<&str> {
+        let found = self.needles.iter().filter(|needle| contains(bytes, needle.bytes.expose()));
+        found.map(|needle| needle.name.as_str()).collect()
     }
 
     /// Searches bytes and fails when a secret is in them.
     pub(super) fn expect_clean(&self, what: &str, bytes: &[u8]) -> Result<()> {
-        let found = self.search(bytes)?;
+        let found = self.search(bytes);
         if found.is_empty() {
             Ok(())
         } else {
@@ -144,16 +142,7 @@ fn object_body(value: &Value, address: &str) -> Option<String> {
 }
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    let Some((first, rest)) = needle.split_first() else { return false };
-    let mut from = bytes;
-    while let Some(at) = from.iter().position(|byte| byte == first) {
-        let after = from.get(at + 1..).unwrap_or_default();
-        if after.starts_with(rest) {
-            return true;
-        }
-        from = after;
-    }
-    false
+    !needle.is_empty() && memmem::find(bytes, needle).is_some()
 }
 
 fn writable_range(line: &str) -> Option<(u64, u64)> {
