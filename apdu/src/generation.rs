@@ -10,6 +10,7 @@ use crate::atr::{Atr, CnsHistorical};
 use crate::command::{PinReference, Template};
 use crate::file_map::{Fid, FilePath};
 use crate::object::ObjectId;
+use crate::signature_area::Slot;
 use crate::transmit::Limits;
 
 pub use self::table::{
@@ -37,8 +38,10 @@ pub struct Generation {
     pub authentication: KeyPlace,
     /// Where a signature key is that was made in the layout of `cns-card` §8.
     pub signature: Option<KeyPlace>,
-    /// Whether the holder can have such a key made.
-    pub makes_signature_area: bool,
+    /// Where the next one is, if the one in `signature` was renewed ([`Slot::Second`]).
+    pub renewed_signature: Option<KeyPlace>,
+    /// Why the holder cannot have such a key made; nothing where it can be made.
+    pub no_signature_area: Option<NoSignatureArea>,
     /// The security environment to restore before a private operation.
     pub security_environment: u8,
     /// Lengths and chaining that the chip takes.
@@ -51,6 +54,44 @@ pub struct Generation {
     pub challenge_length: u32,
     /// Where to look for a signature certificate that nobody has located, in this order.
     pub survey: &'static [Probe],
+}
+
+/// Why no signature area is made on a generation of cards. `docs/card-generations.md` has the evidence of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSignatureArea {
+    /// The chip makes keys of 1,024 bits.
+    ShortKeys,
+    /// The card is reached without contacts, where whatever is written could be overheard.
+    OverTheAir,
+    /// Keys are written in secure messaging, with keys of the issuer.
+    IssuersKeys,
+    /// Nobody has published how a key is made on this chip, or that its holder may.
+    NotKnown,
+}
+
+impl NoSignatureArea {
+    /// The reason as a sentence.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::ShortKeys => {
+                "no signature area can be made on this generation of cards: its chip makes keys of 1,024 bits, and a \
+                 new key must have 2,048"
+            }
+            Self::OverTheAir => {
+                "no signature area can be made on this generation of cards: its codes would go over the air in clear; \
+                 put the card into a reader with contacts"
+            }
+            Self::IssuersKeys => {
+                "no signature area can be made on this generation of cards: keys are written in secure messaging, with \
+                 keys that its issuer alone has"
+            }
+            Self::NotKnown => {
+                "no signature area can be made on this generation of cards: nobody has published how a key is made on \
+                 its chip"
+            }
+        }
+    }
 }
 
 /// How well a generation is known; the grades of `real-cards`, the best that any of its places has.
@@ -231,6 +272,22 @@ impl Generation {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         TABLE.iter().copied().find(|generation| generation.name == name)
+    }
+
+    /// Where a key of the layout of `cns-card` §8 is, by its slot.
+    #[must_use]
+    pub const fn signature_in(&self, slot: Slot) -> Option<&KeyPlace> {
+        match slot {
+            Slot::First => self.signature.as_ref(),
+            Slot::Second => self.renewed_signature.as_ref(),
+        }
+    }
+
+    /// Whether the codes of an area that was made are named like those of the MF: then they can be set again.
+    #[must_use]
+    pub fn reaches_area_codes(&self) -> bool {
+        let search = self.authentication.pin.search;
+        self.signature.as_ref().is_some_and(|place| place.pin.search == search)
     }
 
     fn score(&self, atr: &[u8], historical: Option<&CnsHistorical>) -> u32 {

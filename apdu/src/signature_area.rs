@@ -11,15 +11,13 @@ use crate::command::{
     ReferenceData, SelectBy, SelectFile,
 };
 use crate::fci::FileDescriptor;
-use crate::file_map::{Fid, SIGNATURE_CERTIFICATE, SIGNATURE_DF, SIGNATURE_KEY_DF};
+use crate::file_map::{
+    Fid, FilePath, SIGNATURE_CERTIFICATE, SIGNATURE_DF, SIGNATURE_KEY_DF, SIGNATURE_PUBLIC_KEY,
+};
 use crate::object::{Algorithm, ObjectAddress, ObjectAttributes, ObjectClass, ObjectId, rsa_component};
 
-/// The certificate, in the signature DF.
-pub const CERTIFICATE_FILE: Fid = Fid(0x9010);
 /// The room for the certificate.
 pub const CERTIFICATE_SIZE: u16 = 0x0800;
-/// The DF of the key, in the signature DF.
-pub const KEY_DF: Fid = Fid(0x8110);
 /// The public key, in the DF of the key.
 pub const PUBLIC_KEY_FILE: Fid = Fid(0x8010);
 
@@ -81,6 +79,76 @@ impl KeySize {
     }
 }
 
+/// One of the two places for a key and its certificate. The first is that of `cns-card` §8.2, which other programs know; a
+/// renewed key goes into the one that is not in use, so that the old key serves until the new certificate is loaded
+/// (ours).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// `1400/8110` and `1400/9010`.
+    First,
+    /// `1400/8111` and `1400/9011`.
+    Second,
+}
+
+impl Slot {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::First, Self::Second];
+
+    /// The one that is not this.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// The DF of the key, in the signature DF.
+    #[must_use]
+    pub const fn key_df(self) -> Fid {
+        match self {
+            Self::First => Fid(0x8110),
+            Self::Second => Fid(0x8111),
+        }
+    }
+
+    /// The certificate, in the signature DF.
+    #[must_use]
+    pub const fn certificate_file(self) -> Fid {
+        match self {
+            Self::First => Fid(0x9010),
+            Self::Second => Fid(0x9011),
+        }
+    }
+
+    /// The DF of the key, from the MF.
+    #[must_use]
+    pub const fn key_df_path(self) -> FilePath {
+        match self {
+            Self::First => SIGNATURE_KEY_DF,
+            Self::Second => FilePath::fixed(&[Fid(0x1400), Fid(0x8111)]),
+        }
+    }
+
+    /// The certificate, from the MF.
+    #[must_use]
+    pub const fn certificate_path(self) -> FilePath {
+        match self {
+            Self::First => SIGNATURE_CERTIFICATE,
+            Self::Second => FilePath::fixed(&[Fid(0x1400), Fid(0x9011)]),
+        }
+    }
+
+    /// The public key, from the MF.
+    #[must_use]
+    pub const fn public_key_path(self) -> FilePath {
+        match self {
+            Self::First => SIGNATURE_PUBLIC_KEY,
+            Self::Second => FilePath::fixed(&[Fid(0x1400), Fid(0x8111), PUBLIC_KEY_FILE]),
+        }
+    }
+}
+
 /// Steps 3, 15 and 18: selects the signature DF.
 #[must_use]
 pub fn select_signature_df() -> SelectFile {
@@ -89,8 +157,8 @@ pub fn select_signature_df() -> SelectFile {
 
 /// Steps 10, 14 and 17: selects the DF of the key.
 #[must_use]
-pub fn select_key_df() -> SelectFile {
-    SelectFile::path(SIGNATURE_KEY_DF)
+pub fn select_key_df(slot: Slot) -> SelectFile {
+    SelectFile::path(slot.key_df_path())
 }
 
 /// Step 13: selects the public key, the DF of the key being current.
@@ -101,8 +169,8 @@ pub fn select_public_key() -> SelectFile {
 
 /// Selects the certificate.
 #[must_use]
-pub fn select_certificate() -> SelectFile {
-    SelectFile::path(SIGNATURE_CERTIFICATE)
+pub fn select_certificate(slot: Slot) -> SelectFile {
+    SelectFile::path(slot.certificate_path())
 }
 
 /// Step 4: creates the PUK, the signature DF being current.
@@ -160,8 +228,8 @@ fn reference(id: ObjectId, value: &ReferenceData) -> Result<ObjectSettings, Secr
 
 /// Step 6: creates the DF of the key, which becomes the current one.
 #[must_use]
-pub const fn create_key_df() -> CreateFile {
-    CreateFile::new(KEY_DF, FileDescriptor::DEDICATED, 0x0800, KEY_DF_ACCESS)
+pub const fn create_key_df(slot: Slot) -> CreateFile {
+    CreateFile::new(slot.key_df(), FileDescriptor::DEDICATED, 0x0800, KEY_DF_ACCESS)
 }
 
 /// Step 7: creates the modulus with a placeholder, which tells the chip the size of the key.
@@ -220,8 +288,9 @@ pub const fn sign(digest_info: Vec<u8>) -> PerformSecurityOperation {
 
 /// Step 15: creates the file of the certificate, the signature DF being current.
 #[must_use]
-pub const fn create_certificate_file() -> CreateFile {
-    CreateFile::new(CERTIFICATE_FILE, FileDescriptor::TRANSPARENT, CERTIFICATE_SIZE, CERTIFICATE_ACCESS)
+pub const fn create_certificate_file(slot: Slot) -> CreateFile {
+    let file = slot.certificate_file();
+    CreateFile::new(file, FileDescriptor::TRANSPARENT, CERTIFICATE_SIZE, CERTIFICATE_ACCESS)
 }
 
 /// Step 17: locks the DF of the key, which is current. Until then whoever knows the holder's PIN could replace
@@ -250,12 +319,12 @@ const fn lock(access: AccessConditions) -> PutData {
 
 /// Rolls back before step 17: deletes the DF of the key, the signature DF being current.
 #[must_use]
-pub const fn delete_key_df() -> DeleteFile {
-    DeleteFile { file: Some(KEY_DF) }
+pub const fn delete_key_df(slot: Slot) -> DeleteFile {
+    DeleteFile { file: Some(slot.key_df()) }
 }
 
 /// Rolls back before step 17: deletes the certificate, the signature DF being current.
 #[must_use]
-pub const fn delete_certificate_file() -> DeleteFile {
-    DeleteFile { file: Some(CERTIFICATE_FILE) }
+pub const fn delete_certificate_file(slot: Slot) -> DeleteFile {
+    DeleteFile { file: Some(slot.certificate_file()) }
 }

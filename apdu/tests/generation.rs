@@ -48,7 +48,10 @@ fn places_and_limits_fit_each_other() {
     for generation in TABLE {
         let key = &generation.authentication;
         assert!(!generation.store || key.key_df == PRIVATE_OBJECTS_DF, "{}", generation.name);
-        assert!(!generation.makes_signature_area || generation.signature.is_some(), "{}", generation.name);
+        let makes_area = generation.no_signature_area.is_none();
+        assert!(!makes_area || generation.reaches_area_codes(), "{}", generation.name);
+        let bits = generation.signature.as_ref().map(|place| place.modulus_bits);
+        assert!(!makes_area || bits == Some(2048), "{}", generation.name);
         // A block of 257 bytes takes extended length or a chain.
         let limits = generation.limits;
         assert!(key.modulus_bits < 2048 || limits.chaining || limits.max_send > Limits::SHORT.max_send);

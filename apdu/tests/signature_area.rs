@@ -7,7 +7,7 @@ use cns_apdu::command::{
 };
 use cns_apdu::object::ObjectId;
 use cns_apdu::signature_area::{
-    KeySize, create_certificate_file, create_exponent, create_key_df, create_modulus, create_pin,
+    KeySize, Slot, create_certificate_file, create_exponent, create_key_df, create_modulus, create_pin,
     create_public_key_file, create_puk, delete_certificate_file, delete_key_df, generate_key_pair,
     lock_key_df, lock_signature_df, replace_pin, select_key_df, select_public_key, select_signature_df, sign,
 };
@@ -49,7 +49,7 @@ fn steps_1_to_6() {
     writes(&select_signature_df(), "00 A4 08 00 02 14 00 00");
     writes_vector(&create_puk(&digits("11223344")).unwrap(), "creates the signature PUK 11223344");
     writes_vector(&create_pin(&digits("54321")).unwrap(), "creates the signature PIN 54321");
-    writes_vector(&create_key_df(), "the DF of the signature key");
+    writes_vector(&create_key_df(Slot::First), "the DF of the signature key");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn steps_7_to_9_for_1024_bits() {
 
 #[test]
 fn steps_10_to_14() {
-    writes(&select_key_df(), "00 A4 08 00 04 14 00 81 10 00");
+    writes(&select_key_df(Slot::First), "00 A4 08 00 04 14 00 81 10 00");
     writes(&verify(ObjectId::SIGNATURE_PIN, "54321"), "00 20 00 9A 08 35 34 33 32 31 FF FF FF");
     writes(&generate_key_pair(), "00 46 00 00 08 20 10 80 10 00 00 00 18");
     writes(&select_public_key().answering(SelectResponse::Fci), "00 A4 00 00 02 80 10 00");
@@ -90,12 +90,12 @@ fn steps_10_to_14() {
 
 #[test]
 fn steps_15_to_19_and_the_way_back() {
-    writes_vector(&create_certificate_file(), "the signature certificate");
+    writes_vector(&create_certificate_file(Slot::First), "the signature certificate");
     writes(&UpdateBinary { offset: 240, data: vec![0x30; 240] }, "00 D6 00 F0 F0 30*240");
     writes_vector(&lock_key_df(), "locks the DF of the key");
     writes_vector(&lock_signature_df(), "locks the signature DF");
     let replace = replace_pin(&digits("99999")).unwrap();
     writes_vector(&replace, "replaces the signature PIN, to be refused once the DF is locked");
-    writes(&delete_key_df(), "00 E4 00 00 02 81 10");
-    writes(&delete_certificate_file(), "00 E4 00 00 02 90 10");
+    writes(&delete_key_df(Slot::First), "00 E4 00 00 02 81 10");
+    writes(&delete_certificate_file(Slot::First), "00 E4 00 00 02 90 10");
 }

@@ -120,7 +120,7 @@ impl<'a> CardSession<'a> {
         let stored = contents.stored.as_ref().and_then(|stored| stored.place(key_use));
         let usual = match key_use {
             KeyUse::Authentication => Some(&contents.generation.authentication),
-            KeyUse::Signature => contents.generation.signature.as_ref(),
+            KeyUse::Signature => contents.generation.signature_in(contents.signature_slot),
         };
         stored.or(usual).ok_or(CardError::NoSuchObject("signature area"))
     }

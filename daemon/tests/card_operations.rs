@@ -273,6 +273,9 @@ async fn random_bytes_come_in_the_number_asked_for() {
 #[path = "support/signature_area.rs"]
 mod signature_area_tests;
 
+#[path = "support/area_life.rs"]
+mod area_life_tests;
+
 fn silent(_: Progress) {}
 
 /// Runs commands in DF 1400 as somebody who knows the CNS PIN.

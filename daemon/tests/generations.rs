@@ -283,18 +283,64 @@ async fn the_second_certificate_of_a_store_is_linked_to_its_own_key() {
     }
 }
 
+/// The table of `docs/card-generations.md`.
+#[test]
+fn the_documents_table_of_signature_areas_is_that_of_the_code() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/card-generations.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().skip_while(|line| !line.starts_with("| `cnsd`'s generation | area |")).skip(2);
+    let told: Vec<String> = rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect();
+    let known: Vec<String> = cns_apdu::generation::TABLE
+        .iter()
+        .map(|generation| match generation.no_signature_area {
+            None => format!("| `{}` | yes | |", generation.name),
+            Some(reason) => {
+                let (_, why) = reason.sentence().split_once(": ").unwrap();
+                format!("| `{}` | no | {why} |", generation.name)
+            }
+        })
+        .collect();
+    assert_eq!(told, known);
+}
+
+/// Each virtual card, as it comes from its bureau without a second key: an area is made on it by the functional
+/// specification's commands, or refused in words before any command.
 #[tokio::test]
-async fn no_signature_area_is_made_where_none_can_be() {
-    for card in ["idemia2021", "ace2025", "st2022-nfc", "cardos"] {
+async fn a_signature_area_is_made_on_each_card_that_takes_one_and_refused_on_the_others() {
+    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    for row in &ROWS {
         let reader = Reader::start();
-        let _plugged = connect(&reader, wire::plain_card_of(card));
-        settled(&reader).await;
+        let _plugged = connect(&reader, wire::plain_card_of(row.card));
+        let contents = settled(&reader).await;
         let before = reader.readers.traffic(&reader.name);
-        let refused = run(&reader, |session| signature_area::inspect(session).map(drop)).await;
-        let Err(CardError::AreaForbidden(words)) = refused else { panic!("{card}: {refused:?}") };
-        assert!(words.contains("this generation"), "{words}");
-        assert_eq!(reader.readers.traffic(&reader.name), before, "{card}");
+        let outcome = run(&reader, |session| {
+            let (pin, area_pin) = (secret(sample::PIN), secret(b"54321"));
+            signature_area::create(session, &pin, &area_pin, &secret(b"11223344"), &|_| ())?;
+            signature_area::lock(session, &pin, &|_| ())?;
+            signature_area::inspect(session)
+        })
+        .await;
+        match (outcome, contents.generation.no_signature_area) {
+            (Ok(state), None) => {
+                assert_eq!(
+                    (state.stage, state.locked),
+                    (signature_area::Stage::Prepared, true),
+                    "{}",
+                    row.card
+                );
+                made.push(row.card);
+            }
+            (Err(CardError::AreaForbidden(words)), Some(reason)) => {
+                assert_eq!(words, reason.sentence(), "{}", row.card);
+                assert!(words.contains("this generation"), "{words}");
+                assert_eq!(reader.readers.traffic(&reader.name), before, "{}", row.card);
+                refused.push(row.card);
+            }
+            (outcome, reason) => panic!("{}: {outcome:?}, {reason:?}", row.card),
+        }
     }
+    println!("made on {made:?}, refused on {refused:?}");
+    assert_eq!(made, ["st2021", "st2022", "jsign2048"]);
 }
 
 #[tokio::test]

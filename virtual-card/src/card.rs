@@ -145,6 +145,11 @@ impl VirtualCard {
         self.planned_keys.extend(keys);
     }
 
+    /// Forgets the keys of [`VirtualCard::plan_keys`] that were not generated.
+    pub fn forget_planned_keys(&mut self) {
+        self.planned_keys.clear();
+    }
+
     /// Executes one command whose writes are cut off: gives the answer when the command does not write that often.
     /// Otherwise the power is lost in that write; the chip gets power again with [`VirtualCard::power_on`] and finds
     /// what its memory holds.

@@ -10,6 +10,7 @@
 
 mod access;
 mod card;
+mod conditions;
 pub mod envelopes;
 pub mod fault;
 mod filesystem;

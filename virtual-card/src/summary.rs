@@ -6,6 +6,7 @@ use std::path::Path;
 use cns_apdu::file_map::{FilePath, ID_CARD, MASTER_FILE, PERSONAL_DATA, SIGNATURE_DF, SIGNATURE_KEY_DF};
 use cns_apdu::object::{ObjectAddress, ObjectClass, ObjectId};
 use cns_apdu::personal_data::PersonalData;
+use cns_apdu::signature_area::Slot;
 use serde::Serialize;
 
 use crate::card::VirtualCard;
@@ -92,6 +93,12 @@ impl VirtualCard {
         Some(self.files().object(&ObjectReference { directory, address })?.tries_left)
     }
 
+    /// Whether the second slot of the signature area, which a renewal fills, has a certificate.
+    fn is_renewed(&self, root: &FilePath) -> bool {
+        let path = root.join(&Slot::Second.certificate_path());
+        self.transparent_at(&path).first().is_some_and(|byte| *byte != 0)
+    }
+
     /// A certificate is a SEQUENCE, or in a container of its maker; an unwritten file is full of zeros.
     fn is_certified(&self, place: &KeyPlace) -> bool {
         self.transparent_at(&self.certificate_path(place)).first().is_some_and(|byte| *byte != 0)
@@ -104,7 +111,7 @@ impl VirtualCard {
             let address = ObjectAddress::new(ObjectClass::Key, place.key);
             self.files().object(&ObjectReference { directory: chip.key_df(place), address }).is_some()
         };
-        if chip.signature.as_ref().is_some_and(|place| self.is_certified(place)) {
+        if chip.signature.as_ref().is_some_and(|place| self.is_certified(place)) || self.is_renewed(&root) {
             SignatureAreaState::Certified
         } else if chip.signature.as_ref().is_some_and(made)
             || self.tries(root.join(&SIGNATURE_DF), ObjectId::SIGNATURE_PIN).is_some()

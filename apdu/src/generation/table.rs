@@ -1,15 +1,16 @@
 //! The table of generations. Rows and traces are those of `real-cards` (§1.1 and §2).
 
 use super::{
-    Evidence, FilePlace, Foreign, Generation, Hint, KeyPlace, Probe, SerialPlace, Sign, Signing, TriesQuery,
+    Evidence, FilePlace, Foreign, Generation, Hint, KeyPlace, NoSignatureArea, Probe, SerialPlace, Sign,
+    Signing, TriesQuery,
 };
 use crate::command::{PinReference, Template};
 use crate::file_map::{
     AUTHENTICATION_CERTIFICATE, ESIGN_CARD_NUMBER, ESIGN_CERTIFICATE, ESIGN_CERTIFICATES_DF, Fid, ID_CARD,
-    MASTER_FILE, PERSONAL_DATA, PRIVATE_OBJECTS_DF, SIGNATURE_CERTIFICATE, SIGNATURE_KEY_DF,
-    STORED_CERTIFICATE,
+    MASTER_FILE, PERSONAL_DATA, PRIVATE_OBJECTS_DF, SIGNATURE_CERTIFICATE, STORED_CERTIFICATE,
 };
 use crate::object::ObjectId;
+use crate::signature_area::Slot;
 use crate::transmit::Limits;
 
 /// Every generation, the likeliest first where the answer to reset tells nothing.
@@ -243,7 +244,8 @@ pub const ACE_2025: Generation = Generation {
         puk: GLOBAL_PUK,
     },
     signature: None,
-    makes_signature_area: false,
+    renewed_signature: None,
+    no_signature_area: Some(NoSignatureArea::NotKnown),
     security_environment: SECURITY_ENVIRONMENT,
     limits: Limits::EXTENDED_OR_CHAINED,
     silent_select: true,
@@ -348,12 +350,21 @@ impl Tree {
                 puk: if self.searches_upward { LOCAL_PUK } else { GLOBAL_PUK },
             },
             signature: if self.has_signature {
-                Some(signature(application, self.modulus_bits))
+                Some(signature(Slot::First, application, self.modulus_bits))
             } else {
                 None
             },
-            // Where the codes of the area can be named as those of the MF are.
-            makes_signature_area: self.has_signature && self.searches_upward,
+            renewed_signature: if self.has_signature && self.modulus_bits >= 2048 {
+                Some(signature(Slot::Second, application, self.modulus_bits))
+            } else {
+                None
+            },
+            no_signature_area: match self.modulus_bits {
+                ..2048 => Some(NoSignatureArea::ShortKeys),
+                _ if !self.has_signature => Some(NoSignatureArea::NotKnown),
+                _ if self.application.is_some() => Some(NoSignatureArea::OverTheAir),
+                _ => None,
+            },
             security_environment: SECURITY_ENVIRONMENT,
             limits: self.limits,
             silent_select: true,
@@ -391,7 +402,9 @@ const fn with_store(
             puk: GLOBAL_PUK,
         },
         signature: None,
-        makes_signature_area: false,
+        renewed_signature: None,
+        // Seen in the log: the DF of the keys demands it of PUT DATA (`cns-card` §2.3, Cosmo V7).
+        no_signature_area: Some(NoSignatureArea::IssuersKeys),
         security_environment: SECURITY_ENVIRONMENT,
         limits: Limits::EXTENDED_OR_CHAINED,
         // Some chips refuse it (`cns-card` §5.1), and none was seen that refuses the other form.
@@ -403,16 +416,16 @@ const fn with_store(
 }
 
 /// The signature key of the layout that the daemon creates (`cns-card` §8.2).
-const fn signature(application: Option<&'static [u8]>, modulus_bits: u16) -> KeyPlace {
+const fn signature(slot: Slot, application: Option<&'static [u8]>, modulus_bits: u16) -> KeyPlace {
     KeyPlace {
-        certificate: FilePlace { application, path: SIGNATURE_CERTIFICATE },
+        certificate: FilePlace { application, path: slot.certificate_path() },
         application,
-        key_df: SIGNATURE_KEY_DF,
+        key_df: slot.key_df_path(),
         key: ObjectId::SIGNATURE_KEY,
         template: Template::Signature,
         signing: Signing::DigestInfo,
         modulus_bits,
-        pin_df: SIGNATURE_KEY_DF,
+        pin_df: slot.key_df_path(),
         pin: PinReference::local(ObjectId::SIGNATURE_PIN),
         puk: PinReference::local(ObjectId::SIGNATURE_PUK),
     }

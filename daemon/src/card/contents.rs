@@ -27,6 +27,7 @@ use cns_apdu::generation::{self, Generation, KeyPlace};
 use cns_apdu::object::ObjectId;
 use cns_apdu::object_directory::DirectoryEntry;
 use cns_apdu::personal_data::PersonalData;
+use cns_apdu::signature_area::Slot;
 use cns_protocol::card::{Card, Finding, Holder, KeyUse};
 use cns_protocol::reader::ReaderKind;
 use rsa::RsaPublicKey;
@@ -57,6 +58,8 @@ pub struct CardContents {
     pub personal_data: PersonalData,
     authentication_key: Option<RsaPublicKey>,
     signature_key: Option<RsaPublicKey>,
+    /// Which place of the signature area is in use.
+    pub signature_slot: Slot,
     /// The keys of an object store.
     pub(super) stored: Option<StoredKeys>,
 }
@@ -95,6 +98,7 @@ impl StoredKeys {
 struct Held {
     authentication: Option<Parsed>,
     signature: Option<Parsed>,
+    signature_slot: Option<Slot>,
     stored: Option<StoredKeys>,
     findings: Vec<Finding>,
 }
@@ -122,7 +126,7 @@ impl CardContents {
     #[must_use]
     pub fn has_signature_area(&self) -> bool {
         let stored = self.stored.as_ref().is_some_and(|stored| stored.signature.is_some());
-        self.signature_certificate.is_some() && self.generation.makes_signature_area && !stored
+        self.signature_certificate.is_some() && self.generation.reaches_area_codes() && !stored
     }
 
     /// Whether nobody knows where this card's signature certificate would be, and it may be looked for.
@@ -224,12 +228,34 @@ fn read_card(
     chip.set_limits(generation.limits);
     let (file, personal_data, finding) = read_personal_data(chip, generation)?;
     held.findings.extend(finding);
-    if let (Some(signature), None) = (&generation.signature, &held.stored) {
-        let (found, finding) = certificate::read(chip, &signature.certificate)?;
-        held.signature = found;
-        held.findings.extend(finding.filter(finding::is_remarkable));
+    if held.stored.is_none() {
+        read_signature(chip, generation, &mut held)?;
     }
     Ok(assemble(place, generation, serial, (file, personal_data), held))
+}
+
+/// The certificate of the signature area: in its second place where the first file has none, which a renewal emptied or
+/// has half written.
+fn read_signature(
+    chip: &mut Chip<'_>,
+    generation: &'static Generation,
+    held: &mut Held,
+) -> Result<(), CardError> {
+    for slot in Slot::BOTH {
+        let Some(place) = generation.signature_in(slot) else { break };
+        let (found, finding) = certificate::read(chip, &place.certificate)?;
+        let is_there = finding.is_some();
+        held.findings.extend(finding.filter(finding::is_remarkable));
+        if found.is_some() {
+            held.signature = found;
+            held.signature_slot = Some(slot);
+            break;
+        }
+        if !is_there {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The file as it is, and what it says, as far as its own length goes; without them, the third part says why if that is
@@ -274,7 +300,7 @@ fn assemble(
     (file, personal_data): (Vec<u8>, PersonalData),
     held: Held,
 ) -> CardContents {
-    let Held { authentication, signature, stored, findings } = held;
+    let Held { authentication, signature, signature_slot, stored, findings } = held;
     let data_agree = authentication
         .as_ref()
         .is_some_and(|certificate| agreement::agrees(&certificate.common_name, &personal_data, &serial));
@@ -309,6 +335,7 @@ fn assemble(
         personal_data,
         authentication_key,
         signature_key,
+        signature_slot: signature_slot.unwrap_or(Slot::First),
         stored,
     }
 }

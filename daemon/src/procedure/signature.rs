@@ -168,7 +168,7 @@ impl Engine {
             let report = |report: Progress| progress.send(report);
             pin.lend(|pin| {
                 puk.lend(|puk| signature_area::create(session, pin, pin, puk, &report))?;
-                let key = signature_area::generate_key(session, pin, &report)?;
+                let key = signature_area::generate_key(session, pin, pin, &report)?;
                 signature_area::lock(session, pin, &report)?;
                 let unsigned = match Unsigned::new(&holder, &key) {
                     Ok(unsigned) => unsigned,

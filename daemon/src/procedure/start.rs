@@ -135,11 +135,8 @@ impl Engine {
         if card.is_some_and(|card| card.signature_certificate.is_some()) {
             return Err(ProcedureError::rule("§7-default", "the card has a signature certificate already"));
         }
-        if card.is_some_and(|card| !card.generation.makes_signature_area) {
-            return Err(ProcedureError::rule(
-                "§9.1.3",
-                "no signature area can be made on this generation of cards",
-            ));
+        if let Some(reason) = card.and_then(|card| card.generation.no_signature_area) {
+            return Err(ProcedureError::rule("§9.1.3", reason.sentence()));
         }
         if self.certifier.is_none() { Err(ProcedureError::NoAuthority) } else { Ok(()) }
     }

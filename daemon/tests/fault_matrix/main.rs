@@ -8,6 +8,7 @@ mod plugged;
 #[path = "../support/wire.rs"]
 mod wire;
 
+mod conditions;
 mod generations;
 mod lane;
 mod operations;
@@ -121,6 +122,7 @@ async fn run(lanes: &mut Lanes, fixture: &Fixture, operation: &Operation, troubl
         card.card().plan_keys(fixture.keys());
     }
     let before = tries(lane);
+    let conditions = lane.card().card().access_conditions();
     let outcome = match operation.job {
         Some(job) => {
             insert(lane, trouble, &told).await;
@@ -137,6 +139,9 @@ async fn run(lanes: &mut Lanes, fixture: &Fixture, operation: &Operation, troubl
     };
     let run = end(lane, trouble);
     judge_outcome(&outcome, trouble, run.happened, &told);
+    let [_, puk, signature_pin] = operation.gives.map(|tries| tries > 0);
+    let given = conditions::Given { puk, signature_pin };
+    conditions::judge(&conditions, &lane.card().card().access_conditions(), given, &told);
     let after = tries(lane);
     for (place, gives) in operation.gives.into_iter().enumerate() {
         assert!(
@@ -292,5 +297,5 @@ async fn every_operation_survives_every_fault_at_every_command() {
         counts.len()
     );
     // Less would mean that the matrix has holes.
-    assert!(operations.len() >= 18 && positions >= 80 && runs >= 1000, "{runs} runs");
+    assert!(operations.len() >= 28 && positions >= 80 && runs >= 1000, "{runs} runs");
 }

@@ -7,9 +7,10 @@ use cns_protocol::card::KeyUse;
 use cns_protocol::key::Mechanism;
 use cns_protocol::pin::PinName;
 use cns_protocol::rpc::Progress;
+use cns_secret::Secret;
 use cns_virtual_authority::Profile;
 use cns_virtual_card::{Snapshot, sample};
-use cnsd::card::signature_area::{self, Stage};
+use cnsd::card::signature_area::{self, Stage, renewal};
 use cnsd::card::{CardError, CardSession, LastTry, pin, random, sign};
 use der::asn1::BitString;
 use der::{Decode, Encode};
@@ -45,6 +46,14 @@ pub(crate) enum Start {
     Locked,
     /// With a certificate.
     Certified,
+    /// With a place for the next key beside it.
+    NextPrepared,
+    /// With the next key.
+    NextKey,
+    /// With the next key, locked.
+    NextLocked,
+    /// With the next key's certificate too.
+    NextLoaded,
 }
 
 /// Something that the daemon does to a card.
@@ -180,7 +189,7 @@ fn create(session: &mut CardSession<'_>) -> Result<(), CardError> {
 }
 
 fn generate(session: &mut CardSession<'_>) -> Result<(), CardError> {
-    signature_area::generate_key(session, &secret(AREA_PIN), &silent).map(drop)
+    signature_area::generate_key(session, &secret(sample::PIN), &secret(AREA_PIN), &silent).map(drop)
 }
 
 fn lock(session: &mut CardSession<'_>) -> Result<(), CardError> {
@@ -224,12 +233,85 @@ fn is_certified(session: &mut CardSession<'_>) -> Result<(), CardError> {
     Ok(())
 }
 
+fn replace(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    let (pin, area_pin, area_puk) = (secret(sample::PIN), secret(AREA_PIN), secret(AREA_PUK));
+    signature_area::replace(session, &pin, &area_pin, &area_puk, &silent)
+}
+
+fn remove(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    signature_area::remove(session, &secret(sample::PIN), &secret(AREA_PIN), &silent)
+}
+
+fn is_removed(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    let state = signature_area::inspect(session)?;
+    assert_eq!((state.stage, state.codes_locked, state.certificate), (Stage::Absent, true, None));
+    assert_eq!(renewal::inspect_next(session)?.stage, Stage::Absent);
+    Ok(())
+}
+
+fn prepare_next(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    renewal::prepare(session, &secret(sample::PIN), &secret(AREA_PIN), &silent)
+}
+
+fn generate_next(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    renewal::generate_key(session, &secret(sample::PIN), &secret(AREA_PIN), &silent).map(drop)
+}
+
+fn lock_next(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    renewal::lock(session, &secret(sample::PIN), &silent)
+}
+
+fn sign_next_request(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    renewal::sign_request(session, &secret(AREA_PIN), &[0x42; 32]).map(drop)
+}
+
+fn load_next(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    renewal::load_certificate(session, &secret(sample::PIN), &fixture().next_certificate, &silent)
+}
+
+fn finish(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    let certificate = &fixture().next_certificate;
+    renewal::finish(session, &secret(sample::PIN), &secret(AREA_PIN), certificate, &silent)
+}
+
+/// The next key stands so, and the old one still signs.
+fn next_is(session: &mut CardSession<'_>, stage: Stage, locked: bool) -> Result<(), CardError> {
+    let state = renewal::inspect_next(session)?;
+    assert_eq!((state.stage, state.locked), (stage, locked));
+    sign_signature(session)
+}
+
+fn next_is_prepared(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    next_is(session, Stage::Prepared, false)
+}
+
+fn next_has_key(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    next_is(session, Stage::Key, false)
+}
+
+fn next_is_locked(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    next_is(session, Stage::Key, true)
+}
+
+fn next_is_loaded(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    next_is(session, Stage::Certificate, true)
+}
+
+/// The next certificate is the one, its key signs, and nothing is left of the old key.
+fn is_renewed(session: &mut CardSession<'_>) -> Result<(), CardError> {
+    let state = signature_area::inspect(session)?;
+    assert_eq!((state.stage, state.locked), (Stage::Certificate, true));
+    assert_eq!(state.certificate.as_ref(), Some(&fixture().next_certificate));
+    next_is(session, Stage::Absent, false)
+}
+
 /// All of them. Where nothing else is said, the person does the same again.
 pub(crate) fn all() -> Vec<Operation> {
     let operation =
         |name, start, job, gives, settle, done| Operation { name, start, job, gives, settle, done };
     let same = |name, start, job, gives, done| operation(name, start, Some(job), gives, job, done);
     use Start::{Blocked, Certified, Fresh, Key, Locked, OneWrong, Prepared};
+    use Start::{NextKey, NextLoaded, NextLocked, NextPrepared};
     vec![
         operation("recognise and read", Certified, None, [0, 0, 0], sign_signature, sign_authentication),
         same("read the tries", Certified, status, [0, 0, 0], status),
@@ -257,6 +339,15 @@ pub(crate) fn all() -> Vec<Operation> {
         same("lock the area", Key, lock, [1, 0, 0], is_locked),
         same("sign the request", Locked, sign_request, [0, 0, 1], is_locked),
         same("load the certificate", Locked, load, [1, 0, 0], is_certified),
+        same("make the area anew", Certified, replace, [1, 1, 1], is_prepared),
+        same("empty the area", Certified, remove, [1, 0, 1], is_removed),
+        same("prepare a renewal", Certified, prepare_next, [1, 0, 0], next_is_prepared),
+        same("prepare a renewal again", NextLocked, prepare_next, [1, 0, 1], next_is_prepared),
+        same("generate the next key", NextPrepared, generate_next, [0, 0, 1], next_has_key),
+        same("lock the next key", NextKey, lock_next, [1, 0, 0], next_is_locked),
+        same("sign the next request", NextLocked, sign_next_request, [0, 0, 1], next_is_locked),
+        same("load the next certificate", NextLocked, load_next, [1, 0, 0], next_is_loaded),
+        same("end the renewal", NextLoaded, finish, [1, 0, 1], is_renewed),
     ]
 }
 
@@ -269,6 +360,7 @@ pub(crate) fn spare_keys() -> [RsaPrivateKey; 2] {
 pub(crate) struct Fixture {
     snapshots: Vec<(Start, Snapshot)>,
     certificate: Vec<u8>,
+    next_certificate: Vec<u8>,
     keys: [RsaPrivateKey; 2],
 }
 
@@ -304,14 +396,32 @@ impl Fixture {
             lane.run(job).await.unwrap();
             keep(&lane, start);
         }
-        let certificate = certify(&mut lane, &keys[0].to_public_key()).await;
+        let certificate = certify(&mut lane, &keys[0].to_public_key(), signature_area::sign_request).await;
         let loaded = certificate.clone();
         let load = move |session: &mut CardSession<'_>| {
             signature_area::load_certificate(session, &secret(sample::PIN), &loaded, &silent)
         };
         lane.run(load).await.unwrap();
         keep(&lane, Start::Certified);
-        FIXTURE.get_or_init(|| Self { snapshots, certificate, keys })
+        lane.put_in().await;
+        let mut keep = |lane: &Lane, start| snapshots.push((start, lane.card().card().snapshot().unwrap()));
+        let steps: [(Job, Start); 3] = [
+            (prepare_next, Start::NextPrepared),
+            (generate_next, Start::NextKey),
+            (lock_next, Start::NextLocked),
+        ];
+        for (job, start) in steps {
+            lane.run(job).await.unwrap();
+            keep(&lane, start);
+        }
+        let next_certificate = certify(&mut lane, &keys[1].to_public_key(), renewal::sign_request).await;
+        let loaded = next_certificate.clone();
+        let load = move |session: &mut CardSession<'_>| {
+            renewal::load_certificate(session, &secret(sample::PIN), &loaded, &silent)
+        };
+        lane.run(load).await.unwrap();
+        keep(&lane, Start::NextLoaded);
+        FIXTURE.get_or_init(|| Self { snapshots, certificate, next_certificate, keys })
     }
 
     pub(crate) fn snapshot(&self, start: Start) -> &Snapshot {
@@ -324,8 +434,10 @@ impl Fixture {
     }
 }
 
+type SignRequest = fn(&mut CardSession<'_>, &Secret, &[u8]) -> Result<Vec<u8>, CardError>;
+
 /// A certificate for the key on the card, whose request the card signs.
-async fn certify(lane: &mut Lane, key: &RsaPublicKey) -> Vec<u8> {
+async fn certify(lane: &mut Lane, key: &RsaPublicKey, sign: SignRequest) -> Vec<u8> {
     let subject = "CN=MARIO ROSSI,givenName=MARIO,sn=ROSSI,serialNumber=TINIT-RSSMRA80A01H501U,C=IT";
     let info = CertReqInfo {
         version: x509_cert::request::Version::V1,
@@ -337,7 +449,7 @@ async fn certify(lane: &mut Lane, key: &RsaPublicKey) -> Vec<u8> {
     let digest = Sha256::digest(info.to_der().unwrap());
     let (sender, signature) = std::sync::mpsc::channel();
     let job = move |session: &mut CardSession<'_>| {
-        let signature = signature_area::sign_request(session, &secret(AREA_PIN), &digest)?;
+        let signature = sign(session, &secret(AREA_PIN), &digest)?;
         sender.send(signature).unwrap();
         Ok(())
     };

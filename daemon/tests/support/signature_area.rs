@@ -19,23 +19,35 @@ use x509_cert::request::{CertReq, CertReqInfo};
 use crate::plugged::{Reader, issue, put_in_again, sample_card, secret};
 use crate::{digest_info, plant, silent, with_card};
 
-const AREA_PIN: &[u8] = b"54321";
-const AREA_PUK: &[u8] = b"11223344";
+pub(crate) const AREA_PIN: &[u8] = b"54321";
+pub(crate) const AREA_PUK: &[u8] = b"11223344";
 
-fn create(session: &mut CardSession<'_>, progress: &dyn Fn(Progress)) -> Result<(), CardError> {
+pub(crate) fn create(session: &mut CardSession<'_>, progress: &dyn Fn(Progress)) -> Result<(), CardError> {
     let (pin, area_pin, area_puk) = (secret(sample::PIN), secret(AREA_PIN), secret(AREA_PUK));
     signature_area::create(session, &pin, &area_pin, &area_puk, progress)
 }
 
-fn stage(session: &mut CardSession<'_>) -> Result<(Stage, bool), CardError> {
+pub(crate) fn stage(session: &mut CardSession<'_>) -> Result<(Stage, bool), CardError> {
     signature_area::inspect(session).map(|state| (state.stage, state.locked))
 }
 
 /// A certificate for the key on the card: the request is signed on the card.
+pub(crate) type SignRequest = fn(&mut CardSession<'_>, &Secret, &[u8]) -> Result<Vec<u8>, CardError>;
+
 fn certify(
     session: &mut CardSession<'_>,
     area_pin: &Secret,
     key: &RsaPublicKey,
+) -> Result<Vec<u8>, CardError> {
+    certify_with(session, area_pin, key, signature_area::sign_request)
+}
+
+/// As [`certify`], with one of the keys.
+pub(crate) fn certify_with(
+    session: &mut CardSession<'_>,
+    area_pin: &Secret,
+    key: &RsaPublicKey,
+    sign: SignRequest,
 ) -> Result<Vec<u8>, CardError> {
     use der::Encode;
     use std::str::FromStr;
@@ -48,7 +60,7 @@ fn certify(
         attributes: Default::default(),
     };
     let digest = Sha256::digest(info.to_der().unwrap());
-    let signature = signature_area::sign_request(session, area_pin, &digest)?;
+    let signature = sign(session, area_pin, &digest)?;
     let request = CertReq {
         info,
         algorithm: spki::AlgorithmIdentifierOwned {
@@ -60,14 +72,14 @@ fn certify(
     Ok(issue(Profile::QualifiedSignature, &request.to_der().unwrap()))
 }
 
-fn generate_and_load(session: &mut CardSession<'_>) -> Result<(), CardError> {
+pub(crate) fn generate_and_load(session: &mut CardSession<'_>) -> Result<(), CardError> {
     let (pin, area_pin) = (secret(sample::PIN), secret(AREA_PIN));
-    let key = signature_area::generate_key(session, &area_pin, &silent)?;
+    let key = signature_area::generate_key(session, &pin, &area_pin, &silent)?;
     let certificate = certify(session, &area_pin, &key)?;
     signature_area::load_certificate(session, &pin, &certificate, &silent)
 }
 
-async fn sign_with_the_area(reader: &Reader) -> Vec<u8> {
+pub(crate) async fn sign_with_the_area(reader: &Reader) -> Vec<u8> {
     reader
         .run(|session| {
             let (pin, data) = (secret(AREA_PIN), digest_info(b"contract"));
@@ -105,7 +117,9 @@ async fn an_area_is_made_filled_locked_and_used() {
         before = reader.traffic();
     };
     let key = reader
-        .run(|session| signature_area::generate_key(session, &secret(AREA_PIN), &silent))
+        .run(|session| {
+            signature_area::generate_key(session, &secret(sample::PIN), &secret(AREA_PIN), &silent)
+        })
         .await
         .unwrap();
     figure("key generation");
@@ -135,7 +149,11 @@ async fn an_area_is_made_filled_locked_and_used() {
 async fn a_locked_area_stays(reader: &Reader, plugged: &Plugged) {
     let again = reader.run(|session| create(session, &silent)).await;
     assert!(matches!(again, Err(CardError::AreaExists)), "{again:?}");
-    let again = reader.run(|session| signature_area::generate_key(session, &secret(AREA_PIN), &silent)).await;
+    let again = reader
+        .run(|session| {
+            signature_area::generate_key(session, &secret(sample::PIN), &secret(AREA_PIN), &silent)
+        })
+        .await;
     assert!(matches!(again, Err(CardError::AreaExists)));
     // The area's own PUK resets its PIN, which the CNS PIN can no longer do.
     reader
@@ -188,7 +206,9 @@ async fn a_lock_without_a_certificate_cut_anywhere_is_taken_back_by_its_puk() {
     for command in 0..9 {
         reader.run(|session| create(session, &silent)).await.unwrap();
         reader
-            .run(|session| signature_area::generate_key(session, &secret(AREA_PIN), &silent))
+            .run(|session| {
+                signature_area::generate_key(session, &secret(sample::PIN), &secret(AREA_PIN), &silent)
+            })
             .await
             .unwrap();
         plugged.with_card(|card| card.plan(command, Fault::PullOutAfter));
@@ -214,7 +234,7 @@ async fn a_lock_without_a_certificate_cut_anywhere_is_taken_back_by_its_puk() {
         .run(|session| {
             let (pin, puk) = (secret(sample::PIN), secret(AREA_PUK));
             signature_area::create(session, &pin, &secret(b"97531"), &puk, &silent)?;
-            signature_area::generate_key(session, &secret(b"97531"), &silent).map(drop)
+            signature_area::generate_key(session, &pin, &secret(b"97531"), &silent).map(drop)
         })
         .await
         .unwrap();
@@ -242,7 +262,9 @@ async fn a_certificate_half_written_is_written_again() {
     let (reader, plugged) = with_card(|_| {}).await;
     reader.run(|session| create(session, &silent)).await.unwrap();
     let key = reader
-        .run(|session| signature_area::generate_key(session, &secret(AREA_PIN), &silent))
+        .run(|session| {
+            signature_area::generate_key(session, &secret(sample::PIN), &secret(AREA_PIN), &silent)
+        })
         .await
         .unwrap();
     assert_eq!(reader.run(stage).await.unwrap(), (Stage::Key, false));
@@ -315,7 +337,11 @@ async fn a_card_without_the_place_or_the_rights_is_refused_unharmed() {
     assert!(matches!(refused, Err(CardError::AreaForbidden(_))), "{refused:?}");
     assert_eq!(reader.since(before).commands, 1);
     assert_eq!(plugged.with_card(|card| card.card().summary().pin_tries), 3);
-    let early = reader.run(|session| signature_area::generate_key(session, &secret(AREA_PIN), &silent)).await;
+    let early = reader
+        .run(|session| {
+            signature_area::generate_key(session, &secret(sample::PIN), &secret(AREA_PIN), &silent)
+        })
+        .await;
     assert!(matches!(early, Err(CardError::AreaNotReady(_))), "{early:?}");
 
     let reader = Reader::start();

@@ -69,7 +69,7 @@ fn make_area(session: &mut CardSession<'_>) -> Result<(), CardError> {
     let secret = |digits: &[u8]| Secret::copy_from(digits).unwrap();
     let (card_pin, area_pin) = (secret(sample::PIN), secret(AREA_PIN.as_bytes()));
     signature_area::create(session, &card_pin, &area_pin, &secret(b"11223344"), &|_| {})?;
-    let key = signature_area::generate_key(session, &area_pin, &|_| {})?;
+    let key = signature_area::generate_key(session, &card_pin, &area_pin, &|_| {})?;
     let key = SubjectPublicKeyInfoOwned::from_der(key.to_public_key_der().unwrap().as_bytes()).unwrap();
     let subject = "CN=MARIO ROSSI,givenName=MARIO,sn=ROSSI,serialNumber=TINIT-RSSMRA80A01H501U,C=IT";
     let info = CertReqInfo {

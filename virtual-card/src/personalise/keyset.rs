@@ -152,8 +152,8 @@ pub(super) fn open_signature_area(
     ];
     let root = chip.root(0);
     let (signature_df, key_df) = (root.join(&SIGNATURE_DF), root.join(&SIGNATURE_KEY_DF));
-    add(files, &signature_df, &area::create_key_df(), objects)?;
-    add(files, &signature_df, &area::create_certificate_file(), Vec::new())?;
+    add(files, &signature_df, &area::create_key_df(area::Slot::First), objects)?;
+    add(files, &signature_df, &area::create_certificate_file(area::Slot::First), Vec::new())?;
     add(files, &key_df, &area::create_public_key_file(size), Vec::new())?;
     write_public_key(files, &key_df, key)?;
     for (df, access) in

@@ -43,11 +43,11 @@ fn sign_with_a_new_area(card: VirtualCard, limits: Limits, size: KeySize) {
     run(&mut host, &area::select_signature_df());
     run(&mut host, &area::create_puk(&digits(b"11223344")).unwrap());
     run(&mut host, &area::create_pin(&digits(b"54321")).unwrap());
-    run(&mut host, &area::create_key_df());
+    run(&mut host, &area::create_key_df(area::Slot::First));
     run(&mut host, &area::create_modulus(size).unwrap());
     run(&mut host, &area::create_exponent(size).unwrap());
     run(&mut host, &area::create_public_key_file(size));
-    run(&mut host, &area::select_key_df());
+    run(&mut host, &area::select_key_df(area::Slot::First));
     run(&mut host, &verify(ObjectId::SIGNATURE_PIN, b"54321"));
     run(&mut host, &area::generate_key_pair());
     run(&mut host, &area::select_public_key());
@@ -59,7 +59,7 @@ fn sign_with_a_new_area(card: VirtualCard, limits: Limits, size: KeySize) {
             PublicKey::decode_records(&modulus, &run(&mut host, &record(2))).unwrap()
         }
     };
-    run(&mut host, &area::select_key_df());
+    run(&mut host, &area::select_key_df(area::Slot::First));
     run(&mut host, &ManageSecurityEnvironment::Restore { se: 3 });
     let key = ObjectId::SIGNATURE_KEY;
     run(&mut host, &ManageSecurityEnvironment::Set { template: Template::Signature, key });
@@ -71,12 +71,12 @@ fn sign_with_a_new_area(card: VirtualCard, limits: Limits, size: KeySize) {
     public.verify(Pkcs1v15Sign::new::<Sha256>(), &hash, &signature).unwrap();
 
     run(&mut host, &area::select_signature_df());
-    run(&mut host, &area::create_certificate_file());
+    run(&mut host, &area::create_certificate_file(area::Slot::First));
     let certificate = [bytes("308206FC"), vec![0x5A; 1788]].concat();
     host.update_current_file(&certificate).unwrap();
-    run(&mut host, &area::select_certificate());
+    run(&mut host, &area::select_certificate(area::Slot::First));
     assert_eq!(host.read_current_file(certificate.len()).unwrap(), certificate);
-    run(&mut host, &area::select_key_df());
+    run(&mut host, &area::select_key_df(area::Slot::First));
     run(&mut host, &area::lock_key_df());
     run(&mut host, &area::select_signature_df());
     run(&mut host, &area::lock_signature_df());

@@ -3,7 +3,7 @@
 use cns_apdu::command::UpdateBinary;
 use cns_apdu::file_map::SIGNATURE_DF;
 use cns_apdu::public_key::PublicKey;
-use cns_apdu::signature_area::{self, CERTIFICATE_SIZE};
+use cns_apdu::signature_area::{self, CERTIFICATE_SIZE, Slot};
 use cns_protocol::pin::PinName;
 use cns_protocol::rpc::Progress;
 use cns_secret::Secret;
@@ -14,10 +14,10 @@ use super::super::contents::{FIRST_PIECE, der_length, parse};
 use super::super::pin::{self, LastTry};
 use super::super::{CardError, CardSession};
 use super::state::read_public_key;
-use super::{Steps, change, key_size, place};
+use super::{KEY_SIZE, Steps, change, current, place, weak_key};
 
 /// What one UPDATE BINARY carries: Incard's chips want no more (`cns-card` §5.3).
-const PIECE: usize = 240;
+pub(super) const PIECE: usize = 240;
 
 /// Loads a certificate (steps 15 and 16) after comparing its public key with the chip's, fills the rest of the file
 /// with zeros and reads it back.
@@ -25,7 +25,8 @@ const PIECE: usize = 240;
 /// If the power fails, the file holds a beginning that nobody takes for a certificate; a new call writes all of it.
 ///
 /// # Errors
-/// [`CardError::CertificateMismatch`] before anything is written, [`CardError::AreaNotReady`] without a key, those of
+/// [`CardError::CertificateMismatch`] and [`CardError::WeakKey`] before anything is written, [`CardError::AreaNotReady`]
+/// without a key, those of
 /// [`pin::verify`] for the CNS PIN, or what the reader says.
 pub fn load_certificate(
     session: &mut CardSession<'_>,
@@ -33,19 +34,31 @@ pub fn load_certificate(
     der: &[u8],
     progress: &dyn Fn(Progress),
 ) -> Result<(), CardError> {
-    let place = place(session)?;
-    let size = key_size(place)?;
+    let slot = current(session);
+    load_in(session, slot, cns_pin, der, progress)
+}
+
+/// As [`load_certificate`], in either slot.
+pub(super) fn load_in(
+    session: &mut CardSession<'_>,
+    slot: Slot,
+    cns_pin: &Secret,
+    der: &[u8],
+    progress: &dyn Fn(Progress),
+) -> Result<(), CardError> {
+    let place = place(session, slot)?;
     let parsed = parse(der).filter(|parsed| parsed.der.len() == der.len());
     let parsed = parsed.ok_or(CardError::CertificateMismatch("it is no certificate of an RSA key"))?;
     let pieces = u32::try_from(der.len().div_ceil(PIECE)).unwrap_or(u32::MAX);
     let mut steps = Steps::new(progress, pieces.saturating_add(3));
     steps.next("compare-key", "comparing the certificate's key with the card's");
     session.chip().enter(place.application)?;
-    let key = read_public_key(session, size)?.ok_or(CardError::AreaNotReady("it has no key"))?;
+    let key = read_public_key(session, slot)?.ok_or(CardError::AreaNotReady("it has no key"))?;
     if !is_same(&parsed.key, &key) {
         return Err(CardError::CertificateMismatch("it is for another key than the card's"));
     }
-    let room = prepare_file(session, cns_pin, &mut steps)?;
+    weak_key::judge(&key, KEY_SIZE)?;
+    let room = prepare_file(session, slot, cns_pin, &mut steps)?;
     if der.len() > room {
         return Err(CardError::AreaForbidden("the certificate is longer than the card's file for it"));
     }
@@ -66,17 +79,18 @@ pub fn load_certificate(
 /// size.
 fn prepare_file(
     session: &mut CardSession<'_>,
+    slot: Slot,
     cns_pin: &Secret,
     steps: &mut Steps<'_>,
 ) -> Result<usize, CardError> {
     steps.next("verify-pin", "presenting the CNS PIN");
     pin::verify(session, PinName::Cns, cns_pin, LastTry::Ask)?;
-    let path = &place(session)?.certificate.path;
+    let path = &place(session, slot)?.certificate.path;
     let size = match session.chip().inspect(path)? {
         Some(file) => file.size,
         None => {
             session.chip().select(&SIGNATURE_DF)?;
-            change(session, &signature_area::create_certificate_file())?;
+            change(session, &signature_area::create_certificate_file(slot))?;
             None
         }
     };

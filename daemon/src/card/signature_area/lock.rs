@@ -2,9 +2,11 @@
 
 use cns_apdu::access::AccessConditions;
 use cns_apdu::command::{ObjectSettings, PutData};
-use cns_apdu::file_map::{FilePath, SIGNATURE_DF, SIGNATURE_KEY_DF};
+use cns_apdu::file_map::{FilePath, SIGNATURE_DF};
 use cns_apdu::object::{ObjectAddress, ObjectClass, ObjectId};
-use cns_apdu::signature_area::{self, LOCKED_KEY_DF_ACCESS, LOCKED_SIGNATURE_DF_ACCESS, PIN_CONDITIONS};
+use cns_apdu::signature_area::{
+    self, LOCKED_KEY_DF_ACCESS, LOCKED_SIGNATURE_DF_ACCESS, PIN_CONDITIONS, Slot,
+};
 use cns_apdu::{Status, StatusWord};
 use cns_protocol::pin::PinName;
 use cns_protocol::rpc::Progress;
@@ -12,7 +14,7 @@ use cns_secret::Secret;
 
 use super::super::pin::{self, LastTry};
 use super::super::{CardError, CardSession};
-use super::{Steps, change};
+use super::{Steps, change, current};
 
 /// Locks the area (steps 17 and 18) and checks that the lock holds (step 19): until then whoever knows the CNS PIN
 /// could replace the signature PIN and sign.
@@ -27,11 +29,22 @@ pub fn lock(
     cns_pin: &Secret,
     progress: &dyn Fn(Progress),
 ) -> Result<(), CardError> {
+    let slot = current(session);
+    lock_slot(session, slot, cns_pin, progress)
+}
+
+/// As [`lock`], in either slot.
+pub(super) fn lock_slot(
+    session: &mut CardSession<'_>,
+    slot: Slot,
+    cns_pin: &Secret,
+    progress: &dyn Fn(Progress),
+) -> Result<(), CardError> {
     let mut steps = Steps::new(progress, 4);
     steps.next("verify-pin", "presenting the CNS PIN");
     pin::verify(session, PinName::Cns, cns_pin, LastTry::Ask)?;
     steps.next("lock-key", "locking the signature key");
-    lock_df(session, &SIGNATURE_KEY_DF, LOCKED_KEY_DF_ACCESS, &signature_area::lock_key_df())?;
+    lock_df(session, &slot.key_df_path(), LOCKED_KEY_DF_ACCESS, &signature_area::lock_key_df())?;
     steps.next("lock-area", "locking the signature PIN and its PUK");
     lock_df(session, &SIGNATURE_DF, LOCKED_SIGNATURE_DF_ACCESS, &signature_area::lock_signature_df())?;
     steps.next("check-lock", "checking that the lock holds");

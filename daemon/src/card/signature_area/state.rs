@@ -2,11 +2,11 @@
 
 use cns_apdu::access::{Condition, DfOperation};
 use cns_apdu::command::{ReadRecord, RecordSelector};
-use cns_apdu::file_map::{FileKind, SIGNATURE_DF, SIGNATURE_PUBLIC_KEY};
+use cns_apdu::file_map::{FileKind, SIGNATURE_DF};
 use cns_apdu::object::ObjectId;
 use cns_apdu::public_key::PublicKey;
 use cns_apdu::secure_messaging::{Conditions, DF_CREATE, DF_OBJECTS, FILE_ADMIN};
-use cns_apdu::signature_area::{KeySize, LOCKED_KEY_DF_ACCESS, LOCKED_SIGNATURE_DF_ACCESS};
+use cns_apdu::signature_area::{LOCKED_KEY_DF_ACCESS, LOCKED_SIGNATURE_DF_ACCESS, Slot};
 use cns_apdu::{Status, StatusWord};
 
 use super::super::chip::ALL_AT_ONCE;
@@ -33,44 +33,47 @@ pub struct AreaState {
     pub stage: Stage,
     /// Whether key and codes are locked: nobody can replace them any more.
     pub locked: bool,
+    /// Whether its codes are, with a key or without one.
+    pub codes_locked: bool,
     /// The public key on the chip, from [`Stage::Key`] on. Only [`super::generate_key`] judges whether it is good.
     pub public_key: Option<PublicKey>,
     /// The certificate, DER, in [`Stage::Certificate`].
     pub certificate: Option<Vec<u8>>,
     /// Why the card does not let its holder make an area, if it does not.
     pub forbidden: Option<&'static str>,
-    /// Bytes that the chip says are free, if it says.
-    pub free: Option<u32>,
 }
 
-/// Looks at the area; needs no PIN and changes nothing. Three to eight commands.
+/// Looks at the area, in the slot that is in use; needs no PIN and changes nothing. Three to eight commands.
 ///
 /// # Errors
 /// [`CardError::AreaForbidden`] when this generation of cards has no place for one, or what the reader says.
 pub fn inspect(session: &mut CardSession<'_>) -> Result<AreaState, CardError> {
-    let place = super::place(session)?;
-    let size = super::key_size(place)?;
+    let slot = super::current(session);
+    inspect_slot(session, slot)
+}
+
+/// As [`inspect`], in either slot.
+pub(super) fn inspect_slot(session: &mut CardSession<'_>, slot: Slot) -> Result<AreaState, CardError> {
+    let place = super::place(session, slot)?;
     session.chip().enter(place.application)?;
     let mut state = AreaState {
         stage: Stage::Absent,
         locked: false,
+        codes_locked: false,
         public_key: None,
         certificate: None,
         forbidden: None,
-        free: None,
     };
     let Some(area) = session.chip().inspect(&SIGNATURE_DF)? else {
         state.forbidden = Some("the card has no place for signatures (DF 1400)");
         return Ok(state);
     };
-    state.free = area.size;
-    let mut area_locked = false;
     if let Some(access) = area.access {
-        area_locked = access == LOCKED_SIGNATURE_DF_ACCESS;
+        state.codes_locked = access == LOCKED_SIGNATURE_DF_ACCESS;
         let by_holder = [DfOperation::AppendObjects, DfOperation::UpdateObjects, DfOperation::Create]
             .iter()
             .all(|operation| matches!(access.df(*operation), Condition::Always | HOLDER));
-        if !by_holder && !area_locked {
+        if !by_holder && !state.codes_locked {
             state.forbidden =
                 Some("the issuer alone may create in the card's place for signatures (DF 1400)");
         }
@@ -86,8 +89,8 @@ pub fn inspect(session: &mut CardSession<'_>) -> Result<AreaState, CardError> {
         return Ok(state);
     };
     state.stage = Stage::Prepared;
-    state.locked = area_locked && key_df.access == Some(LOCKED_KEY_DF_ACCESS);
-    state.public_key = read_public_key(session, size)?;
+    state.locked = state.codes_locked && key_df.access == Some(LOCKED_KEY_DF_ACCESS);
+    state.public_key = read_public_key(session, slot)?;
     if state.public_key.is_none() {
         return Ok(state);
     }
@@ -105,13 +108,12 @@ const HOLDER: Condition = Condition::Verified(ObjectId::CNS_PIN);
 /// The public key in its file; nothing when the file is absent or not filled yet.
 pub(super) fn read_public_key(
     session: &mut CardSession<'_>,
-    size: KeySize,
+    slot: Slot,
 ) -> Result<Option<PublicKey>, CardError> {
-    let Some(file) = session.chip().inspect(&SIGNATURE_PUBLIC_KEY)? else {
+    let Some(file) = session.chip().inspect(&slot.public_key_path())? else {
         return Ok(None);
     };
-    let records = file.descriptor.and_then(|descriptor| descriptor.kind()) == Some(FileKind::LinearTlv);
-    if records || size == KeySize::Rsa1024 {
+    if file.descriptor.and_then(|descriptor| descriptor.kind()) == Some(FileKind::LinearTlv) {
         return read_records(session);
     }
     let template = |content: &[u8]| match content {
