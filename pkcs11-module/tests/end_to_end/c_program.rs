@@ -11,6 +11,8 @@ use crate::desk::{Desk, module};
 fn headers() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--format-version", "1", "--offline", "--locked"]);
+    // What other platforms need was perhaps never fetched.
+    cargo.arg("--filter-platform").arg(format!("{}-unknown-linux-gnu", env::consts::ARCH));
     let metadata = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
