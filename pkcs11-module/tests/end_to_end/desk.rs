@@ -26,7 +26,8 @@ pub(crate) struct Desk {
     pub(crate) application: Pkcs11,
     pub(crate) plugged: Plugged,
     folder: TempDir,
-    daemon: Child,
+    /// Nothing where the daemon is no process of its own.
+    daemon: Option<Child>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -42,11 +43,19 @@ impl Desk {
 
     /// Starts everything; the card that is made is in. It may keep its files in the folder that it is given.
     pub(crate) fn set_up_with(make: impl FnOnce(&Path) -> VirtualCard) -> Self {
+        Self::set_up_at(make, |folder| Some(start_daemon(folder)))
+    }
+
+    /// As [`Desk::set_up_with`], with a daemon that the test starts in the folder.
+    pub(crate) fn set_up_at(
+        make: impl FnOnce(&Path) -> VirtualCard,
+        start: impl FnOnce(&Path) -> Option<Child>,
+    ) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().unwrap();
         // SAFETY: only this function touches the environment, and only one test is in it.
         unsafe { env::set_var("CNSD_SOCKET", folder.path().join("cnsd.sock")) };
-        let daemon = start_daemon(folder.path());
+        let daemon = start(folder.path());
         let plugged = plug(make(folder.path()), Endpoint::Unix(folder.path().join("card.sock"))).unwrap();
         let application = Pkcs11::new(module()).unwrap();
         application.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
@@ -95,7 +104,7 @@ impl Desk {
     /// Ends the daemon as a crash would, and starts another.
     pub(crate) fn restart_daemon(&mut self) {
         self.stop_daemon();
-        self.daemon = start_daemon(self.folder.path());
+        self.daemon = Some(start_daemon(self.folder.path()));
     }
 
     /// Lets the daemon do nothing until it is thawed.
@@ -109,14 +118,16 @@ impl Desk {
     }
 
     fn signal_daemon(&self, signal: &str) {
-        let id = self.daemon.id().to_string();
+        let id = self.daemon.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
     }
 
     /// Ends the daemon as a crash would.
     pub(crate) fn stop_daemon(&mut self) {
-        self.daemon.kill().unwrap();
-        self.daemon.wait().unwrap();
+        if let Some(daemon) = &mut self.daemon {
+            daemon.kill().unwrap();
+            daemon.wait().unwrap();
+        }
     }
 }
 
@@ -159,12 +170,18 @@ fn start_daemon(folder: &Path) -> Child {
     start_daemon_with(folder, &format!("vpcd:{}", folder.join("card.sock").display()))
 }
 
-/// Starts a daemon with this reader.
-pub(crate) fn start_daemon_with(folder: &Path, reader: &str) -> Child {
+/// Writes the configuration of a daemon with this reader, for who owns the folder.
+pub(crate) fn write_configuration(folder: &Path, reader: &str) -> PathBuf {
     let configuration = folder.join("cnsd.toml");
     let access = fs::metadata(folder).map(|folder| std::os::unix::fs::MetadataExt::uid(&folder)).unwrap();
     let text = format!("readers = [\"{reader}\"]\n\n[[access]]\nrole = \"user\"\nusers = [\"{access}\"]\n");
     fs::write(&configuration, text).unwrap();
+    configuration
+}
+
+/// Starts a daemon with this reader.
+pub(crate) fn start_daemon_with(folder: &Path, reader: &str) -> Child {
+    let configuration = write_configuration(folder, reader);
     let socket = folder.join("cnsd.sock");
     let mut daemon = Command::new(daemon_program())
         .arg("--config")

@@ -17,6 +17,7 @@ mod desk;
 mod generations;
 #[path = "../../../daemon/tests/support/keypad.rs"]
 mod keypad;
+mod loaded;
 mod login;
 mod officer;
 mod pin_pad;

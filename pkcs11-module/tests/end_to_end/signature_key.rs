@@ -65,11 +65,24 @@ fn make_card() -> Vec<(OsString, Vec<u8>)> {
     entries.map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect()
 }
 
-fn make_area(session: &mut CardSession<'_>) -> Result<(), CardError> {
+pub(crate) fn make_area(session: &mut CardSession<'_>) -> Result<(), CardError> {
     let secret = |digits: &[u8]| Secret::copy_from(digits).unwrap();
     let (card_pin, area_pin) = (secret(sample::PIN), secret(AREA_PIN.as_bytes()));
     signature_area::create(session, &card_pin, &area_pin, &secret(b"11223344"), &|_| {})?;
     let key = signature_area::generate_key(session, &card_pin, &area_pin, &|_| {})?;
+    let certificate = certify(session, &key, |session, hash| {
+        signature_area::sign_request(session, &Secret::copy_from(AREA_PIN.as_bytes()).unwrap(), hash)
+    })?;
+    signature_area::load_certificate(session, &card_pin, &certificate, &|_| {})?;
+    signature_area::lock(session, &card_pin, &|_| {})
+}
+
+/// A certificate for a key on the card, which signs the request for it.
+pub(crate) fn certify(
+    session: &mut CardSession<'_>,
+    key: &RsaPublicKey,
+    sign: fn(&mut CardSession<'_>, &[u8]) -> Result<Vec<u8>, CardError>,
+) -> Result<Vec<u8>, CardError> {
     let key = SubjectPublicKeyInfoOwned::from_der(key.to_public_key_der().unwrap().as_bytes()).unwrap();
     let subject = "CN=MARIO ROSSI,givenName=MARIO,sn=ROSSI,serialNumber=TINIT-RSSMRA80A01H501U,C=IT";
     let info = CertReqInfo {
@@ -78,8 +91,7 @@ fn make_area(session: &mut CardSession<'_>) -> Result<(), CardError> {
         public_key: key,
         attributes: Default::default(),
     };
-    let signature =
-        signature_area::sign_request(session, &area_pin, &Sha256::digest(info.to_der().unwrap()))?;
+    let signature = sign(session, &Sha256::digest(info.to_der().unwrap()))?;
     let request = CertReq {
         info,
         algorithm: AlgorithmIdentifierOwned {
@@ -91,13 +103,11 @@ fn make_area(session: &mut CardSession<'_>) -> Result<(), CardError> {
     let folder = TempDir::new().unwrap();
     let options = InitOptions { key_bits: 2048, ..InitOptions::new(b"a secret of the tests".to_vec()) };
     let authority = Authority::init(folder.path(), &options).unwrap();
-    let certificate = authority.issue(Profile::QualifiedSignature, &request).unwrap().to_der().unwrap();
-    signature_area::load_certificate(session, &card_pin, &certificate, &|_| {})?;
-    signature_area::lock(session, &card_pin, &|_| {})
+    Ok(authority.issue(Profile::QualifiedSignature, &request).unwrap().to_der().unwrap())
 }
 
 /// The private key and the public key of the signature certificate.
-fn keys(session: &Session) -> (ObjectHandle, RsaPublicKey) {
+pub(crate) fn keys(session: &Session) -> (ObjectHandle, RsaPublicKey) {
     let asked = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::AlwaysAuthenticate(true)];
     let key = session.find_objects(&asked).unwrap()[0];
     let numbers =
@@ -109,7 +119,7 @@ fn keys(session: &Session) -> (ObjectHandle, RsaPublicKey) {
     (key, RsaPublicKey::new(number(modulus), number(exponent)).unwrap())
 }
 
-fn give_pin(session: &Session, digits: &str) -> Result<(), cryptoki::error::Error> {
+pub(crate) fn give_pin(session: &Session, digits: &str) -> Result<(), cryptoki::error::Error> {
     session.login(UserType::ContextSpecific, Some(&pin(digits)))
 }
 
