@@ -4,7 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that fails may panic"
+    clippy::print_stdout,
+    reason = "a test that fails may panic, and a figure is printed"
 )]
 
 mod access_rules;
