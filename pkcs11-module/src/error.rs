@@ -12,6 +12,7 @@ use cryptoki_sys::CK_RV;
 pub(crate) enum Error {
     ActionProhibited,
     ArgumentsBad,
+    AttributeReadOnly,
     AttributeSensitive,
     AttributeTypeInvalid,
     AttributeValueInvalid,
@@ -78,6 +79,7 @@ impl Error {
         match self {
             Error::ActionProhibited => ck::CKR_ACTION_PROHIBITED,
             Error::ArgumentsBad => ck::CKR_ARGUMENTS_BAD,
+            Error::AttributeReadOnly => ck::CKR_ATTRIBUTE_READ_ONLY,
             Error::AttributeSensitive => ck::CKR_ATTRIBUTE_SENSITIVE,
             Error::AttributeTypeInvalid => ck::CKR_ATTRIBUTE_TYPE_INVALID,
             Error::AttributeValueInvalid => ck::CKR_ATTRIBUTE_VALUE_INVALID,

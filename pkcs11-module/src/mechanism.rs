@@ -3,7 +3,7 @@
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Hash, Mechanism as CardMechanism};
 use cryptoki_sys as ck;
-use cryptoki_sys::{CK_FLAGS, CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, CK_ULONG};
+use cryptoki_sys::{CK_FLAGS, CK_KEY_TYPE, CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, CK_ULONG};
 use sha1::Sha1;
 use sha2::digest::DynDigest;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
@@ -229,18 +229,36 @@ pub(crate) fn signing(key_use: KeyUse) -> Vec<CK_MECHANISM_TYPE> {
 pub(crate) const ENCRYPTING: [CK_MECHANISM_TYPE; 3] =
     [ck::CKM_RSA_PKCS, ck::CKM_RSA_PKCS_OAEP, ck::CKM_RSA_X_509];
 
+/// The mechanisms that generate secret keys, with the keys' type and their sizes as the standard tells them (PKCS#11 Current
+/// Mechanisms v2.40: generic secrets in bits, AES in bytes). The longest has 512 bytes, the modulus of the
+/// largest key that could wrap it.
+const GENERATING: [(CK_MECHANISM_TYPE, CK_KEY_TYPE, (CK_ULONG, CK_ULONG)); 2] = [
+    (ck::CKM_GENERIC_SECRET_KEY_GEN, ck::CKK_GENERIC_SECRET, (8, 4096)),
+    (ck::CKM_AES_KEY_GEN, ck::CKK_AES, (16, 32)),
+];
+
+/// The type of the keys that a mechanism generates.
+pub(crate) fn generates(kind: CK_MECHANISM_TYPE) -> Result<CK_KEY_TYPE, Error> {
+    let known = GENERATING.iter().find(|(known, _, _)| *known == kind);
+    known.map(|(_, key_type, _)| *key_type).ok_or(Error::MechanismInvalid)
+}
+
 /// All mechanisms.
 pub(crate) fn all() -> Vec<CK_MECHANISM_TYPE> {
     let mut kinds = signing(KeyUse::Authentication);
     kinds.push(ck::CKM_RSA_PKCS_OAEP);
     kinds.extend(HASHES.iter().map(|names| names.digest));
+    kinds.extend(GENERATING.iter().map(|(kind, _, _)| *kind));
     kinds
 }
 
-/// What a mechanism can be used for with the keys of a card, and whether it is one of RSA.
-pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[&PrivateKey]) -> Result<(CK_FLAGS, IsRsa), Error> {
+/// What a mechanism can be used for with the keys of a card, and which sizes its keys have.
+pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[&PrivateKey]) -> Result<(CK_FLAGS, KeySizes), Error> {
     if HASHES.iter().any(|names| names.digest == kind) {
-        return Ok((ck::CKF_DIGEST, IsRsa::No));
+        return Ok((ck::CKF_DIGEST, KeySizes::Fixed(0, 0)));
+    }
+    if let Some((_, _, (least, most))) = GENERATING.iter().find(|(known, _, _)| *known == kind) {
+        return Ok((ck::CKF_GENERATE, KeySizes::Fixed(*least, *most)));
     }
     if !all().contains(&kind) {
         return Err(Error::MechanismInvalid);
@@ -263,14 +281,16 @@ pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[&PrivateKey]) -> Result<(CK
             flags |= ck::CKF_DECRYPT | ck::CKF_UNWRAP | ck::CKF_HW;
         }
     }
-    Ok((flags, IsRsa::Yes))
+    Ok((flags, KeySizes::OfCard))
 }
 
-/// Whether a mechanism has an RSA key size.
+/// Which sizes a mechanism's keys have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IsRsa {
-    Yes,
-    No,
+pub(crate) enum KeySizes {
+    /// Those of the card's RSA keys.
+    OfCard,
+    /// The smallest and the largest, in the mechanism's own unit.
+    Fixed(CK_ULONG, CK_ULONG),
 }
 
 fn digest_info(hash: Hash) -> &'static [u8] {

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use cns_protocol::card::{Card, Certificate, KeyUse};
 use cns_secret::Secret;
 use cryptoki_sys as ck;
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_OBJECT_CLASS, CK_ULONG};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_OBJECT_CLASS, CK_ULONG};
 use der::DateTime;
 use sha1::{Digest, Sha1};
 
-pub(crate) use self::made::Draft;
+pub(crate) use self::made::{Draft, SecretKind};
 use crate::certificate::{self, Parts};
 use crate::error::Error;
 use crate::ffi::template::UNAVAILABLE;
@@ -42,6 +42,30 @@ pub(crate) struct SecretKey {
     pub(crate) value: Secret,
     /// Whether it may be wrapped.
     pub(crate) extractable: bool,
+    /// Where it is from.
+    pub(crate) origin: Origin,
+}
+
+/// Where a secret key is from (PKCS#11 v2.40 §4.7, §4.10).
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// The mechanism that it was generated with here, if it was (`CKA_LOCAL`, `CKA_KEY_GEN_MECHANISM`).
+    pub(crate) made_with: Option<CK_MECHANISM_TYPE>,
+    /// Whether it was never told.
+    pub(crate) always_sensitive: bool,
+    /// Whether it could never leave.
+    pub(crate) never_extractable: bool,
+}
+
+impl Origin {
+    /// Brought in by the application, or unwrapped.
+    pub(crate) const OUTSIDE: Self =
+        Self { made_with: None, always_sensitive: false, never_extractable: false };
+
+    /// Generated here.
+    pub(crate) const fn generated(made_with: CK_MECHANISM_TYPE) -> Self {
+        Self { made_with: Some(made_with), always_sensitive: true, never_extractable: true }
+    }
 }
 
 /// What signing needs to know of a private key.
@@ -126,6 +150,11 @@ impl Object {
     /// What wrapping needs, when this is a secret key.
     pub(crate) fn as_secret_key(&self) -> Option<&SecretKey> {
         if let Key::Secret(key) = &self.key { Some(key) } else { None }
+    }
+
+    /// Whether who may see it may destroy it.
+    pub(crate) fn is_destroyable(&self) -> bool {
+        self.value(ck::CKA_DESTROYABLE) == Ok(&[ck::CK_TRUE])
     }
 
     /// Whether the two are the same object of the same card.

@@ -27,7 +27,7 @@ pub(crate) struct Session {
     pub(crate) sign: Option<SignOperation>,
     /// `C_SignRecoverInit` … `C_SignRecover`.
     pub(crate) sign_recover: Option<SignOperation>,
-    /// `C_VerifyInit` … `C_VerifyFinal`.
+    /// `C_VerifyInit` … `C_VerifyFinal`, or `C_VerifySignatureInit` … `C_VerifySignatureFinal`.
     pub(crate) verify: Option<VerifyOperation>,
     /// `C_VerifyRecoverInit` … `C_VerifyRecover`.
     pub(crate) verify_recover: Option<VerifyOperation>,
@@ -119,6 +119,8 @@ pub(crate) struct VerifyOperation {
     pub(crate) input: Input,
     /// Whether `C_VerifyUpdate` was called: then `C_Verify` may not be.
     pub(crate) in_parts: bool,
+    /// The signature, where it came with `C_VerifySignatureInit`.
+    pub(crate) signature: Option<Vec<u8>>,
 }
 
 /// Data that is being decrypted.

@@ -24,7 +24,7 @@ pub(crate) struct Module {
     socket: PathBuf,
     /// The connection for questions about all readers.
     questions: Mutex<Link>,
-    /// Tells whether an answer would be another than the last. Locked before `questions`.
+    /// Tells whether an answer would be another than the last. Never held while the daemon is reached.
     watch: Mutex<Option<Watch>>,
     tables: Mutex<Tables>,
     closed: AtomicBool,
@@ -105,15 +105,20 @@ impl Module {
 
     /// As [`Module::refresh`], but asks only when the daemon has something new to tell, has gone, or a minute is over.
     fn refresh_if_changed(&self) -> Result<(), Error> {
-        let mut watch = lock(&self.watch);
-        if watch.as_mut().is_some_and(Watch::is_silent) {
-            return Ok(());
+        {
+            let mut watch = lock(&self.watch);
+            if watch.as_mut().is_some_and(Watch::is_silent) {
+                return Ok(());
+            }
+            *watch = None;
         }
-        *watch = None;
+        // Not under the lock: a daemon that does not take the connection would keep every thread waiting, also those
+        // that come when another one has found out.
         let watcher = Watcher::connect(&self.socket);
         self.refresh()?;
         // Where the daemon takes no more connections it is asked each time.
-        *watch = watcher.and_then(|watcher| watcher.watch(self.tables().change(), KNOWN)).ok();
+        let watching = watcher.and_then(|watcher| watcher.watch(self.tables().change(), KNOWN)).ok();
+        *lock(&self.watch) = watching;
         Ok(())
     }
 
@@ -296,11 +301,41 @@ impl Tables {
         session: CK_SESSION_HANDLE,
         object: impl FnOnce(CK_OBJECT_HANDLE) -> Result<Object, Error>,
     ) -> Result<CK_OBJECT_HANDLE, Error> {
-        let slot = self.session(session)?.slot;
-        let handle = self.handles.next();
-        let object = object(handle)?;
-        self.slot_mut(slot)?.token_mut().map_err(|_| Error::DeviceRemoved)?.take(session, handle, object);
+        self.session(session)?;
+        let handle = self.number();
+        self.keep(session, handle, object(handle)?)?;
         Ok(handle)
+    }
+
+    /// The handle of an object that is going to be made.
+    pub(crate) fn number(&mut self) -> CK_OBJECT_HANDLE {
+        self.handles.next()
+    }
+
+    /// Takes over an object that was made in a session.
+    pub(crate) fn keep(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        handle: CK_OBJECT_HANDLE,
+        object: Object,
+    ) -> Result<(), Error> {
+        let slot = self.session(session)?.slot;
+        self.slot_mut(slot)?.token_mut().map_err(|_| Error::DeviceRemoved)?.take(session, handle, object);
+        Ok(())
+    }
+
+    /// Puts what `change` makes of an object that the application made into its place.
+    pub(crate) fn modify(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        handle: CK_OBJECT_HANDLE,
+        change: impl FnOnce(&Object) -> Result<Object, Error>,
+    ) -> Result<(), Error> {
+        let slot = self.session(session)?.slot;
+        let token = self.slot_mut(slot)?.token_mut().map_err(|_| Error::DeviceRemoved)?;
+        let changed = change(token.visible_object(handle).ok_or(Error::ObjectHandleInvalid)?)?;
+        token.replace(handle, changed);
+        Ok(())
     }
 
     /// Destroys an object.

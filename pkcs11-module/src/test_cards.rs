@@ -49,6 +49,7 @@ pub(crate) fn card(serial: &str, insertion: u64, uses: &[KeyUse]) -> Card {
         findings: Vec::new(),
         data_agree: true,
         pin_tries_left: None,
+        puk_tries_left: None,
     }
 }
 

@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex};
 
 use cns_protocol::ErrorKind;
 use cns_protocol::RpcError;
-use cns_protocol::card::Card;
+use cns_protocol::card::{Card, KeyUse};
 use cns_protocol::pin::PinName;
 use cns_protocol::reader::{Reader, ReaderKind, ReaderState};
-use cns_secret::Secret;
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_FLAGS, CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
 
 use crate::daemon::Link;
 use crate::error::Error;
 use crate::object::{Object, PrivateKey};
+use crate::sign_operation::PinSource;
+
+/// The bytes of a token's label (`CK_TOKEN_INFO`).
+const LABEL_LENGTH: usize = 32;
 
 /// Gives out the handles of objects; none is used twice.
 #[derive(Default)]
@@ -58,8 +61,8 @@ pub(crate) struct Token {
     /// What the application made for itself, and in which sessions.
     made: Vec<(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, Object)>,
     pub(crate) logged_in: bool,
-    /// The PUK, while the security officer is logged in.
-    pub(crate) puk: Option<Secret>,
+    /// The PUK, or that it will be typed on the reader, while the security officer is logged in.
+    pub(crate) puk: Option<PinSource>,
     /// What is known of the tries left on the PUK.
     pub(crate) puk_tries: Tries,
     pin: Tries,
@@ -174,6 +177,7 @@ impl Slot {
 impl Token {
     fn new(card: Card, handles: &mut Handles) -> Self {
         let pin = Tries { left: card.pin_tries_left, last_told: false };
+        let puk_tries = Tries { left: card.puk_tries_left, last_told: false };
         let objects = Object::all(&card).into_iter().map(|object| (handles.next(), object)).collect();
         Self {
             card,
@@ -181,7 +185,7 @@ impl Token {
             made: Vec::new(),
             logged_in: false,
             puk: None,
-            puk_tries: Tries::default(),
+            puk_tries,
             pin,
             signature_pin: Tries::default(),
         }
@@ -191,6 +195,8 @@ impl Token {
     fn renew(&mut self, card: Card, handles: &mut Handles) {
         self.pin.left = card.pin_tries_left;
         self.pin.last_told &= self.pin.left == Some(1);
+        self.puk_tries.left = card.puk_tries_left;
+        self.puk_tries.last_told &= self.puk_tries.left == Some(1);
         if self.card.certificates == card.certificates
             && self.card.holder == card.holder
             && self.card.personal_data == card.personal_data
@@ -252,10 +258,19 @@ impl Token {
     /// # Errors
     /// [`Error::ActionProhibited`] for an object of the card, [`Error::ObjectHandleInvalid`] for none.
     pub(crate) fn destroy(&mut self, handle: CK_OBJECT_HANDLE) -> Result<(), Error> {
-        self.visible_object(handle).ok_or(Error::ObjectHandleInvalid)?;
+        if !self.visible_object(handle).ok_or(Error::ObjectHandleInvalid)?.is_destroyable() {
+            return Err(Error::ActionProhibited);
+        }
         let before = self.made.len();
         self.made.retain(|(_, known, _)| *known != handle);
         if self.made.len() < before { Ok(()) } else { Err(Error::ActionProhibited) }
+    }
+
+    /// Puts another object into the place of one that the application made.
+    pub(crate) fn replace(&mut self, handle: CK_OBJECT_HANDLE, object: Object) {
+        if let Some((_, _, place)) = self.made.iter_mut().find(|(_, known, _)| *known == handle) {
+            *place = object;
+        }
     }
 
     /// Destroys what was made in sessions that end.
@@ -298,12 +313,21 @@ impl Token {
         of_pin | of_puk
     }
 
-    /// The label: the holder's name, because it is what a PIN prompt shows; without one, the card's number.
+    /// The label: the holder's name (without one, the card's number) and what the token's PIN is for, because it is what a
+    /// PIN prompt shows. A long name is cut, the use is not: with it a prompt tells which PIN of the card it wants.
     pub(crate) fn label(&self) -> String {
         let holder = &self.card.holder;
         let name = format!("{} {}", holder.name.trim(), holder.surname.trim());
-        let name = name.trim();
-        if name.is_empty() { format!("CNS {}", self.card.serial) } else { name.to_owned() }
+        let name = if name.trim().is_empty() { self.card.serial.as_str() } else { name.trim() };
+        let has_login = self.private_keys().any(|key| key.key_use == KeyUse::Authentication);
+        let use_ = match self.private_keys().next() {
+            Some(_) if has_login => " - CNS login",
+            Some(_) => " - signature",
+            None => " - CNS",
+        };
+        let room = LABEL_LENGTH.saturating_sub(use_.len());
+        let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        format!("{}{use_}", name.get(..end).unwrap_or(name).trim_end())
     }
 }
 

@@ -132,6 +132,9 @@ pub struct Card {
     /// Tries left on the CNS PIN as far as an earlier answer told, without asking the chip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin_tries_left: Option<u8>,
+    /// The same of its PUK.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub puk_tries_left: Option<u8>,
 }
 
 /// `card.list`: the cards in all readers.

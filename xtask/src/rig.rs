@@ -361,7 +361,7 @@ fn run_tool(tool: &str, arguments: &[&str]) -> Result<String> {
 }
 
 fn token_label() -> String {
-    format!("{} {}", CITIZEN.name, CITIZEN.surname)
+    format!("{} {} - CNS login", CITIZEN.name, CITIZEN.surname)
 }
 
 /// The number of the slot whose label ends with this keyset's name and belongs to the citizen, in

@@ -323,6 +323,7 @@ fn assemble(
         findings,
         data_agree,
         pin_tries_left: None,
+        puk_tries_left: None,
     };
     let split = |parsed: Option<Parsed>| parsed.map(|parsed| (parsed.der, parsed.key)).unzip();
     let (authentication_certificate, authentication_key) = split(authentication);

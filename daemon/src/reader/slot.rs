@@ -100,6 +100,16 @@ pub(crate) enum Known {
     Left(u8),
 }
 
+impl Known {
+    /// How many are left, where that was told.
+    const fn left(self) -> Option<u8> {
+        match self {
+            Self::Left(tries) => Some(tries),
+            Self::Nothing | Self::All => None,
+        }
+    }
+}
+
 /// What is known of each PIN and PUK; forgotten when the card goes.
 #[derive(Clone, Copy, Default)]
 struct Tries {
@@ -385,10 +395,8 @@ impl Slot {
             Inside::Reading => ReaderState::Reading,
             Inside::Card(contents) => {
                 let mut card = contents.card.clone();
-                card.pin_tries_left = match state.tries.cns_pin {
-                    Known::Left(tries) => Some(tries),
-                    Known::Nothing | Known::All => None,
-                };
+                card.pin_tries_left = state.tries.cns_pin.left();
+                card.puk_tries_left = state.tries.cns_puk.left();
                 ReaderState::Card(Box::new(card))
             }
             Inside::Unusable(why) => ReaderState::Unusable(why.error().to_string()),

@@ -355,6 +355,7 @@ fn readers() -> Readers {
         findings: Vec::new(),
         data_agree: true,
         pin_tries_left: None,
+        puk_tries_left: None,
     };
     let reader = Reader {
         name: text("Reader 0"),

@@ -2,7 +2,8 @@
 //!
 //! The chip takes PUK and new PIN together (RESET RETRY COUNTER), so `C_Login` with `CKU_SO` presents nothing: it keeps
 //! the PUK, in locked memory, until `C_InitPIN` or the end of the login. A wrong PUK is told, and costs its try, then. It
-//! also ends the login, as a lost connection does, so that it is not presented again unasked. The last try is guarded as the PIN's is.
+//! also ends the login, as a lost connection does, so that it is not presented again unasked. The last try is guarded as the
+//! PIN's is. Where the reader has a PIN pad, `C_Login` without a PUK and `C_InitPIN` without a PIN let both be typed there.
 
 use cns_protocol::pin::{PinName, Unblock};
 use cns_protocol::{ErrorKind, SecretText};
@@ -13,6 +14,7 @@ use crate::api::slot::PIN_LENGTH;
 use crate::daemon::CallError;
 use crate::error::Error;
 use crate::ffi::buffer::In;
+use crate::sign_operation::PinSource;
 use crate::state::{Module, Place, lock};
 use crate::token::Tries;
 
@@ -39,12 +41,16 @@ pub(crate) fn login(module: &Module, session: CK_SESSION_HANDLE, puk: &In<'_, u8
     if tables.sessions_of(place.slot).any(|session| !session.read_write) {
         return Err(Error::SessionReadOnlyExists);
     }
-    let puk = digits(puk, PUK_LENGTH..=PUK_LENGTH, Error::PinIncorrect)?;
+    let puk = if puk.is_null() && tables.slot(place.slot)?.pin_pad {
+        PinSource::Pad
+    } else {
+        PinSource::Given(digits(puk, PUK_LENGTH..=PUK_LENGTH, Error::PinIncorrect)?)
+    };
     tables.token_at(&place)?.puk = Some(puk);
     Ok(())
 }
 
-/// `C_InitPIN`: sets the user's PIN, blocked or not.
+/// `C_InitPIN`: sets the user's PIN, blocked or not. PUK and PIN are both given, or both typed on the reader.
 pub(crate) fn init_pin(module: &Module, session: CK_SESSION_HANDLE, pin: In<'_, u8>) -> Result<(), Error> {
     module.tables().session(session)?;
     module.refresh_session(session)?;
@@ -53,16 +59,24 @@ pub(crate) fn init_pin(module: &Module, session: CK_SESSION_HANDLE, pin: In<'_, 
     let (puk, confirm_last_try) = {
         let mut tables = module.tables();
         let token = tables.token_at(&place)?;
-        let puk = token.puk.as_ref().ok_or(Error::UserNotLoggedIn)?.duplicate()?;
+        let puk = match token.puk.as_ref().ok_or(Error::UserNotLoggedIn)? {
+            PinSource::Given(puk) => Some(puk.duplicate()?),
+            PinSource::Pad => None,
+        };
         (puk, token.puk_tries.last_told)
     };
     let text = |secret: Secret| SecretText::new(secret).map_err(|_| Error::PinInvalid);
+    let (puk, new_pin) = match puk {
+        Some(puk) => (Some(text(puk)?), Some(text(digits(&pin, PIN_LENGTH, Error::PinInvalid)?)?)),
+        None if pin.is_null() => (None, None),
+        None => return Err(Error::ArgumentsBad),
+    };
     let request = Unblock {
         reader: place.reader.clone(),
         insertion: Some(place.insertion),
         which: PinName::Cns,
-        puk: Some(text(puk)?),
-        new_pin: Some(text(digits(&pin, PIN_LENGTH, Error::PinInvalid)?)?),
+        puk,
+        new_pin,
         confirm_last_try,
     };
     let answer = link.work(&request);

@@ -16,7 +16,7 @@ use crate::daemon::{CallError, Link};
 use crate::error::Error;
 use crate::ffi::buffer::{Asked, Out, Put};
 use crate::ffi::template::UNAVAILABLE;
-use crate::mechanism::{self, IsRsa};
+use crate::mechanism::{self, KeySizes};
 use crate::state::{Module, Tables};
 use crate::token::padded;
 
@@ -143,11 +143,11 @@ pub(crate) fn get_mechanism_info(
     module.refresh()?;
     let tables = module.tables();
     let token = tables.slot(id)?.token()?;
-    let (flags, is_rsa) = mechanism::flags(kind, &token.private_keys().collect::<Vec<_>>())?;
-    let sizes = token.card.certificates.iter().map(|certificate| CK_ULONG::from(certificate.key_bits));
-    let (smallest, largest) = match is_rsa {
-        IsRsa::Yes => (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0)),
-        IsRsa::No => (0, 0),
+    let (flags, sizes) = mechanism::flags(kind, &token.private_keys().collect::<Vec<_>>())?;
+    let bits = token.card.certificates.iter().map(|certificate| CK_ULONG::from(certificate.key_bits));
+    let (smallest, largest) = match sizes {
+        KeySizes::OfCard => (bits.clone().min().unwrap_or(0), bits.max().unwrap_or(0)),
+        KeySizes::Fixed(smallest, largest) => (smallest, largest),
     };
     info.put(CK_MECHANISM_INFO { ulMinKeySize: smallest, ulMaxKeySize: largest, flags });
     Ok(())

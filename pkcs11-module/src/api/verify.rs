@@ -56,7 +56,29 @@ fn init(
         return Err(Error::MechanismParamInvalid);
     }
     let input = Input::of_scheme(scheme, key.length);
-    *place(tables.session_mut(session)?) = Some(VerifyOperation { key, scheme, input, in_parts: false });
+    let operation = VerifyOperation { key, scheme, input, in_parts: false, signature: None };
+    *place(tables.session_mut(session)?) = Some(operation);
+    Ok(())
+}
+
+/// `C_VerifySignatureInit` (PKCS#11 v3.2 §5.15): the signature comes first.
+pub(crate) fn verify_signature_init(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    mechanism: Mechanism<'_>,
+    key: CK_OBJECT_HANDLE,
+    signature: In<'_, u8>,
+) -> Result<(), Error> {
+    verify_init(module, session, mechanism, key)?;
+    let mut tables = module.tables();
+    let place = &mut tables.session_mut(session)?.verify;
+    let operation = place.as_mut().ok_or(Error::OperationNotInitialized)?;
+    let signature = signature.items();
+    if signature.len() != operation.key.length {
+        *place = None;
+        return Err(Error::SignatureLenRange);
+    }
+    operation.signature = Some(signature.to_vec());
     Ok(())
 }
 
@@ -79,13 +101,27 @@ pub(crate) fn verify(
     data: In<'_, u8>,
     signature: In<'_, u8>,
 ) -> Result<(), Error> {
-    let operation = module.tables().session_mut(session)?.verify.take();
-    let mut operation = operation.ok_or(Error::OperationNotInitialized)?;
+    let operation = take(module, session, Family::SignatureLast)?;
+    at_once(operation, &data, signature.items())
+}
+
+/// `C_VerifySignature`. Always ends the operation.
+pub(crate) fn verify_signature(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    data: In<'_, u8>,
+) -> Result<(), Error> {
+    let mut operation = take(module, session, Family::SignatureFirst)?;
+    let signature = operation.signature.take().ok_or(Error::OperationNotInitialized)?;
+    at_once(operation, &data, &signature)
+}
+
+fn at_once(mut operation: VerifyOperation, data: &In<'_, u8>, signature: &[u8]) -> Result<(), Error> {
     if operation.in_parts {
         return Err(Error::OperationActive);
     }
     operation.input.update(data.items(), Error::DataLenRange)?;
-    finish(operation, &signature)
+    finish(operation, signature)
 }
 
 /// `C_VerifyUpdate`. An error ends the operation.
@@ -94,9 +130,28 @@ pub(crate) fn verify_update(
     session: CK_SESSION_HANDLE,
     part: In<'_, u8>,
 ) -> Result<(), Error> {
+    update(module, session, &part, Family::SignatureLast)
+}
+
+/// `C_VerifySignatureUpdate`. An error ends the operation.
+pub(crate) fn verify_signature_update(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    part: In<'_, u8>,
+) -> Result<(), Error> {
+    update(module, session, &part, Family::SignatureFirst)
+}
+
+fn update(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    part: &In<'_, u8>,
+    family: Family,
+) -> Result<(), Error> {
     let mut tables = module.tables();
     let place = &mut tables.session_mut(session)?.verify;
-    let operation = place.as_mut().ok_or(Error::OperationNotInitialized)?;
+    let operation = place.as_mut().filter(|operation| Family::of(operation) == family);
+    let operation = operation.ok_or(Error::OperationNotInitialized)?;
     operation.in_parts = true;
     let updated = operation.input.update(part.items(), Error::DataLenRange);
     if updated.is_err() {
@@ -111,13 +166,40 @@ pub(crate) fn verify_final(
     session: CK_SESSION_HANDLE,
     signature: In<'_, u8>,
 ) -> Result<(), Error> {
-    let operation = module.tables().session_mut(session)?.verify.take();
-    finish(operation.ok_or(Error::OperationNotInitialized)?, &signature)
+    finish(take(module, session, Family::SignatureLast)?, signature.items())
 }
 
-fn finish(operation: VerifyOperation, signature: &In<'_, u8>) -> Result<(), Error> {
+/// `C_VerifySignatureFinal`. Always ends the operation.
+pub(crate) fn verify_signature_final(module: &Module, session: CK_SESSION_HANDLE) -> Result<(), Error> {
+    let mut operation = take(module, session, Family::SignatureFirst)?;
+    let signature = operation.signature.take().ok_or(Error::OperationNotInitialized)?;
+    finish(operation, &signature)
+}
+
+fn finish(operation: VerifyOperation, signature: &[u8]) -> Result<(), Error> {
     let VerifyOperation { key, scheme, input, .. } = operation;
-    key.verify(scheme, &input.finish(), signature.items())
+    key.verify(scheme, &input.finish(), signature)
+}
+
+/// Which functions go on with an operation; those of the other family find none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// `C_VerifyInit` and its like.
+    SignatureLast,
+    /// `C_VerifySignatureInit` and its like.
+    SignatureFirst,
+}
+
+impl Family {
+    fn of(operation: &VerifyOperation) -> Self {
+        if operation.signature.is_some() { Self::SignatureFirst } else { Self::SignatureLast }
+    }
+}
+
+fn take(module: &Module, session: CK_SESSION_HANDLE, family: Family) -> Result<VerifyOperation, Error> {
+    let mut tables = module.tables();
+    let place = &mut tables.session_mut(session)?.verify;
+    place.take_if(|operation| Family::of(operation) == family).ok_or(Error::OperationNotInitialized)
 }
 
 /// `C_VerifyRecover`. Ends the operation unless the length is asked or the buffer too small.

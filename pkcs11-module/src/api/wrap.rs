@@ -1,4 +1,4 @@
-//! Wrapping and unwrapping secret keys (PKCS#11 v2.40 §5.13): the former with a public key, in software, the latter by the
+//! Wrapping and unwrapping secret keys (PKCS#11 v2.40 §5.14): the former with a public key, in software, the latter by the
 //! card.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::cipher::Cipher;
 use crate::error::Error;
 use crate::ffi::buffer::{Asked, In, Out, Put};
 use crate::ffi::template::{Mechanism, Template};
-use crate::object::Draft;
+use crate::object::{Draft, Origin};
 use crate::state::Module;
 
 /// `C_WrapKey`.
@@ -97,7 +97,7 @@ pub(crate) fn unwrap_key(
         (Cipher::Pkcs1 | Cipher::Oaep(_), _) => block,
     };
     let mut tables = module.tables();
-    object.put(tables.make(session, |number| draft.secret_key(value, number))?);
+    object.put(tables.make(session, |number| draft.secret_key(value, Origin::OUTSIDE, number))?);
     Ok(())
 }
 

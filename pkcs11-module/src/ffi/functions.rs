@@ -8,8 +8,8 @@ use cryptoki_sys::*;
 
 use crate::api::slot::Reserved;
 use crate::api::{
-    decrypt, digest, encrypt, general, login, make, object, officer, random, refused, session, sign, slot,
-    verify, wrap,
+    decrypt, digest, dual, encrypt, general, login, make, object, officer, random, refused, session, sign,
+    slot, verify, wrap,
 };
 use crate::error::Error;
 use crate::ffi::application_lock::{ApplicationLock, MutexFunctions};
@@ -160,9 +160,8 @@ entry! {
     }
 
     /// `C_CopyObject`.
-    C_CopyObject = refused::in_session {
-        session: CK_SESSION_HANDLE, _: CK_OBJECT_HANDLE, _: *mut CK_ATTRIBUTE, _: CK_ULONG,
-        _: *mut CK_OBJECT_HANDLE
+    C_CopyObject = make::copy_object {
+        session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, Template(template, count), Put(copy: CK_OBJECT_HANDLE)
     }
 
     /// `C_DestroyObject`.
@@ -179,8 +178,8 @@ entry! {
     }
 
     /// `C_SetAttributeValue`.
-    C_SetAttributeValue = refused::in_session {
-        session: CK_SESSION_HANDLE, _: CK_OBJECT_HANDLE, _: *mut CK_ATTRIBUTE, _: CK_ULONG
+    C_SetAttributeValue = make::set_attribute_value {
+        session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, Template(template, count)
     }
 
     /// `C_FindObjectsInit`.
@@ -298,29 +297,28 @@ entry! {
     }
 
     /// `C_DigestEncryptUpdate`.
-    C_DigestEncryptUpdate = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_DigestEncryptUpdate = dual::digest_encrypt_update {
+        session: CK_SESSION_HANDLE, In(part, part_length: CK_BYTE), Out(encrypted, length: CK_BYTE)
     }
 
     /// `C_DecryptDigestUpdate`.
-    C_DecryptDigestUpdate = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_DecryptDigestUpdate = dual::decrypt_digest_update {
+        session: CK_SESSION_HANDLE, In(encrypted, encrypted_length: CK_BYTE), Out(part, length: CK_BYTE)
     }
 
     /// `C_SignEncryptUpdate`.
-    C_SignEncryptUpdate = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_SignEncryptUpdate = dual::sign_encrypt_update {
+        session: CK_SESSION_HANDLE, In(part, part_length: CK_BYTE), Out(encrypted, length: CK_BYTE)
     }
 
     /// `C_DecryptVerifyUpdate`.
-    C_DecryptVerifyUpdate = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG
+    C_DecryptVerifyUpdate = dual::decrypt_verify_update {
+        session: CK_SESSION_HANDLE, In(encrypted, encrypted_length: CK_BYTE), Out(part, length: CK_BYTE)
     }
 
     /// `C_GenerateKey`.
-    C_GenerateKey = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: *mut CK_ATTRIBUTE, _: CK_ULONG,
-        _: *mut CK_OBJECT_HANDLE
+    C_GenerateKey = make::generate_key {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism), Template(template, count), Put(key: CK_OBJECT_HANDLE)
     }
 
     /// `C_GenerateKeyPair`.

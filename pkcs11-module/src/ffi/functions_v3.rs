@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use cryptoki_sys::*;
 
-use crate::api::{login, refused, session};
+use crate::api::{login, refused, session, verify};
 use crate::error::Error;
 use crate::ffi::buffer::{Out, Put};
 use crate::ffi::interface::{self, Wanted};
@@ -167,18 +167,21 @@ entry! {
     }
 
     /// `C_VerifySignatureInit`.
-    C_VerifySignatureInit = refused::in_session {
-        session: CK_SESSION_HANDLE, _: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: *mut CK_BYTE, _: CK_ULONG
+    C_VerifySignatureInit = verify::verify_signature_init {
+        session: CK_SESSION_HANDLE, Mechanism(mechanism, session, CKF_VERIFY), key: CK_OBJECT_HANDLE,
+        In(signature, length: CK_BYTE)
     }
 
     /// `C_VerifySignature`.
-    C_VerifySignature = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG }
+    C_VerifySignature = verify::verify_signature { session: CK_SESSION_HANDLE, In(data, length: CK_BYTE) }
 
     /// `C_VerifySignatureUpdate`.
-    C_VerifySignatureUpdate = refused::in_session { session: CK_SESSION_HANDLE, _: *mut CK_BYTE, _: CK_ULONG }
+    C_VerifySignatureUpdate = verify::verify_signature_update {
+        session: CK_SESSION_HANDLE, In(part, length: CK_BYTE)
+    }
 
     /// `C_VerifySignatureFinal`.
-    C_VerifySignatureFinal = refused::in_session { session: CK_SESSION_HANDLE }
+    C_VerifySignatureFinal = verify::verify_signature_final { session: CK_SESSION_HANDLE }
 
     /// `C_GetSessionValidationFlags`.
     C_GetSessionValidationFlags = session::get_session_validation_flags {

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::input::Input;
 use crate::object::{Object, PrivateKey};
 use crate::session::{DecryptOperation, Session};
+use crate::sign_operation::PinSource;
 use crate::test_cards::{card, reader};
 
 fn module(readers: &[&str]) -> Module {
@@ -97,7 +98,7 @@ fn with_a_login(module: &Module) -> (CK_SESSION_HANDLE, CK_OBJECT_HANDLE) {
     let mut tables = module.tables();
     let place = tables.place_of(session).unwrap();
     let token = tables.token_at(&place).unwrap();
-    (token.logged_in, token.puk) = (true, Some(Secret::copy_from(b"87654321").unwrap()));
+    (token.logged_in, token.puk) = (true, Some(PinSource::Given(Secret::copy_from(b"87654321").unwrap())));
     let key_use = KeyUse::Authentication;
     let key = Arc::new(PrivateKey { key_use, length: 256, pin_for_each_use: false, decrypts: true });
     let private = Object::all(&token.card).into_iter().find(Object::is_private).unwrap();

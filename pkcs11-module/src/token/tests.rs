@@ -178,7 +178,26 @@ fn a_token_without_a_holder_has_its_number_for_a_label() {
     known.holder.name.clear();
     known.holder.surname.clear();
     bench.update(with(1, known));
-    assert_eq!(bench.slot.token().unwrap().label(), "CNS 6200000000012302");
+    assert_eq!(bench.slot.token().unwrap().label(), "6200000000012302 - CNS login");
+}
+
+#[test]
+fn a_label_says_the_use_however_long_the_name_is() {
+    let label = |name: &str, uses: &[KeyUse]| {
+        let mut bench = Bench::new();
+        let mut known = test_cards::card("6200000000012302", 1, uses);
+        (known.holder.name, known.holder.surname) = (name.to_owned(), "ROSSI".to_owned());
+        bench.update(with(1, known));
+        bench.slot.token().unwrap().label()
+    };
+    assert_eq!(label("MARIO", LOGIN), "MARIO ROSSI - CNS login");
+    assert_eq!(label("MARIO", BOTH), "MARIO ROSSI - CNS login", "the signature PIN is asked for by itself");
+    assert_eq!(label("MARIO", &[KeyUse::Signature]), "MARIO ROSSI - signature");
+    assert_eq!(label("MARIO", &[]), "MARIO ROSSI - CNS");
+    // The twentieth byte is in the middle of the character.
+    let long = label("MARIANNA CONCETTA NÒ", LOGIN);
+    assert_eq!(long, "MARIANNA CONCETTA N - CNS login");
+    assert!(long.len() <= 32);
 }
 
 #[test]

@@ -308,13 +308,11 @@ static void refused(CK_SESSION_HANDLE session)
 
     CHECK(p11->C_GetOperationState(session, buffer, &length), wanted);
     CHECK(p11->C_SetOperationState(session, buffer, length, 0, 0), wanted);
-    CHECK(p11->C_CopyObject(session, object, NULL, 0, &object), wanted);
-    CHECK(p11->C_GenerateKey(session, &mechanism, NULL, 0, &object), wanted);
     CHECK(p11->C_DeriveKey(session, &mechanism, object, NULL, 0, &object), wanted);
-    CHECK(p11->C_DigestEncryptUpdate(session, TEXT, 3, buffer, &length), wanted);
-    CHECK(p11->C_DecryptDigestUpdate(session, TEXT, 3, buffer, &length), wanted);
-    CHECK(p11->C_SignEncryptUpdate(session, TEXT, 3, buffer, &length), wanted);
-    CHECK(p11->C_DecryptVerifyUpdate(session, TEXT, 3, buffer, &length), wanted);
+    CHECK(p11->C_DigestEncryptUpdate(session, TEXT, 3, buffer, &length), CKR_OPERATION_NOT_INITIALIZED);
+    CHECK(p11->C_DecryptDigestUpdate(session, TEXT, 3, buffer, &length), CKR_OPERATION_NOT_INITIALIZED);
+    CHECK(p11->C_SignEncryptUpdate(session, TEXT, 3, buffer, &length), CKR_OPERATION_NOT_INITIALIZED);
+    CHECK(p11->C_DecryptVerifyUpdate(session, TEXT, 3, buffer, &length), CKR_OPERATION_NOT_INITIALIZED);
     CHECK(p11->C_MessageEncryptInit(session, &mechanism, object), wanted);
     CHECK(p11->C_EncryptMessage(session, NULL, 0, NULL, 0, TEXT, 3, buffer, &length), wanted);
     CHECK(p11->C_EncryptMessageBegin(session, NULL, 0, NULL, 0), wanted);
@@ -337,10 +335,12 @@ static void refused(CK_SESSION_HANDLE session)
     CHECK(p11->C_MessageVerifyFinal(session), wanted);
     CHECK(p11->C_EncapsulateKey(session, &mechanism, object, NULL, 0, buffer, &length, &object), wanted);
     CHECK(p11->C_DecapsulateKey(session, &mechanism, object, NULL, 0, buffer, length, &object), wanted);
-    CHECK(p11->C_VerifySignatureInit(session, &mechanism, object, buffer, length), wanted);
-    CHECK(p11->C_VerifySignature(session, TEXT, 3), wanted);
-    CHECK(p11->C_VerifySignatureUpdate(session, TEXT, 3), wanted);
-    CHECK(p11->C_VerifySignatureFinal(session), wanted);
+    CHECK(p11->C_VerifySignature(session, TEXT, 3), CKR_OPERATION_NOT_INITIALIZED);
+    CHECK(p11->C_VerifySignatureUpdate(session, TEXT, 3), CKR_OPERATION_NOT_INITIALIZED);
+    CHECK(p11->C_VerifySignatureFinal(session), CKR_OPERATION_NOT_INITIALIZED);
+    CHECK(p11->C_VerifySignatureInit(session, &mechanism, 0, buffer, length), CKR_KEY_HANDLE_INVALID);
+    CHECK(p11->C_GenerateKey(session, &mechanism, NULL, 0, &object), CKR_MECHANISM_INVALID);
+    CHECK(p11->C_CopyObject(session, 0, NULL, 0, &object), CKR_OBJECT_HANDLE_INVALID);
     CHECK(p11->C_AsyncComplete(session, TEXT, &result), wanted);
     CHECK(p11->C_AsyncGetID(session, TEXT, &length), wanted);
     CHECK(p11->C_AsyncJoin(session, TEXT, 0, buffer, sizeof buffer), wanted);

@@ -183,3 +183,28 @@ fn the_key_usage_decides() {
         assert_eq!(number, BigUint::from(1_u32));
     }
 }
+
+/// PKCS#11 v2.40 §5.2: one buffer may be both what is given and the place for what comes.
+#[test]
+fn one_buffer_may_be_both() {
+    let desk = Desk::set_up();
+    let (session, key) = desk.logged_in();
+    let functions = Raw::new();
+    let (init, decrypt) =
+        (functions.functions().C_DecryptInit.unwrap(), functions.functions().C_Decrypt.unwrap());
+    let mut buffer = encrypted(Pkcs1v15Encrypt, b"some data");
+    assert_eq!(begin(init, &session, CKM_RSA_PKCS, key), CKR_OK);
+    let mut length = 256;
+    let place = buffer.as_mut_ptr();
+    let code = unsafe { decrypt(session.handle(), place, 256, place, &raw mut length) };
+    assert_eq!((code, length), (CKR_OK, 9));
+    assert_eq!(&buffer[..9], b"some data");
+    // Too small a place leaves what is encrypted there as it is.
+    let message = encrypted(Pkcs1v15Encrypt, b"some data");
+    let mut buffer = message.clone();
+    assert_eq!(begin(init, &session, CKM_RSA_PKCS, key), CKR_OK);
+    let (mut length, place) = (8, buffer.as_mut_ptr());
+    let code = unsafe { decrypt(session.handle(), place, 256, place, &raw mut length) };
+    assert_eq!((code, length), (CKR_BUFFER_TOO_SMALL, 9));
+    assert_eq!(buffer, message);
+}

@@ -101,6 +101,14 @@ impl Desk {
         self.plugged.with_card(|card| card.card().summary().pin_tries)
     }
 
+    /// The module at its start again, as in another process.
+    pub(crate) fn loaded_anew(mut self) -> Self {
+        self.application.clone().finalize().unwrap();
+        self.application = Pkcs11::new(module()).unwrap();
+        self.application.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+        self
+    }
+
     /// Ends the daemon as a crash would, and starts another.
     pub(crate) fn restart_daemon(&mut self) {
         self.stop_daemon();

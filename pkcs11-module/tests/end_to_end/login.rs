@@ -11,7 +11,7 @@ use crate::desk::{Desk, pin, private_keys, refusal};
 fn the_token_is_the_holder() {
     let desk = Desk::set_up();
     let token = desk.application.get_token_info(desk.card()).unwrap();
-    assert_eq!(token.label(), "MARIO ROSSI");
+    assert_eq!(token.label(), "MARIO ROSSI - CNS login");
     assert_eq!(token.serial_number(), "6999000000001230");
     assert!(
         token.login_required() && token.user_pin_initialized() && token.token_initialized() && token.rng()

@@ -140,3 +140,27 @@ fn a_puk_can_be_blocked() {
     assert_eq!(refusal(login(&session, UserType::So, PUK)), RvError::PinLocked);
     login(&session, UserType::User, "12345").unwrap();
 }
+
+/// A program that lives for one command learns of the last try by the flag, which the daemon knows from earlier refusals.
+#[test]
+fn a_new_process_is_told_of_the_puks_last_try() {
+    let desk = Desk::set_up();
+    for left in [2, 1] {
+        let session = desk.session();
+        login(&session, UserType::So, "11111111").unwrap();
+        assert_eq!(refusal(session.init_pin(&pin("12345"))), RvError::PinIncorrect);
+        assert_eq!(puk_tries(&desk), left);
+    }
+    // As another process: nothing is known here of what was before.
+    let desk = desk.loaded_anew();
+    let session = desk.session();
+    login(&session, UserType::So, PUK).unwrap();
+    assert_eq!(refusal(session.init_pin(&pin("12345"))), RvError::FunctionCanceled, "it did not look");
+    drop(session);
+    let desk = desk.loaded_anew();
+    assert!(desk.application.get_token_info(desk.card()).unwrap().so_pin_final_try());
+    let session = desk.session();
+    login(&session, UserType::So, PUK).unwrap();
+    session.init_pin(&pin("12345")).unwrap();
+    assert_eq!(puk_tries(&desk), 3);
+}

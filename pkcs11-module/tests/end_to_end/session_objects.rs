@@ -137,7 +137,6 @@ fn templates_that_cannot_be_are_refused() {
         (with(public(), Attribute::Token(true)), RvError::TokenWriteProtected),
         (with(certificate.clone(), Attribute::Token(true)), RvError::TokenWriteProtected),
         (certificate, RvError::AttributeValueInvalid),
-        (with(public(), Attribute::Modifiable(true)), RvError::AttributeValueInvalid),
         (with(public(), Attribute::Derive(true)), RvError::AttributeValueInvalid),
         (with(public(), Attribute::Modulus(vec![7; 128])), RvError::TemplateInconsistent),
         (with(public(), Attribute::Value(vec![7; 16])), RvError::AttributeTypeInvalid),
@@ -296,4 +295,68 @@ fn keys_of_the_card_are_made_at_a_counter() {
     let before = traffic();
     assert_eq!(generate(&session, rsa(), &on_card), RvError::TokenWriteProtected);
     assert_eq!(traffic(), before);
+}
+
+#[test]
+fn what_an_application_made_can_be_copied_and_changed_as_far_as_it_allows() {
+    let desk = Desk::set_up();
+    let (session, _) = desk.logged_in();
+    let made = [Attribute::Value(vec![7; 16]), Attribute::Label(b"first".to_vec())];
+    let key = session.create_object(&secret_template(KeyType::AES, &made)).unwrap();
+    let label = |object| session.get_attributes(object, &[AttributeType::Label]).unwrap();
+    let copy = session.copy_object(key, &[Attribute::Label(b"second".to_vec())]).unwrap();
+    assert_ne!(copy, key);
+    assert_eq!(value(&session, copy).unwrap(), [7; 16]);
+    session.update_attributes(key, &[Attribute::Label(b"third".to_vec())]).unwrap();
+    assert_eq!(label(key), [Attribute::Label(b"third".to_vec())]);
+    assert_eq!(label(copy), [Attribute::Label(b"second".to_vec())], "each is its own");
+
+    // One way only, and all of a template or nothing.
+    session.update_attributes(copy, &[Attribute::Extractable(false)]).unwrap();
+    let both = [Attribute::Label(b"fourth".to_vec()), Attribute::Extractable(true)];
+    assert_eq!(refusal(session.update_attributes(copy, &both)), RvError::AttributeReadOnly);
+    assert_eq!(label(copy), [Attribute::Label(b"second".to_vec())]);
+    let public = public_object(&session);
+    assert_eq!(refusal(session.wrap_key(&Mechanism::RsaPkcs, public, copy)), RvError::KeyUnextractable);
+    session.wrap_key(&Mechanism::RsaPkcs, public, key).unwrap();
+    for fixed in [Attribute::Value(vec![8; 16]), Attribute::KeyType(KeyType::DES3), Attribute::Local(true)] {
+        assert_eq!(refusal(session.update_attributes(key, &[fixed])), RvError::AttributeReadOnly);
+    }
+
+    let kept = [Attribute::Modifiable(false), Attribute::Copyable(false), Attribute::Destroyable(false)];
+    let kept = session.copy_object(key, &kept).unwrap();
+    let name = [Attribute::Label(b"x".to_vec())];
+    assert_eq!(refusal(session.update_attributes(kept, &name)), RvError::ActionProhibited);
+    assert_eq!(refusal(session.copy_object(kept, &name)), RvError::ActionProhibited);
+    assert_eq!(refusal(session.destroy_object(kept)), RvError::ActionProhibited);
+    let on_card = session.copy_object(key, &[Attribute::Token(true)]);
+    assert_eq!(refusal(on_card), RvError::TokenWriteProtected);
+    assert_eq!(refusal(session.update_attributes(public, &name)), RvError::ActionProhibited);
+    assert_eq!(refusal(session.copy_object(public, &name)), RvError::ActionProhibited);
+}
+
+#[test]
+fn secret_keys_are_generated_to_be_wrapped() {
+    let desk = Desk::set_up();
+    let (session, private) = desk.logged_in();
+    let before = traffic();
+    let length = |bytes: u64| Attribute::ValueLen(bytes.into());
+    let key = session.generate_key(&Mechanism::AesKeyGen, &[length(32)]).unwrap();
+    let other = session.generate_key(&Mechanism::AesKeyGen, &[length(32)]).unwrap();
+    assert_ne!(value(&session, key).unwrap(), value(&session, other).unwrap());
+    let told = session.get_attributes(key, &[AttributeType::Local, AttributeType::Token]).unwrap();
+    assert_eq!(told, [Attribute::Local(true), Attribute::Token(false)]);
+    for wrong in [0, 15, 33] {
+        let refused = session.generate_key(&Mechanism::AesKeyGen, &[length(wrong)]);
+        assert_eq!(refusal(refused), RvError::KeySizeRange);
+    }
+    let refused = session.generate_key(&Mechanism::GenericSecretKeyGen, &[]);
+    assert_eq!(refusal(refused), RvError::TemplateIncomplete);
+    let des = [length(16), Attribute::KeyType(KeyType::DES2)];
+    assert_eq!(refusal(session.generate_key(&Mechanism::AesKeyGen, &des)), RvError::TemplateInconsistent);
+    assert_eq!(traffic(), before, "the card had nothing to do");
+    let wrapped = session.wrap_key(&Mechanism::RsaPkcs, public_object(&session), key).unwrap();
+    let template = secret_template(KeyType::AES, &[]);
+    let unwrapped = session.unwrap_key(&Mechanism::RsaPkcs, private, &wrapped, &template).unwrap();
+    assert_eq!(value(&session, unwrapped).unwrap(), value(&session, key).unwrap());
 }

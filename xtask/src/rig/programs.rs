@@ -167,7 +167,7 @@ impl Programs {
 
 /// The token's label.
 fn token_label() -> String {
-    format!("{} {}", CITIZEN.name, CITIZEN.surname)
+    format!("{} {} - CNS login", CITIZEN.name, CITIZEN.surname)
 }
 
 /// Bytes in hex as RFC 7512 wants them.

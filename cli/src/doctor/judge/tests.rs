@@ -63,6 +63,7 @@ fn card() -> Card {
         data_agree: true,
         personal_data: Vec::new(),
         pin_tries_left: Some(3),
+        puk_tries_left: None,
     }
 }
 

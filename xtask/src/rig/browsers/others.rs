@@ -53,7 +53,7 @@ fn openssl_signs(desk: &Desk, card: &OwnCard, name: &str) -> Result<()> {
     let mut sign = desk.at_home(desk.stage.foreign("openssl"));
     sign.env("OPENSSL_CONF", desk.stage.path("home/.config/cns/openssl.cnf"));
     sign.args(["dgst", "-sha256", "-engine", "pkcs11", "-keyform", "engine", "-sign"]);
-    sign.arg(format!("pkcs11:token={}%20{};type=private", CITIZEN.name, CITIZEN.surname));
+    sign.arg(format!("pkcs11:token={}%20{}%20-%20CNS%20login;type=private", CITIZEN.name, CITIZEN.surname));
     terminal::run(sign.arg("-out").arg(&signature).arg(&text), &[&card.pin])?;
     let mut public = Command::new("openssl");
     public

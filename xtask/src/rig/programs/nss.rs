@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::{Programs, contains, token_label};
 use crate::Result;
+use crate::office::CITIZEN;
 use crate::rig::expect;
 use crate::stage::{output_of, run_refused};
 
@@ -72,7 +73,7 @@ impl Programs {
     fn nss_signs(&self, label: &str, pin: &std::path::Path) -> Result<()> {
         let text = self.stage.write("nss.txt", "A text that NSS signs.\n")?;
         let message = self.stage.path("nss.p7m");
-        let certificate = format!("{label}:CNS authentication {label}");
+        let certificate = format!("{label}:CNS authentication {} {}", CITIZEN.name, CITIZEN.surname);
         // Usage 5: the e-mail signer. 4 would be the e-mail recipient.
         let sign = ["-S", "-N", &certificate, "-u", "5", "-f"];
         let mut command = self.nss_tool("cmsutil", &sign);

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::{Programs, contains, token_label};
 use crate::error::{During, Error};
+use crate::office::CITIZEN;
 use crate::rig::expect;
 use crate::stage::output_of;
 use crate::{Result, packages, terminal};
@@ -14,7 +15,8 @@ impl Programs {
         let pdf = self.stage.path("in.pdf");
         std::fs::write(&pdf, empty_pdf()).during("writing a PDF")?;
         self.make_nss_database()?;
-        let login = ["--cert-label".to_owned(), format!("CNS authentication {}", token_label())];
+        let holder = format!("{} {}", CITIZEN.name, CITIZEN.surname);
+        let login = ["--cert-label".to_owned(), format!("CNS authentication {holder}")];
         self.spends_one_try(|rig, wrong| {
             let sign = rig.sign_pdf(&rig.setup_by_options(&login), &pdf, "refused.pdf")?;
             terminal::run_refused(&sign, &[wrong]).map(drop)
