@@ -131,7 +131,7 @@ fn tls_client(stage: &Stage, address: &str, server_certificate: &Path) -> Result
                   -tls1_3 -engine pkcs11 -keyform engine -key \"$2\" -cert \"$3\" -CAfile \"$4\" -verify_return_error \
                   -ign_eof";
     let mut client = stage.foreign("sh");
-    let token = format!("{}%20{}", office::CITIZEN.name, office::CITIZEN.surname);
+    let token = format!("{}%20{}%20-%20CNS%20login", office::CITIZEN.name, office::CITIZEN.surname);
     client
         .args(["-c", script, "tls-login", address])
         .arg(format!("pkcs11:token={token};id={uri};type=private"));
