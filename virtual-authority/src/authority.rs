@@ -1,12 +1,15 @@
 //! The certifier itself: its folder, its key, its record.
 
 mod ca;
+mod delegate;
+mod officers;
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use der::pem::LineEnding;
 use der::{Decode, Encode, EncodePem};
@@ -16,6 +19,8 @@ use x509_cert::request::CertReq;
 use zeroize::Zeroizing;
 
 pub(crate) use ca::Ca;
+pub(crate) use delegate::{Delegate, Task};
+pub(crate) use officers::may_protect;
 
 use crate::cmp::Secret;
 use crate::error::AuthorityError;
@@ -23,8 +28,7 @@ use crate::file::{self, Readers};
 use crate::issue::{self, Application};
 use crate::profile::Profile;
 use crate::state::{Event, Journal, Record, StateError};
-use crate::status::ocsp::{self, Responder};
-use crate::status::{self, Reason, Status, StatusError, crl};
+use crate::status::{self, Reason, Status, StatusError, crl, ocsp};
 
 const KEY_FILE: &str = "ca-key.pem";
 const SECRET_FILE: &str = "cmp-secret";
@@ -76,6 +80,8 @@ pub struct Authority {
     secret: Secret,
     journal: Mutex<Journal>,
     base_url: OnceLock<String>,
+    /// Seconds that a request waits for its certificate.
+    delay: AtomicU64,
 }
 
 impl Authority {
@@ -130,8 +136,10 @@ impl Authority {
             secret: Secret::new(&configuration.reference, secret)?,
             journal: Mutex::new(Journal::open(&folder.join(JOURNAL_FILE))?),
             base_url: OnceLock::new(),
+            delay: AtomicU64::new(0),
             folder: folder.to_path_buf(),
         };
+        authority.publish_if_lost()?;
         authority.publish_if_due()?;
         Ok(authority)
     }
@@ -145,6 +153,38 @@ impl Authority {
     /// (`http://host:port`). Only the first call counts; without one, certificates say nothing about it.
     pub fn set_base_url(&self, url: &str) {
         let _first = self.base_url.get_or_init(|| url.to_owned());
+    }
+
+    /// From now on, requests over CMP are answered with "waiting", and the certificate is there after this time
+    /// (RFC 4210 §5.3.22), as where a person has to agree. Whole seconds, as CMP counts.
+    pub fn set_delay(&self, delay: Duration) {
+        self.delay.store(delay.as_secs(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn delay(&self) -> u64 {
+        self.delay.load(Ordering::Relaxed)
+    }
+
+    /// Gives the holder of this certificate, PEM or DER, the rights of a registration officer: CMP messages that are
+    /// signed with its key are obeyed as those that the shared secret protects. The name of the file that says so, in the
+    /// folder `officers`; whoever removes the file takes the right away.
+    ///
+    /// # Errors
+    /// When it is no certificate, its key may not sign messages, or the file cannot be written.
+    pub fn authorise(&self, certificate: &[u8]) -> Result<String, AuthorityError> {
+        officers::authorise(&self.folder, certificate)
+    }
+
+    pub(crate) fn is_officer(&self, certificate: &[u8]) -> Result<bool, AuthorityError> {
+        officers::is_officer(&self.folder, certificate)
+    }
+
+    /// Who protects CMP messages by signature.
+    pub(crate) fn cmp_delegate(&self) -> Result<Delegate, AuthorityError> {
+        let mut journal = self.journal()?;
+        // Under the lock, so that two processes do not make two keys.
+        let _locked = journal.lock()?;
+        Delegate::open(&self.folder, &self.ca, Task::Cmp, now())
     }
 
     /// Issues a certificate for a PKCS#10 request, as over CMP but at once in force.
@@ -174,9 +214,9 @@ impl Authority {
         let serial = serial.replace(':', "").to_ascii_lowercase();
         let mut journal = self.journal()?;
         let mut record = journal.lock()?;
-        let current =
-            record.state().record(&serial).ok_or_else(|| StatusError::UnknownSerial(serial.clone()))?.status;
-        let changed = status::change(current, reason, now())?;
+        let known = record.state().record(&serial);
+        let known = known.ok_or_else(|| StatusError::UnknownSerial(serial.clone()))?;
+        let changed = status::judge(known, reason, now())?;
         record.append(&[Event::Changed { serial, reason, at: now() }])?;
         drop(record);
         self.publish(&mut journal)?;
@@ -209,12 +249,24 @@ impl Authority {
         file::read(&self.folder.join(DELTA_FILE), CRL_LIMIT)
     }
 
-    /// Withdraws certificates that nobody confirmed, and makes a new CRL if half the old one's term is over.
+    /// Makes a new CRL if the one on the disk is not the last that was numbered: a kill came in between.
+    fn publish_if_lost(&self) -> Result<(), AuthorityError> {
+        let last = self.journal()?.lock()?.state().crl_number();
+        let path = self.folder.join(CRL_FILE);
+        if path.exists() && crl::number(&self.crl()?) != Some(last) { self.publish_now() } else { Ok(()) }
+    }
+
+    /// Withdraws certificates that nobody confirmed, and makes a new CRL if half the old one's term is over, or if a
+    /// status has changed that none tells yet.
     pub(crate) fn publish_if_due(&self) -> Result<(), AuthorityError> {
         let mut journal = self.journal()?;
         let withdrawn = Self::withdraw_unconfirmed(&mut journal)?;
-        let age = now().saturating_sub(journal.lock()?.state().published_at());
+        let record = journal.lock()?;
+        let age = now().saturating_sub(record.state().published_at());
+        let untold = record.state().is_change_untold();
+        drop(record);
         if withdrawn
+            || untold
             || age >= crl::LIFETIME / 2
             || ![CRL_FILE, DELTA_FILE].iter().all(|name| self.folder.join(name).exists())
         {
@@ -270,7 +322,7 @@ impl Authority {
         let mut journal = self.journal()?;
         let record = journal.lock()?;
         // Under the lock, so that two processes do not make two keys.
-        let responder = Responder::open(&self.folder, &self.ca, now())?;
+        let responder = Delegate::open(&self.folder, &self.ca, Task::Ocsp, now())?;
         ocsp::answer(&self.ca, &responder, record.state(), request, now())
     }
 

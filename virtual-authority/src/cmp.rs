@@ -1,31 +1,38 @@
-//! The certificate management protocol, as far as enrolment goes: `ir`, `cr`, `p10cr` and `certConf`
-//! (RFC 4210 §5.3 with the updates of RFC 9480).
+//! The certificate management protocol (RFC 4210 with the updates of RFC 9480, by the profile of RFC 9483): certificates
+//! are asked for (`ir`, `cr`, `p10cr`, `kur`), waited for (`pollReq`) and confirmed (`certConf`), suspended and revoked
+//! (`rr`); `genm` gives out what clients need.
 //!
 //! Every message is one call of [`answer`]. What must outlive it stands in the journal before the answer leaves,
 //! so a client may repeat any message until it hears the answer.
 
+mod answer;
+mod confirm;
 mod enrol;
+mod general;
 mod message;
+mod poll;
 mod protection;
+mod read;
 mod refusal;
+mod revoke;
+mod sender;
 #[cfg(test)]
 mod tests;
 
-use der::asn1::{GeneralizedTime, OctetString};
-use der::{Any, AnyRef, DateTime, Decode, Encode, Tag, TagNumber, Tagged};
-use spki::AlgorithmIdentifierOwned;
+use der::asn1::OctetString;
+use der::{AnyRef, Decode, Encode, Tag, TagNumber, Tagged};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
-use x509_cert::ext::pkix::name::GeneralName;
 
 pub(crate) use protection::Secret;
 
-use crate::authority::{Authority, now};
+use crate::authority::Authority;
 use crate::error::AuthorityError;
-use crate::issue::random;
 use crate::profile::Profile;
-use enrol::Outcome;
-use message::{ErrorContent, Header, Message, Protected, Reply};
+use answer::{Answer, Seal};
+use message::{Header, Message};
 use refusal::{Refusal, Why};
+use sender::Sender;
 
 /// The message is no PKIMessage, so there is nothing to answer in CMP.
 #[derive(Debug, Error)]
@@ -40,17 +47,42 @@ pub(crate) enum BodyKind {
     Cr,
     Cp,
     P10cr,
+    Kur,
+    Kup,
+    Rr,
+    Rp,
     PkiConf,
+    Genm,
+    Genp,
     Error,
     CertConf,
+    PollReq,
+    PollRep,
 }
 
 impl BodyKind {
+    const ALL: [Self; 16] = [
+        Self::Ir,
+        Self::Ip,
+        Self::Cr,
+        Self::Cp,
+        Self::P10cr,
+        Self::Kur,
+        Self::Kup,
+        Self::Rr,
+        Self::Rp,
+        Self::PkiConf,
+        Self::Genm,
+        Self::Genp,
+        Self::Error,
+        Self::CertConf,
+        Self::PollReq,
+        Self::PollRep,
+    ];
+
     fn of(body: &AnyRef<'_>) -> Option<Self> {
         let Tag::ContextSpecific { constructed: true, number } = body.tag() else { return None };
-        [Self::Ir, Self::Ip, Self::Cr, Self::Cp, Self::P10cr, Self::PkiConf, Self::Error, Self::CertConf]
-            .into_iter()
-            .find(|kind| kind.number() == number)
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
     const fn number(self) -> TagNumber {
@@ -60,9 +92,17 @@ impl BodyKind {
             Self::Cr => TagNumber::N2,
             Self::Cp => TagNumber::N3,
             Self::P10cr => TagNumber::N4,
+            Self::Kur => TagNumber::N7,
+            Self::Kup => TagNumber::N8,
+            Self::Rr => TagNumber::N11,
+            Self::Rp => TagNumber::N12,
             Self::PkiConf => TagNumber::N19,
+            Self::Genm => TagNumber::N21,
+            Self::Genp => TagNumber::N22,
             Self::Error => TagNumber::N23,
             Self::CertConf => TagNumber::N24,
+            Self::PollReq => TagNumber::N25,
+            Self::PollRep => TagNumber::N26,
         }
     }
 }
@@ -76,6 +116,18 @@ pub(crate) fn answer(
     profile: Profile,
     request: &[u8],
 ) -> Result<Result<Vec<u8>, Unreadable>, AuthorityError> {
+    match decide(authority, profile, request)? {
+        Ok(answer) => answer.seal(authority).map(Ok),
+        Err(unreadable) => Ok(Err(unreadable)),
+    }
+}
+
+/// What to answer to one message.
+fn decide(
+    authority: &Authority,
+    profile: Profile,
+    request: &[u8],
+) -> Result<Result<Answer, Unreadable>, AuthorityError> {
     let message = match Message::from_der(request) {
         Ok(message) => message,
         Err(error) => return Ok(Err(Unreadable(error))),
@@ -84,21 +136,65 @@ pub(crate) fn answer(
         Ok(header) => header,
         Err(error) => return Ok(Err(Unreadable(error))),
     };
-    // Both refusals go out unprotected: an answer protected with the secret would hand whoever asks without
-    // knowing it the means to try guesses at leisure.
-    if let Err(refusal) = check_version(&header).and_then(|()| check_protection(authority, &header, &message))
-    {
-        tracing::info!(%profile, text = %refusal.text, "CMP message refused");
-        return error_reply(authority, &header, &refusal, None).map(Ok);
-    }
-    let outcome = check_transaction(&header).map_err(Failure::Refused);
-    match outcome.and_then(|()| enrol::act(authority, profile, &header, &message.body)) {
-        Ok(outcome) => reply(authority, &header, outcome).map(Ok),
+    let known = match check_version(&header) {
+        Ok(()) => sender::identify(authority, &header, &message),
+        Err(refusal) => Err(refusal.into()),
+    };
+    // Refusals of unknown senders go out unprotected: an answer protected with the secret would hand whoever asks
+    // without knowing it the means to try guesses at leisure.
+    let (outcome, seal) = match known {
+        Ok(sender) => (obey(authority, profile, &sender, &header, &message.body), Some(Seal::to(&sender))),
+        Err(failure) => (Err(failure), None),
+    };
+    match outcome {
+        Ok(outcome) => Answer::new(authority, &header, outcome, seal).map(Ok),
         Err(Failure::Refused(refusal)) => {
-            tracing::info!(%profile, text = %refusal.text, "CMP request refused");
-            error_reply(authority, &header, &refusal, Some(authority.secret())).map(Ok)
+            tracing::info!(%profile, text = %refusal.text, "CMP message refused");
+            Answer::refusal(authority, &header, &refusal, seal).map(Ok)
         }
         Err(Failure::Broken(error)) => Err(error),
+    }
+}
+
+/// What an answer says.
+struct Outcome {
+    kind: BodyKind,
+    body: Vec<u8>,
+    nonce: Vec<u8>,
+    implicit_confirm: bool,
+}
+
+/// Does what the message asks.
+fn obey(
+    authority: &Authority,
+    profile: Profile,
+    sender: &Sender,
+    header: &Header,
+    body: &AnyRef<'_>,
+) -> Result<Outcome, Failure> {
+    check_transaction(header)?;
+    match BodyKind::of(body) {
+        Some(kind @ (BodyKind::Ir | BodyKind::Cr | BodyKind::Kur | BodyKind::P10cr)) => {
+            enrol::ask(authority, profile, sender, header, kind, body)
+        }
+        Some(BodyKind::PollReq) => poll::ask_again(authority, header, body.value()),
+        Some(BodyKind::CertConf) => confirm::confirm(authority, header, body.value()),
+        Some(BodyKind::Error) => confirm::give_up(authority, header),
+        Some(BodyKind::Rr) => revoke::revoke(authority, sender, header, body),
+        Some(BodyKind::Genm) => general::inform(authority, body.value()),
+        Some(
+            BodyKind::Ip
+            | BodyKind::Cp
+            | BodyKind::Kup
+            | BodyKind::Rp
+            | BodyKind::PkiConf
+            | BodyKind::Genp
+            | BodyKind::PollRep,
+        )
+        | None => {
+            let text = "only ir, cr, p10cr, kur, rr, certConf, pollReq, genm and error are answered here";
+            Err(Refusal::new(Why::BadRequest, text).into())
+        }
     }
 }
 
@@ -134,21 +230,6 @@ fn check_version(header: &Header) -> Result<(), Refusal> {
     }
 }
 
-fn check_protection(authority: &Authority, header: &Header, message: &Message<'_>) -> Result<(), Refusal> {
-    // One text for a wrong name and a wrong secret.
-    let refusal =
-        || Refusal::new(Why::BadMessageCheck, "the message is not protected with the shared secret");
-    let (Some(algorithm), Some(protection)) = (&header.protection_alg, &message.protection) else {
-        return Err(refusal());
-    };
-    if header.sender_kid.as_ref().map(OctetString::as_bytes) != Some(authority.secret().reference()) {
-        return Err(refusal());
-    }
-    let protected = Protected { header: message.header, body: message.body };
-    let protected = protected.to_der().map_err(|_| refusal())?;
-    authority.secret().verify(algorithm, &protected, protection)
-}
-
 fn check_transaction(header: &Header) -> Result<(), Refusal> {
     let fits = |value: &Option<OctetString>| {
         value.as_ref().is_some_and(|value| (8..=64).contains(&value.as_bytes().len()))
@@ -162,64 +243,16 @@ fn check_transaction(header: &Header) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn reply(authority: &Authority, request: &Header, outcome: Outcome) -> Result<Vec<u8>, AuthorityError> {
-    let mut header = reply_header(authority, request, &outcome.nonce)?;
-    if outcome.implicit_confirm {
-        header.general_info = Some(vec![message::implicit_confirm()]);
-    }
-    seal(authority, header, outcome.kind, &outcome.body, Some(authority.secret()))
+/// The transaction that a message belongs to, as the journal names it.
+fn transaction(header: &Header) -> String {
+    header.transaction_id.as_ref().map(|id| hex::encode(id.as_bytes())).unwrap_or_default()
 }
 
-fn error_reply(
-    authority: &Authority,
-    request: &Header,
-    refusal: &Refusal,
-    secret: Option<&Secret>,
-) -> Result<Vec<u8>, AuthorityError> {
-    let header = reply_header(authority, request, &random::<16>()?)?;
-    let content = ErrorContent { status: refusal.status()?, error_code: None, error_details: None };
-    seal(authority, header, BodyKind::Error, &content.to_der()?, secret)
+/// What tells one request from another in the journal.
+fn fingerprint(body: &AnyRef<'_>) -> der::Result<String> {
+    Ok(hex::encode(Sha256::digest(body.to_der()?)))
 }
 
-fn reply_header(authority: &Authority, request: &Header, nonce: &[u8]) -> Result<Header, AuthorityError> {
-    let time = DateTime::from_unix_duration(std::time::Duration::from_secs(now()))?;
-    Ok(Header {
-        pvno: 2,
-        sender: GeneralName::DirectoryName(authority.ca_certificate().tbs_certificate.subject.clone()),
-        recipient: request.sender.clone(),
-        message_time: Some(GeneralizedTime::from_date_time(time)),
-        protection_alg: None,
-        sender_kid: None,
-        recip_kid: None,
-        transaction_id: request.transaction_id.clone(),
-        sender_nonce: Some(OctetString::new(nonce)?),
-        recip_nonce: request.sender_nonce.clone(),
-        free_text: None,
-        general_info: None,
-    })
-}
-
-fn seal(
-    authority: &Authority,
-    mut header: Header,
-    kind: BodyKind,
-    body: &[u8],
-    secret: Option<&Secret>,
-) -> Result<Vec<u8>, AuthorityError> {
-    let method = secret.map(Secret::method).transpose()?;
-    if let (Some(secret), Some((algorithm, _))) = (secret, &method) {
-        header.protection_alg = Some(AlgorithmIdentifierOwned::clone(algorithm));
-        header.sender_kid = Some(OctetString::new(secret.reference())?);
-    }
-    let header = Any::from_der(&header.to_der()?)?;
-    let body = Any::new(Tag::ContextSpecific { constructed: true, number: kind.number() }, body)?;
-    let protection = match (secret, method) {
-        (Some(secret), Some((_, parameters))) => {
-            let protected = Protected { header: AnyRef::from(&header), body: AnyRef::from(&body) };
-            Some(secret.protect(&parameters, &protected.to_der()?)?)
-        }
-        (Some(_) | None, _) => None,
-    };
-    let ca = Any::from_der(&authority.ca_certificate().to_der()?)?;
-    Ok(Reply { header, body, protection, extra_certs: Some(vec![ca]) }.to_der()?)
+fn hex_bytes(text: &str) -> Result<Vec<u8>, AuthorityError> {
+    hex::decode(text).map_err(|_| AuthorityError::Der(der::ErrorKind::Failed.into()))
 }

@@ -44,6 +44,9 @@ pub enum AuthorityError {
     /// A key could not be read, made or used.
     #[error("the certifier's key: {0}")]
     Key(String),
+    /// A registration officer's certificate cannot be used.
+    #[error("the officer's certificate: {0}")]
+    Officer(String),
     /// The system gave no random bytes.
     #[error("no random bytes from the system: {0}")]
     Random(getrandom::Error),

@@ -109,6 +109,14 @@ impl Application {
         Ok(Self { profile, subject, public_key, not_after })
     }
 
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    pub(crate) fn subject(&self) -> &Name {
+        &self.subject
+    }
+
     /// Two applications with the same identity ask for the same certificate.
     pub(crate) fn identity(&self) -> Result<String, AuthorityError> {
         let mut hash = Sha256::new();

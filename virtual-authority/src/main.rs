@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use cns_virtual_authority::{Authority, InitOptions, Reason, Record, read_secret, serve};
+use cns_virtual_authority::{Authority, AuthorityError, InitOptions, Reason, Record, read_secret, serve};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
@@ -42,7 +43,7 @@ enum Act {
         #[arg(long, default_value_t = 3072, value_parser = clap::value_parser!(u16).range(2048..=4096))]
         key_bits: u16,
     },
-    /// Answer CMP at /pkix/authentication and /pkix/signature, and give out /crl.der and /ca.der.
+    /// Answer CMP at /pkix/PROFILE and OCSP at /ocsp, and give out /crl.der, /delta.der and /ca.der.
     Serve {
         /// Folder of the certifier.
         dir: PathBuf,
@@ -52,6 +53,16 @@ enum Act {
         /// File to write the address to.
         #[arg(long)]
         port_file: Option<PathBuf>,
+        /// Let requests wait for their certificate this many seconds.
+        #[arg(long, default_value_t = 0)]
+        delay: u64,
+    },
+    /// Give a registration officer's certificate the right to sign CMP messages for the registration authority.
+    Authorise {
+        /// Folder of the certifier.
+        dir: PathBuf,
+        /// The officer's certificate, PEM or DER.
+        certificate: PathBuf,
     },
     /// List the certificates that were issued.
     List {
@@ -95,7 +106,16 @@ fn run(act: Act) -> Result<(), Box<dyn Error>> {
             let authority = Authority::init(&dir, &options)?;
             say(&format!("{}", authority.ca_certificate().tbs_certificate.subject))
         }
-        Act::Serve { dir, listen, port_file } => serve_until_told(&dir, listen, port_file.as_deref()),
+        Act::Serve { dir, listen, port_file, delay } => {
+            let authority = Authority::open(&dir)?;
+            authority.set_delay(Duration::from_secs(delay));
+            serve_until_told(Arc::new(authority), listen, port_file.as_deref())
+        }
+        Act::Authorise { dir, certificate } => {
+            let certificate = std::fs::read(&certificate)
+                .map_err(|source| AuthorityError::File { path: certificate.clone(), source })?;
+            say(&Authority::open(&dir)?.authorise(&certificate)?)
+        }
         Act::List { dir } => Authority::open(&dir)?.list()?.iter().try_for_each(|record| say(&line(record)?)),
         Act::Revoke { dir, serial, reason } => {
             say(&Authority::open(&dir)?.revoke(&serial, reason)?.to_string())
@@ -103,8 +123,11 @@ fn run(act: Act) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn serve_until_told(dir: &Path, listen: SocketAddr, port_file: Option<&Path>) -> Result<(), Box<dyn Error>> {
-    let authority = Arc::new(Authority::open(dir)?);
+fn serve_until_told(
+    authority: Arc<Authority>,
+    listen: SocketAddr,
+    port_file: Option<&Path>,
+) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         let mut terminate = signal(SignalKind::terminate())?;

@@ -68,8 +68,44 @@ pub(crate) enum Event {
     Confirmed { serial: String, at: u64 },
     /// The status was changed.
     Changed { serial: String, reason: Reason, at: u64 },
+    /// A CMP request was told to wait.
+    Deferred {
+        transaction: String,
+        #[serde(flatten)]
+        deferral: Deferral,
+    },
+    /// A CMP transaction changed the status of certificates, all of them or none.
+    Revoked {
+        transaction: String,
+        /// SHA-256 of the request's body.
+        request: String,
+        changes: Vec<Change>,
+        /// The body of the answer, DER, in hexadecimal.
+        answer: String,
+        at: u64,
+    },
     /// A CRL was numbered.
     Published { number: u64, at: u64 },
+}
+
+/// A change of status that was asked for over CMP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Change {
+    pub(crate) serial: String,
+    pub(crate) reason: Reason,
+}
+
+/// A request for a certificate that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Deferral {
+    pub(crate) profile: Profile,
+    /// The body of the request, DER, in hexadecimal.
+    pub(crate) body: String,
+    pub(crate) implicit_confirm: bool,
+    /// When the certificate will be there, in seconds since 1970.
+    pub(crate) until: u64,
 }
 
 /// A certificate that was issued, and how it stands.
@@ -93,6 +129,13 @@ pub struct Record {
     pub(crate) changed: Option<Moment>,
     /// When it was last sent to a client that has not confirmed it.
     pub(crate) delivered_at: u64,
+}
+
+impl Record {
+    /// Whether the certificate was issued after this profile, to this holder (RFC 4514 text).
+    pub(crate) fn is_of(&self, profile: Profile, subject: &str) -> bool {
+        self.profile == profile && self.subject == subject
+    }
 }
 
 /// When something happened: the place among all events, for a second holds many of them.
@@ -121,6 +164,13 @@ pub(crate) struct Delivery {
     pub(crate) nonce: String,
 }
 
+/// A CMP transaction that changed the status of certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) request: String,
+    pub(crate) answer: String,
+}
+
 /// Everything that the journal says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
@@ -128,6 +178,10 @@ pub(crate) struct State {
     order: Vec<String>,
     by_identity: HashMap<String, String>,
     deliveries: HashMap<String, Delivery>,
+    deferrals: HashMap<String, Deferral>,
+    answered: HashMap<String, Answered>,
+    /// The last event that changed what a CRL says.
+    last_change: u64,
     /// Every CRL that may still be in use, oldest first, and the last one before those.
     publications: VecDeque<Publication>,
     events: u64,
@@ -150,6 +204,28 @@ impl State {
 
     pub(crate) fn delivery(&self, transaction: &str) -> Option<&Delivery> {
         self.deliveries.get(transaction)
+    }
+
+    /// The request of this transaction that was told to wait, even if it waits no more.
+    pub(crate) fn deferral(&self, transaction: &str) -> Option<&Deferral> {
+        self.deferrals.get(transaction)
+    }
+
+    /// What became of a transaction that changed the status of certificates.
+    pub(crate) fn answered(&self, transaction: &str) -> Option<&Answered> {
+        self.answered.get(transaction)
+    }
+
+    /// Whether a transaction of this name has been seen.
+    pub(crate) fn knows(&self, transaction: &str) -> bool {
+        self.deliveries.contains_key(transaction)
+            || self.deferrals.contains_key(transaction)
+            || self.answered.contains_key(transaction)
+    }
+
+    /// Whether a status has changed since the last CRL was made.
+    pub(crate) fn is_change_untold(&self) -> bool {
+        self.publications.back().map_or(0, |last| last.moment.event) < self.last_change
     }
 
     /// Number of the last CRL; 0 before the first.
@@ -211,21 +287,41 @@ impl State {
                 }
             }
             Event::Changed { serial, reason, at } => {
-                let record = self.known(&serial)?;
-                record.status =
-                    status::change(record.status, reason, at).map_err(|error| error.to_string())?;
-                record.changed = Some(Moment { event: event_number, at });
+                self.change(&Change { serial, reason }, Moment { event: event_number, at })?;
+            }
+            Event::Deferred { transaction, deferral } => {
+                self.deferrals.insert(transaction, deferral);
+            }
+            Event::Revoked { transaction, request, changes, answer, at } => {
+                for change in &changes {
+                    self.change(change, Moment { event: event_number, at })?;
+                }
+                self.answered.insert(transaction, Answered { request, answer });
             }
             Event::Published { number, at } => {
-                let expired = at.saturating_sub(crl::LIFETIME);
-                while self.publications.get(1).is_some_and(|second| second.moment.at <= expired) {
-                    self.publications.pop_front();
-                }
                 let moment = Moment { event: event_number, at };
-                self.publications.push_back(Publication { number, moment });
+                self.publish(Publication { number, moment });
             }
         }
         Ok(())
+    }
+
+    fn change(&mut self, change: &Change, moment: Moment) -> Result<(), String> {
+        let record = self.known(&change.serial)?;
+        record.status =
+            status::change(record.status, change.reason, moment.at).map_err(|error| error.to_string())?;
+        record.changed = Some(moment);
+        self.last_change = moment.event;
+        Ok(())
+    }
+
+    /// Keeps the CRL, and of those before it whatever a delta CRL may still build on.
+    fn publish(&mut self, list: Publication) {
+        let expired = list.moment.at.saturating_sub(crl::LIFETIME);
+        while self.publications.get(1).is_some_and(|second| second.moment.at <= expired) {
+            self.publications.pop_front();
+        }
+        self.publications.push_back(list);
     }
 
     fn known(&mut self, serial: &str) -> Result<&mut Record, String> {

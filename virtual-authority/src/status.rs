@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use x509_cert::ext::pkix::CrlReason;
 
+use crate::state::Record;
+
 /// The state of an issued certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -78,6 +80,21 @@ impl Reason {
         (Self::PrivilegeWithdrawn, "privilegeWithdrawn"),
     ];
 
+    /// The reason of a CRL entry; `None` for those that only attribute and certification authorities have.
+    pub(crate) fn from_crl(reason: CrlReason) -> Option<Self> {
+        match reason {
+            CrlReason::Unspecified => Some(Self::Unspecified),
+            CrlReason::KeyCompromise => Some(Self::KeyCompromise),
+            CrlReason::AffiliationChanged => Some(Self::AffiliationChanged),
+            CrlReason::Superseded => Some(Self::Superseded),
+            CrlReason::CessationOfOperation => Some(Self::CessationOfOperation),
+            CrlReason::CertificateHold => Some(Self::CertificateHold),
+            CrlReason::RemoveFromCRL => Some(Self::RemoveFromCrl),
+            CrlReason::PrivilegeWithdrawn => Some(Self::PrivilegeWithdrawn),
+            CrlReason::CaCompromise | CrlReason::AaCompromise => None,
+        }
+    }
+
     fn crl_reason(self) -> CrlReason {
         match self {
             Self::Unspecified => CrlReason::Unspecified,
@@ -129,9 +146,17 @@ pub enum StatusError {
     /// A suspended certificate was suspended again.
     #[error("the certificate is suspended already")]
     AlreadySuspended,
+    /// What has expired is out of force by itself.
+    #[error("the certificate has expired, so its status changes no more")]
+    Expired,
     /// Only a suspension can be taken back.
     #[error("the certificate is not suspended, so there is nothing to take back")]
     NotSuspended,
+}
+
+/// The status that follows when `reason` is applied to this certificate at `now`.
+pub(crate) fn judge(record: &Record, reason: Reason, now: u64) -> Result<Status, StatusError> {
+    if record.not_after <= now { Err(StatusError::Expired) } else { change(record.status, reason, now) }
 }
 
 /// The status that follows when `reason` is applied to `current` at `now`.

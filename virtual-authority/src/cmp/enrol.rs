@@ -1,114 +1,163 @@
-//! Requests for a certificate, and their confirmation.
+//! Requests for a certificate.
 
-use crmf::pop::ProofOfPossession;
-use der::asn1::{Null, OctetString};
-use der::{Any, AnyRef, Decode, Encode};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-use x509_cert::request::CertReq;
+use crmf::controls::CertId;
+use der::{Any, AnyRef, Encode};
+use x509_cert::ext::pkix::name::GeneralName;
 
-use super::message::{
-    CertRepMessage, CertReqMsg, CertRequest, CertResponse, CertStatus, CertifiedKeyPair, Header,
-};
+use super::message::{CertRepMessage, CertResponse, CertifiedKeyPair, Header};
+use super::read::{self, Wish};
 use super::refusal::{PkiStatus, Refusal, Why};
-use super::{BodyKind, Failure};
+use super::sender::Sender;
+use super::{BodyKind, Failure, Outcome, fingerprint, hex_bytes, transaction};
 use crate::authority::{Authority, now};
-use crate::error::AuthorityError;
-use crate::issue::{self, Application, IssueError, random, verify_signature};
+use crate::issue::{self, random};
 use crate::profile::Profile;
-use crate::state::{Delivery, Event, Locked};
-use crate::status::{Reason, Status};
+use crate::state::{Deferral, Delivery, Event, Locked, State};
+use crate::status::Status;
+use der::Decode;
 
-/// What the answer says.
-pub(super) struct Outcome {
-    pub(super) kind: BodyKind,
-    pub(super) body: Vec<u8>,
-    pub(super) nonce: Vec<u8>,
-    pub(super) implicit_confirm: bool,
-}
-
-/// Does what the message asks.
-pub(super) fn act(
+/// Issues, finds what was issued before (to this transaction, or for the same key and subject), or lets the client wait.
+pub(super) fn ask(
     authority: &Authority,
     profile: Profile,
+    sender: &Sender,
     header: &Header,
+    kind: BodyKind,
     body: &AnyRef<'_>,
 ) -> Result<Outcome, Failure> {
-    match BodyKind::of(body) {
-        Some(kind @ (BodyKind::Ir | BodyKind::Cr)) => {
-            let wish = read_crmf(profile, body.value())?;
-            let kind = if kind == BodyKind::Ir { BodyKind::Ip } else { BodyKind::Cp };
-            certify(authority, header, body, &wish, kind)
-        }
-        Some(BodyKind::P10cr) => {
-            let wish = read_pkcs10(profile, body.value())?;
-            certify(authority, header, body, &wish, BodyKind::Cp)
-        }
-        Some(BodyKind::CertConf) => confirm(authority, header, body.value()),
-        Some(BodyKind::Ip | BodyKind::Cp | BodyKind::PkiConf | BodyKind::Error) | None => {
-            let text = "only ir, cr, p10cr and certConf are answered here";
-            Err(Refusal::new(Why::BadRequest, text).into())
-        }
+    let wish = read::wish(profile, kind, body.value())?;
+    let transaction = transaction(header);
+    let mut journal = authority.journal()?;
+    let mut record = journal.lock()?;
+    let state = record.state();
+    sender.may_ask_for(state, &wish.application)?;
+    if kind == BodyKind::Kur {
+        check_old(authority, state, sender, &wish)?;
+    }
+    if state.answered(&transaction).is_some() {
+        return Err(in_use().into());
+    }
+    let request = Request {
+        transaction,
+        fingerprint: fingerprint(body)?,
+        implicit_confirm: header.asks_implicit_confirm(),
+        answer: answer_to(kind),
+    };
+    if record.state().delivery(&request.transaction).is_some() {
+        return grant(authority, &mut record, &request, &wish);
+    }
+    let deferral = match record.state().deferral(&request.transaction) {
+        Some(deferral) if deferral.body != hex::encode(body.to_der()?) => return Err(in_use().into()),
+        Some(deferral) => Some(deferral.clone()),
+        None => defer(authority, &mut record, &request, &wish, body)?,
+    };
+    if deferral.is_some_and(|deferral| deferral.until > now()) {
+        return waiting(authority, &request, &wish);
+    }
+    grant(authority, &mut record, &request, &wish)
+}
+
+/// A request for a certificate, as the journal knows it.
+pub(super) struct Request {
+    pub(super) transaction: String,
+    pub(super) fingerprint: String,
+    pub(super) implicit_confirm: bool,
+    /// The kind of the answer.
+    pub(super) answer: BodyKind,
+}
+
+/// The kind of body that answers a request of this kind.
+pub(super) fn answer_to(kind: BodyKind) -> BodyKind {
+    if kind == BodyKind::Ir {
+        BodyKind::Ip
+    } else if kind == BodyKind::Kur {
+        BodyKind::Kup
+    } else {
+        BodyKind::Cp
     }
 }
 
-/// A request for a certificate, checked.
-struct Wish {
-    application: Application,
-    cert_req_id: i32,
-    /// The profile decides on extensions, whatever the request says; then it must be told that it did.
-    asked_for_more: bool,
-}
-
-fn read_pkcs10(profile: Profile, request: &[u8]) -> Result<Wish, Failure> {
-    let application = Application::from_pkcs10(profile, request)?;
-    let attributes = CertReq::from_der(request).map_err(IssueError::Malformed)?.info.attributes;
-    // RFC 9480 §2.14: a PKCS#10 request has no certReqId, and -1 says so.
-    Ok(Wish { application, cert_req_id: -1, asked_for_more: !attributes.is_empty() })
-}
-
-fn read_crmf(profile: Profile, messages: &[u8]) -> Result<Wish, Failure> {
-    let messages = Vec::<CertReqMsg<'_>>::from_der(messages).map_err(IssueError::Malformed)?;
-    let [message] = messages.as_slice() else {
-        return Err(
-            Refusal::new(Why::BadRequest, "exactly one certificate per message can be asked for").into()
-        );
+/// RFC 4210 §5.3.5: the certificate that is renewed must be one in force, of the same kind and name; a holder's own.
+fn check_old(authority: &Authority, state: &State, sender: &Sender, wish: &Wish) -> Result<(), Refusal> {
+    let serial = match (&wish.old, sender) {
+        (Some(old), _) => named(authority, old)?,
+        (None, Sender::Holder { serial }) => serial.clone(),
+        (None, Sender::Secret(_) | Sender::Officer) => {
+            return Err(Refusal::new(Why::BadRequest, "kur must name the old certificate by oldCertID"));
+        }
     };
-    let signed = message.cert_req.to_der()?;
-    let request = CertRequest::from_der(&signed).map_err(IssueError::Malformed)?;
-    let template = request.template;
-    let public_key = template.public_key.ok_or(IssueError::Incomplete("public key"))?;
-    let subject = template.subject.ok_or(IssueError::Incomplete("subject"))?;
-    let Some(ProofOfPossession::Signature(proof)) = &message.popo else {
-        return Err(IssueError::NoProof.into());
-    };
-    if proof.poposk_input.is_some() {
-        // RFC 4211 §4.1: only for templates without subject or key, and those are refused anyway.
-        return Err(IssueError::NoProof.into());
+    let unknown = || Refusal::new(Why::BadCertId, "no such certificate was issued here");
+    let old = state.record(&serial).ok_or_else(unknown)?;
+    if matches!(sender, Sender::Holder { serial } if *serial != old.serial) {
+        let text = "a holder may renew only the certificate that protects the message";
+        return Err(Refusal::new(Why::NotAuthorized, text));
     }
-    verify_signature(&public_key, &proof.alg_id, &signed, &proof.signature)?;
-    let not_after = template.validity.and_then(|validity| validity.not_after);
-    let not_after = not_after.map(|time| time.to_unix_duration().as_secs());
-    let application = Application::proved(profile, subject, public_key, not_after)?;
-    Ok(Wish { application, cert_req_id: request.cert_req_id, asked_for_more: template.extensions.is_some() })
+    if !old.is_of(wish.application.profile(), &wish.application.subject().to_string()) {
+        return Err(Refusal::new(Why::BadCertTemplate, "the old certificate is of another kind or name"));
+    }
+    if old.status != Status::Valid || old.not_after <= now() {
+        return Err(Refusal::new(Why::CertRevoked, "the old certificate is not in force"));
+    }
+    Ok(())
+}
+
+/// The serial number that a CertId names, if it is one of this certifier.
+pub(super) fn named(authority: &Authority, id: &CertId) -> Result<String, Refusal> {
+    let own = &authority.ca_certificate().tbs_certificate.subject;
+    if id.issuer == GeneralName::DirectoryName(own.clone()) {
+        Ok(hex::encode(id.serial_number.as_bytes()))
+    } else {
+        Err(Refusal::new(Why::BadCertId, "the certificate is another certifier's"))
+    }
+}
+
+fn in_use() -> Refusal {
+    Refusal::new(Why::TransactionIdInUse, "this transactionID was used for another request")
+}
+
+/// Writes down that this request waits, if requests do and nothing is there for it yet.
+fn defer(
+    authority: &Authority,
+    record: &mut Locked<'_>,
+    request: &Request,
+    wish: &Wish,
+    body: &AnyRef<'_>,
+) -> Result<Option<Deferral>, Failure> {
+    let delay = authority.delay();
+    if delay == 0 || issue::in_force(record.state(), &wish.application.identity()?, now())?.is_some() {
+        return Ok(None);
+    }
+    let deferral = Deferral {
+        profile: wish.application.profile(),
+        body: hex::encode(body.to_der()?),
+        implicit_confirm: request.implicit_confirm,
+        until: now().saturating_add(delay),
+    };
+    record.append(&[Event::Deferred {
+        transaction: request.transaction.clone(),
+        deferral: deferral.clone(),
+    }])?;
+    Ok(Some(deferral))
+}
+
+/// "Waiting": the client is to ask again by pollReq.
+fn waiting(authority: &Authority, request: &Request, wish: &Wish) -> Result<Outcome, Failure> {
+    let mut status = PkiStatus::Waiting.info();
+    status.text = Some(vec!["the certifier has not decided yet".to_owned()]);
+    let response = CertResponse { cert_req_id: wish.cert_req_id, status, certified_key_pair: None };
+    answer(authority, request, response, random::<16>()?.to_vec())
 }
 
 /// Issues, or finds what was issued before: to this transaction, or for the same key and subject.
-fn certify(
+pub(super) fn grant(
     authority: &Authority,
-    header: &Header,
-    body: &AnyRef<'_>,
+    record: &mut Locked<'_>,
+    request: &Request,
     wish: &Wish,
-    kind: BodyKind,
 ) -> Result<Outcome, Failure> {
-    let transaction = transaction(header);
-    let request = hex::encode(Sha256::digest(body.to_der()?));
-    let implicit_confirm = header.asks_implicit_confirm();
-    let mut journal = authority.journal()?;
-    let mut record = journal.lock()?;
-    if let Some(delivery) = record.state().delivery(&transaction).cloned() {
-        let certificate = repeated(&record, &delivery, &request)?;
-        return granted(authority, wish, kind, &certificate, hex_bytes(&delivery.nonce)?, implicit_confirm);
+    if let Some(delivery) = record.state().delivery(&request.transaction).cloned() {
+        let certificate = repeated(record, &delivery, &request.fingerprint)?;
+        return granted(authority, request, wish, &certificate, hex_bytes(&delivery.nonce)?);
     }
     let nonce = random::<16>()?;
     let mut events = Vec::new();
@@ -123,24 +172,23 @@ fn certify(
     tracing::info!(serial, new = !events.is_empty(), "certificate granted");
     let delivered = Event::Delivered {
         serial: serial.clone(),
-        transaction,
-        request,
+        transaction: request.transaction.clone(),
+        request: request.fingerprint.clone(),
         nonce: hex::encode(nonce),
         at: now(),
     };
     events.push(delivered);
-    if implicit_confirm {
+    if request.implicit_confirm {
         events.push(Event::Confirmed { serial, at: now() });
     }
     record.append(&events)?;
-    granted(authority, wish, kind, &certificate, nonce.to_vec(), implicit_confirm)
+    granted(authority, request, wish, &certificate, nonce.to_vec())
 }
 
 /// The certificate that this transaction was answered with before.
 fn repeated(record: &Locked<'_>, delivery: &Delivery, request: &str) -> Result<Vec<u8>, Failure> {
     if delivery.request != request {
-        let text = "this transactionID was used for another request";
-        return Err(Refusal::new(Why::TransactionIdInUse, text).into());
+        return Err(in_use().into());
     }
     let known = record.state().record(&delivery.serial);
     let known = known.ok_or_else(|| Refusal::new(Why::BadCertId, "the certificate is not known"))?;
@@ -155,92 +203,29 @@ fn repeated(record: &Locked<'_>, delivery: &Delivery, request: &str) -> Result<V
 
 fn granted(
     authority: &Authority,
+    request: &Request,
     wish: &Wish,
-    kind: BodyKind,
     certificate: &[u8],
     nonce: Vec<u8>,
-    implicit_confirm: bool,
 ) -> Result<Outcome, Failure> {
     let status = if wish.asked_for_more { PkiStatus::GrantedWithMods } else { PkiStatus::Accepted };
-    let body = CertRepMessage {
-        ca_pubs: Some(vec![Any::from_der(&authority.ca_certificate().to_der()?)?]),
-        response: vec![CertResponse {
-            cert_req_id: wish.cert_req_id,
-            status: status.info(),
-            certified_key_pair: Some(CertifiedKeyPair { certificate: Any::from_der(certificate)? }),
-        }],
+    let response = CertResponse {
+        cert_req_id: wish.cert_req_id,
+        status: status.info(),
+        certified_key_pair: Some(CertifiedKeyPair { certificate: Any::from_der(certificate)? }),
     };
-    Ok(Outcome { kind, body: body.to_der()?, nonce, implicit_confirm })
+    answer(authority, request, response, nonce)
 }
 
-/// RFC 4210 §5.3.18. May be repeated: a client that lost our answer asks again.
-fn confirm(authority: &Authority, header: &Header, content: &[u8]) -> Result<Outcome, Failure> {
-    let statuses = Vec::<CertStatus>::from_der(content).map_err(IssueError::Malformed)?;
-    let mut journal = authority.journal()?;
-    let mut record = journal.lock()?;
-    let unknown = || Refusal::new(Why::BadRequest, "there is no such transaction to confirm");
-    let delivery = record.state().delivery(&transaction(header)).cloned().ok_or_else(unknown)?;
-    let nonce = header.recip_nonce.as_ref().map(OctetString::as_bytes).unwrap_or_default();
-    if !bool::from(hex_bytes(&delivery.nonce)?.as_slice().ct_eq(nonce)) {
-        return Err(
-            Refusal::new(Why::BadRecipientNonce, "the recipNonce is not the one that was sent").into()
-        );
-    }
-    let known = record.state().record(&delivery.serial).ok_or_else(unknown)?;
-    let accepted = match statuses.as_slice() {
-        // An empty list turns every certificate down.
-        [] => false,
-        [status] => accepts(status, &known.certificate)?,
-        _ => {
-            return Err(Refusal::new(
-                Why::BadCertId,
-                "one certificate was issued, and several are confirmed",
-            )
-            .into());
-        }
-    };
-    let change = match (known.status, accepted) {
-        (Status::Unconfirmed, true) => Some(Event::Confirmed { serial: known.serial.clone(), at: now() }),
-        (Status::Unconfirmed, false) => Some(Event::Changed {
-            serial: known.serial.clone(),
-            reason: Reason::CessationOfOperation,
-            at: now(),
-        }),
-        // What was confirmed is in use: another transaction that got the same certificate cannot turn it down.
-        (Status::Valid | Status::Suspended { .. } | Status::Revoked { .. }, _) => None,
-    };
-    // A rejection that is heard again changes nothing, and so publishes nothing.
-    let revokes = matches!(change, Some(Event::Changed { .. }));
-    record.append(change.as_slice())?;
-    drop(record);
-    drop(journal);
-    if revokes {
-        authority.publish_now()?;
-    }
-    let nonce = random::<16>()?.to_vec();
-    Ok(Outcome { kind: BodyKind::PkiConf, body: Null.to_der()?, nonce, implicit_confirm: false })
-}
-
-fn accepts(status: &CertStatus, certificate: &[u8]) -> Result<bool, Failure> {
-    // The hash is that of the certificate's signature, SHA-256, unless the client names another (RFC 9480 §2.10).
-    if status.hash_alg.as_ref().is_some_and(|algorithm| algorithm.oid != const_oid::db::rfc5912::ID_SHA_256) {
-        return Err(Refusal::new(Why::BadAlg, "certConf must hash with SHA-256").into());
-    }
-    if !bool::from(Sha256::digest(certificate).as_slice().ct_eq(status.cert_hash.as_bytes())) {
-        return Err(Refusal::new(
-            Why::BadCertId,
-            "the certHash is not that of the certificate that was sent",
-        )
-        .into());
-    }
-    let accepted = [PkiStatus::Accepted.value(), PkiStatus::GrantedWithMods.value()];
-    Ok(status.status_info.as_ref().is_none_or(|info| accepted.contains(&info.status)))
-}
-
-fn transaction(header: &Header) -> String {
-    header.transaction_id.as_ref().map(|id| hex::encode(id.as_bytes())).unwrap_or_default()
-}
-
-fn hex_bytes(text: &str) -> Result<Vec<u8>, AuthorityError> {
-    hex::decode(text).map_err(|_| AuthorityError::Der(der::ErrorKind::Failed.into()))
+fn answer(
+    authority: &Authority,
+    request: &Request,
+    response: CertResponse,
+    nonce: Vec<u8>,
+) -> Result<Outcome, Failure> {
+    let granted = response.certified_key_pair.is_some();
+    let ca = Any::from_der(&authority.ca_certificate().to_der()?)?;
+    let body = CertRepMessage { ca_pubs: granted.then(|| vec![ca]), response: vec![response] };
+    let implicit_confirm = request.implicit_confirm;
+    Ok(Outcome { kind: request.answer, body: body.to_der()?, nonce, implicit_confirm })
 }

@@ -1,10 +1,11 @@
-//! The structures of RFC 4210 §5 and RFC 4211 that enrolment needs.
+//! The structures of RFC 4210 §5 and RFC 4211 that are needed here.
 //!
 //! Not those of the `cmpv2` crate: its PKIFailureInfo has wrong bits, its error content cannot be built, and it
 //! decodes what is signed, where the very bytes that came must be verified. Unsigned parts are its own.
 
 use cmpv2::r#gen::InfoTypeAndValue;
 use const_oid::ObjectIdentifier;
+use crmf::controls::CertId;
 use crmf::pop::ProofOfPossession;
 use crmf::request::OptionalValidity;
 use der::asn1::{BitString, GeneralizedTime, Int, OctetString};
@@ -172,4 +173,40 @@ pub(crate) struct CertTemplate {
     pub(crate) subject_unique_id: Option<BitString>,
     #[asn1(context_specific = "9", tag_mode = "IMPLICIT", optional = "true")]
     pub(crate) extensions: Option<Extensions>,
+}
+
+/// A control of a request (RFC 4211 §6), of which some are read.
+#[derive(Sequence)]
+pub(crate) struct Control<'a> {
+    pub(crate) kind: ObjectIdentifier,
+    pub(crate) value: AnyRef<'a>,
+}
+
+/// RevDetails, of which `rr` is a sequence.
+#[derive(Sequence)]
+pub(crate) struct RevDetails {
+    pub(crate) cert_details: CertTemplate,
+    pub(crate) crl_entry_details: Option<Extensions>,
+}
+
+/// RevRepContent.
+#[derive(Sequence)]
+pub(crate) struct RevRepContent {
+    pub(crate) status: Vec<StatusInfo>,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    pub(crate) rev_certs: Option<Vec<CertId>>,
+}
+
+/// What `pollReq` is a sequence of.
+#[derive(Clone, Copy, Debug, Sequence)]
+pub(crate) struct PollRequest {
+    pub(crate) cert_req_id: i32,
+}
+
+/// What `pollRep` is a sequence of.
+#[derive(Clone, Debug, Sequence)]
+pub(crate) struct PollAnswer {
+    pub(crate) cert_req_id: i32,
+    pub(crate) check_after: u32,
+    pub(crate) reason: Option<Vec<String>>,
 }

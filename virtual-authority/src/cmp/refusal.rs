@@ -4,6 +4,7 @@ use der::asn1::BitString;
 
 use super::message::StatusInfo;
 use crate::issue::IssueError;
+use crate::status::StatusError;
 
 /// PKIStatus values that are used here (RFC 4210 §5.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,7 @@ pub(crate) enum PkiStatus {
     Accepted = 0,
     GrantedWithMods = 1,
     Rejection = 2,
+    Waiting = 3,
 }
 
 impl PkiStatus {
@@ -20,6 +22,7 @@ impl PkiStatus {
             Self::Accepted => 0,
             Self::GrantedWithMods => 1,
             Self::Rejection => 2,
+            Self::Waiting => 3,
         }
     }
 
@@ -42,8 +45,10 @@ pub(crate) enum Why {
     BadRecipientNonce,
     BadSenderNonce,
     BadCertTemplate,
+    SignerNotTrusted,
     TransactionIdInUse,
     UnsupportedVersion,
+    NotAuthorized,
 }
 
 impl Why {
@@ -59,8 +64,10 @@ impl Why {
             Self::BadRecipientNonce => 13,
             Self::BadSenderNonce => 18,
             Self::BadCertTemplate => 19,
+            Self::SignerNotTrusted => 20,
             Self::TransactionIdInUse => 21,
             Self::UnsupportedVersion => 22,
+            Self::NotAuthorized => 23,
         }
     }
 }
@@ -102,6 +109,19 @@ impl From<IssueError> for Refusal {
             IssueError::Possession | IssueError::NoProof => Why::BadPop,
             IssueError::Malformed(_) => Why::BadDataFormat,
             IssueError::Suspended => Why::CertRevoked,
+        };
+        Self::new(why, error.to_string())
+    }
+}
+
+impl From<StatusError> for Refusal {
+    fn from(error: StatusError) -> Self {
+        let why = match &error {
+            StatusError::UnknownSerial(_) | StatusError::Expired => Why::BadCertId,
+            StatusError::AlreadyRevoked => Why::CertRevoked,
+            StatusError::UnknownReason(_) | StatusError::AlreadySuspended | StatusError::NotSuspended => {
+                Why::BadRequest
+            }
         };
         Self::new(why, error.to_string())
     }

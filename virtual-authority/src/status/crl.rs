@@ -1,7 +1,8 @@
 //! The certificate revocation list (RFC 5280 §5), version 2, and the delta CRL beside it (§5.2.4).
 
+use const_oid::AssociatedOid;
 use der::asn1::{BitString, Uint};
-use der::{Any, Encode};
+use der::{Any, Decode, Encode};
 use spki::AlgorithmIdentifierOwned;
 use x509_cert::Version;
 use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
@@ -49,6 +50,19 @@ pub(crate) fn delta(
     let entries = changed.collect::<Result<_, _>>()?;
     let indicator = extension(true, &BaseCrlNumber(Uint::new(&base.number.to_be_bytes())?))?;
     sign(ca, entries, number, now, Some(indicator))
+}
+
+/// The number of a CRL, DER; `None` if it is none of ours.
+pub(crate) fn number(list: &[u8]) -> Option<u64> {
+    let list = CertificateList::from_der(list).ok()?;
+    let extensions = list.tbs_cert_list.crl_extensions?;
+    let number = extensions.iter().find(|extension| extension.extn_id == CrlNumber::OID)?;
+    let number = CrlNumber::from_der(number.extn_value.as_bytes()).ok()?;
+    number
+        .0
+        .as_bytes()
+        .iter()
+        .try_fold(0_u64, |value, byte| value.checked_mul(256)?.checked_add((*byte).into()))
 }
 
 fn out_of_force(record: &Record) -> Option<Result<RevokedCert, AuthorityError>> {

@@ -1,7 +1,5 @@
 //! The OCSP responder (RFC 6960): whether certificates of this certifier are in force, right now.
 
-mod responder;
-
 use const_oid::AssociatedOid;
 use const_oid::db::rfc5912::{ID_SHA_1, ID_SHA_256, ID_SHA_384, ID_SHA_512};
 use der::asn1::BitString;
@@ -18,9 +16,7 @@ use x509_ocsp::{
     ResponseData, RevokedInfo, SingleResponse, Version,
 };
 
-pub(crate) use responder::Responder;
-
-use crate::authority::Ca;
+use crate::authority::{Ca, Delegate};
 use crate::error::AuthorityError;
 use crate::issue::key_identifier;
 use crate::state::State;
@@ -39,7 +35,7 @@ const LONGEST_NONCE: usize = 128;
 /// When the responder cannot sign.
 pub(crate) fn answer(
     ca: &Ca,
-    responder: &Responder,
+    responder: &Delegate,
     state: &State,
     request: &[u8],
     now: u64,

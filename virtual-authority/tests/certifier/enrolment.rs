@@ -136,7 +136,6 @@ fn refusals_say_why_under_protection() {
         &["badPOP", "prove possession"],
     );
     refused("authentication", &[&ir(CNS_SUBJECT)[..], &["-popo", "-1"]].concat(), &["badPOP"]);
-    refused("authentication", &["-cmd", "genm"], &["badRequest", "only ir, cr, p10cr and certConf"]);
     assert_eq!(running.authority.list().unwrap(), []);
 }
 

@@ -129,6 +129,11 @@ impl Running {
         self.cmp_as("cnsd", SECRET, profile, extra)
     }
 
+    /// Runs `openssl cmp` with these ways to protect its messages.
+    pub(crate) fn cmp_by(&self, by: &[&str], profile: &str, extra: &[&str]) -> (bool, String) {
+        openssl_cmp_by(self.path(), self.address, by, profile, extra)
+    }
+
     pub(crate) fn cmp_as(
         &self,
         reference: &str,
@@ -157,9 +162,20 @@ pub(crate) fn openssl_cmp(
     profile: &str,
     extra: &[&str],
 ) -> (bool, String) {
-    let (server, path, secret) = (address.to_string(), format!("pkix/{profile}"), format!("pass:{secret}"));
-    let mut arguments =
-        vec!["cmp", "-config", "", "-server", &server, "-path", &path, "-ref", reference, "-secret", &secret];
+    let secret = format!("pass:{secret}");
+    openssl_cmp_by(folder, address, &["-ref", reference, "-secret", &secret], profile, extra)
+}
+
+fn openssl_cmp_by(
+    folder: &Path,
+    address: SocketAddr,
+    by: &[&str],
+    profile: &str,
+    extra: &[&str],
+) -> (bool, String) {
+    let (server, path) = (address.to_string(), format!("pkix/{profile}"));
+    let mut arguments = vec!["cmp", "-config", "", "-server", &server, "-path", &path];
+    arguments.extend(by);
     arguments.extend(extra);
     let output = try_openssl(folder, &arguments);
     let said =

@@ -13,5 +13,6 @@ mod enrolment;
 mod fixture;
 mod network;
 mod profiles;
+mod registration;
 mod revocation;
 mod status;

@@ -1,7 +1,9 @@
-//! The responder's own key, and the certificate with which the certifier lets it answer (RFC 6960 §4.2.2.2).
+//! Keys of their own for what the certifier does not sign with its own: OCSP answers (RFC 6960 §4.2.2.2) and CMP
+//! messages (RFC 9480 §2.2), each with a certificate that says so.
 
 use std::path::Path;
 
+use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::ID_KP_OCSP_SIGNING;
 use const_oid::db::rfc6960::ID_PKIX_OCSP_NOCHECK;
 use der::asn1::{BitString, Null, OctetString};
@@ -24,36 +26,69 @@ use crate::error::AuthorityError;
 use crate::file::{self, Readers};
 use crate::issue::{authority_key_identifier, extension, extension_of, key_identifier, random_serial, time};
 
-const KEY_FILE: &str = "ocsp-key.pem";
-const CERTIFICATE_FILE: &str = "ocsp.der";
+/// id-kp-cmcCA: who may speak CMP for the certifier (RFC 9480 §2.2).
+const ID_KP_CMC_CA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.27");
 const FILE_LIMIT: u64 = 64 * 1024;
 const KEY_BITS: usize = 2048;
 const DAY: u64 = 24 * 3600;
-/// Nobody checks whether this certificate was revoked (id-pkix-ocsp-nocheck), so it is good for a short time.
+/// Nobody checks whether the responder's certificate was revoked (id-pkix-ocsp-nocheck), so it is good for a short time.
 const LIFETIME: u64 = 90 * DAY;
 const RENEWAL: u64 = 30 * DAY;
 const CLOCK_SKEW: u64 = 60;
 
-/// Who answers.
-pub(crate) struct Responder {
+/// What a delegate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Answers about certificates.
+    Ocsp,
+    /// Protects CMP messages.
+    Cmp,
+}
+
+impl Task {
+    fn key_file(self) -> &'static str {
+        match self {
+            Self::Ocsp => "ocsp-key.pem",
+            Self::Cmp => "cmp-key.pem",
+        }
+    }
+
+    fn certificate_file(self) -> &'static str {
+        match self {
+            Self::Ocsp => "ocsp.der",
+            Self::Cmp => "cmp.der",
+        }
+    }
+
+    /// A delegate is known by its key and its extended key usage, not by its name.
+    fn subject(self) -> &'static str {
+        match self {
+            Self::Ocsp => "CN=OCSP responder (test)",
+            Self::Cmp => "CN=CMP responder (test)",
+        }
+    }
+}
+
+/// Who signs in the certifier's stead.
+pub(crate) struct Delegate {
     signer: SigningKey<Sha256>,
     certificate: Certificate,
 }
 
-impl Responder {
-    /// The responder in the certifier's folder. The first time makes its key; a certificate that ends soon, or is not
+impl Delegate {
+    /// The delegate in the certifier's folder. The first time makes its key; a certificate that ends soon, or is not
     /// for this key or of this certifier, is made anew. The caller keeps other processes out.
-    pub(crate) fn open(folder: &Path, ca: &Ca, now: u64) -> Result<Self, AuthorityError> {
-        let key = key(folder)?;
+    pub(crate) fn open(folder: &Path, ca: &Ca, task: Task, now: u64) -> Result<Self, AuthorityError> {
+        let key = key(&folder.join(task.key_file()))?;
         let public =
             SubjectPublicKeyInfoOwned::from_der(key.to_public_key().to_public_key_der()?.as_bytes())?;
-        let path = folder.join(CERTIFICATE_FILE);
+        let path = folder.join(task.certificate_file());
         let kept = if path.exists() { Some(file::read(&path, FILE_LIMIT)?) } else { None };
         let kept = kept.and_then(|der| Certificate::from_der(&der).ok());
         let certificate = match kept.filter(|kept| is_fit(kept, ca, &public, now)) {
             Some(kept) => kept,
             None => {
-                let made = certify(ca, public, now)?;
+                let made = certify(ca, task, public, now)?;
                 file::write(&path, &made.to_der()?, Readers::All)?;
                 made
             }
@@ -71,15 +106,14 @@ impl Responder {
     }
 }
 
-fn key(folder: &Path) -> Result<RsaPrivateKey, AuthorityError> {
-    let path = folder.join(KEY_FILE);
+fn key(path: &Path) -> Result<RsaPrivateKey, AuthorityError> {
     if path.exists() {
-        let pem = Zeroizing::new(file::read(&path, FILE_LIMIT)?);
+        let pem = Zeroizing::new(file::read(path, FILE_LIMIT)?);
         let text = std::str::from_utf8(&pem).map_err(|error| AuthorityError::Key(error.to_string()))?;
         return Ok(RsaPrivateKey::from_pkcs8_pem(text)?);
     }
     let key = RsaPrivateKey::new(&mut OsRng, KEY_BITS)?;
-    file::write(&path, key.to_pkcs8_pem(LineEnding::LF)?.as_bytes(), Readers::Owner)?;
+    file::write(path, key.to_pkcs8_pem(LineEnding::LF)?.as_bytes(), Readers::Owner)?;
     Ok(key)
 }
 
@@ -90,7 +124,12 @@ fn is_fit(kept: &Certificate, ca: &Ca, public: &SubjectPublicKeyInfoOwned, now: 
         && tbs.validity.not_after.to_unix_duration().as_secs() > now.saturating_add(RENEWAL)
 }
 
-fn certify(ca: &Ca, public: SubjectPublicKeyInfoOwned, now: u64) -> Result<Certificate, AuthorityError> {
+fn certify(
+    ca: &Ca,
+    task: Task,
+    public: SubjectPublicKeyInfoOwned,
+    now: u64,
+) -> Result<Certificate, AuthorityError> {
     let algorithm = AlgorithmIdentifierOwned {
         oid: const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
         parameters: Some(Any::null()),
@@ -104,9 +143,8 @@ fn certify(ca: &Ca, public: SubjectPublicKeyInfoOwned, now: u64) -> Result<Certi
             not_before: time(now.saturating_sub(CLOCK_SKEW))?,
             not_after: time(now.saturating_add(LIFETIME))?,
         },
-        // A delegated responder is known by its key and its extended key usage, not by its name.
-        subject: "CN=OCSP responder (test)".parse()?,
-        extensions: Some(extensions(ca, &public)?),
+        subject: task.subject().parse()?,
+        extensions: Some(extensions(ca, task, &public)?),
         subject_public_key_info: public,
         issuer_unique_id: None,
         subject_unique_id: None,
@@ -119,13 +157,24 @@ fn certify(ca: &Ca, public: SubjectPublicKeyInfoOwned, now: u64) -> Result<Certi
     })
 }
 
-fn extensions(ca: &Ca, public: &SubjectPublicKeyInfoOwned) -> Result<Vec<Extension>, AuthorityError> {
-    Ok(vec![
+fn extensions(
+    ca: &Ca,
+    task: Task,
+    public: &SubjectPublicKeyInfoOwned,
+) -> Result<Vec<Extension>, AuthorityError> {
+    let usage = match task {
+        Task::Ocsp => ID_KP_OCSP_SIGNING,
+        Task::Cmp => ID_KP_CMC_CA,
+    };
+    let mut extensions = vec![
         extension(true, &KeyUsage(KeyUsages::DigitalSignature.into()))?,
-        extension(false, &ExtendedKeyUsage(vec![ID_KP_OCSP_SIGNING]))?,
-        extension_of(ID_PKIX_OCSP_NOCHECK, false, &Null)?,
+        extension(false, &ExtendedKeyUsage(vec![usage]))?,
         extension(false, &BasicConstraints { ca: false, path_len_constraint: None })?,
         authority_key_identifier(ca)?,
         extension(false, &SubjectKeyIdentifier(OctetString::new(key_identifier(public))?))?,
-    ])
+    ];
+    if task == Task::Ocsp {
+        extensions.push(extension_of(ID_PKIX_OCSP_NOCHECK, false, &Null)?);
+    }
+    Ok(extensions)
 }
