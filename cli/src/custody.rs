@@ -1,9 +1,11 @@
 //! `cnsctl custody …`
 
+mod envelopes;
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use cns_protocol::custody::{Assign, Import, ImportCertificate, Stock, StockReport};
+use cns_protocol::custody::{Assign, HolderStock, Import, ImportCertificate, Stock, StockReport};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -27,8 +29,11 @@ pub(crate) enum Verb {
         #[arg(required = true)]
         codes: Vec<String>,
     },
-    /// Count cards and envelopes by state
+    /// Count cards, and envelopes by state, counter and operator
     Stock,
+    /// Assign, return and void blind envelopes by the batch
+    #[command(subcommand)]
+    Envelopes(envelopes::Verb),
 }
 
 pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
@@ -50,6 +55,7 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             let report = context.call(&Stock {})?;
             context.show(&report, stock_text)
         }
+        Verb::Envelopes(verb) => envelopes::run(context, verb),
     }
 }
 
@@ -58,12 +64,25 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 fn stock_text(report: &StockReport) -> String {
-    output::fields(&[
+    let hint = |low: bool, text: &str| if low { format!("  ({text})") } else { String::new() };
+    let available = format!("{}{}", report.available, hint(report.low, "low: order envelopes"));
+    let mut text = output::fields(&[
         ("Cards", report.cards.to_string()),
-        ("Envelopes available", report.available.to_string()),
+        ("Envelopes available", available),
         ("Envelopes assigned", report.assigned.to_string()),
         ("Envelopes reserved", report.reserved.to_string()),
         ("Envelopes used", report.used.to_string()),
         ("Envelopes void", report.void.to_string()),
-    ])
+    ]);
+    for holder in &report.holders {
+        let names: Vec<&str> =
+            [&holder.counter, &holder.operator].into_iter().filter_map(Option::as_deref).collect();
+        let HolderStock { assigned, reserved, used, void, .. } = holder;
+        text += &format!(
+            "{}: {assigned} assigned, {reserved} reserved, {used} used, {void} void{}\n",
+            names.join(", "),
+            hint(holder.low, "low: assign some"),
+        );
+    }
+    text
 }

@@ -43,10 +43,10 @@ async fn fill(custody: &Custody) -> Result<(), Box<dyn Error>> {
     }
     let mut envelopes = Content::with_capacity(Kind::Envelopes, 1024)?;
     for (code, pin, user_code) in [
-        ("123456782", "13579", "4711081547"),
-        ("999999998", "86420", "0815471108"),
-        ("000000000", "97531", "1508471104"),
-        ("100000009", "75319", "5471108154"),
+        ("1234567889", "13579", "4711081547"),
+        ("9999999952", "86420", "0815471108"),
+        ("0000000098", "97531", "1508471104"),
+        ("1000000064", "75319", "5471108154"),
     ] {
         let members = [("code", code), ("pin", pin), ("user_code", user_code)];
         envelopes.push_object(&members.map(|(name, value)| (name, value.as_bytes())))?;
@@ -56,11 +56,11 @@ async fn fill(custody: &Custody) -> Result<(), Box<dyn Error>> {
     custody.import(&recipient.seal(&envelopes)?).await?;
     custody.puk_refused(REFUSED, PukKind::Cns, Some(2)).await?;
     custody.store_puk(CARD, PukKind::Signature, &Secret::copy_from(b"55667788")?).await?;
-    let codes = ["123456782", "999999998", "000000000"].map(str::to_owned);
+    let codes = ["1234567889", "9999999952", "0000000098"].map(str::to_owned);
     custody.assign("op1", &codes).await?;
-    custody.reserve("123456782", "op1", "p1", CARD).await?;
-    custody.reserve("999999998", "op1", "p2", CARD).await?;
-    custody.mark_used("999999998", "p2").await?;
+    custody.reserve("1234567889", "op1", "p1", CARD).await?;
+    custody.reserve("9999999952", "op1", "p2", CARD).await?;
+    custody.mark_used("9999999952", "p2").await?;
     custody.consume("p2").await?;
     Ok(())
 }
@@ -70,7 +70,7 @@ async fn record(audit: &Audit) -> Result<(), Box<dyn Error>> {
         let record = Record::new("pin-set", phase, text).user(1000).operator("op1");
         record.paragraph("§9.3.2-7").card(CARD).procedure("p2")
     };
-    audit.record(act(Phase::Intention, "The PIN of envelope 999999998 is about to be set.")).await?;
+    audit.record(act(Phase::Intention, "The PIN of envelope 9999999952 is about to be set.")).await?;
     audit.record(act(Phase::Outcome, "The PIN was set.")).await?;
     audit.checkpoint().await?;
     Ok(())

@@ -146,11 +146,23 @@ pub struct CustodyConfig {
     pub database: String,
     /// The file of the key-encryption key; relative to the state folder.
     pub key_file: PathBuf,
+    /// Whether a second person must confirm before lost or damaged envelopes are void.
+    pub void_four_eyes: bool,
+    /// The stock report says that it is low when fewer envelopes are available.
+    pub low_stock: u64,
+    /// And so it says of a counter or an operator who has fewer.
+    pub low_stock_holder: u64,
 }
 
 impl Default for CustodyConfig {
     fn default() -> Self {
-        Self { database: "sqlite:custody.db".into(), key_file: "custody.key".into() }
+        Self {
+            database: "sqlite:custody.db".into(),
+            key_file: "custody.key".into(),
+            void_four_eyes: false,
+            low_stock: 100,
+            low_stock_holder: 10,
+        }
     }
 }
 

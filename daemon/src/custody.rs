@@ -5,7 +5,9 @@
 //! ```
 //! No function here gives a PIN or PUK back: [`Lent`] has no accessor, only a use.
 
+mod batch;
 mod envelope;
+mod envelope_code;
 mod enveloped_data;
 mod error;
 mod import;
@@ -14,25 +16,30 @@ mod import_line;
 pub(crate) mod key;
 mod puk;
 pub(crate) mod seal;
+mod stock;
 mod user_code;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use cns_protocol::custody::{Imported, StockReport};
+use cns_protocol::custody::Imported;
 use cns_secret::Secret;
 use sqlx::SqlitePool;
 
-pub use self::envelope::{EnvelopeCode, EnvelopeState};
+pub use self::batch::{Asker, Selection, check_note};
+pub use self::envelope::{Desk, EnvelopeState};
+pub use self::envelope_code::EnvelopeCode;
 pub use self::error::{CustodyError, KeyFileFault, Unavailable};
 pub use self::import::{Fault, ImportError, LineFault};
 pub use self::puk::{Lent, PukKind};
 pub use self::seal::{RecordName, Sealer};
 
+use self::batch::Batches;
 use self::envelope::Envelopes;
 use self::import::{Batch, Seals};
 use self::import_key::ImportKey;
 use self::puk::Puks;
+use self::stock::Policy;
 use self::user_code::UserCodes;
 use crate::config::CustodyConfig;
 use crate::database::{Database, empty_log};
@@ -49,7 +56,9 @@ struct Inner {
     import_key: ImportKey,
     user_codes: UserCodes,
     envelopes: Envelopes,
+    batches: Batches,
     puks: Puks,
+    policy: Policy,
 }
 
 impl Custody {
@@ -68,8 +77,15 @@ impl Custody {
         let import_key = ImportKey::open(&pool, &sealer).await?;
         let user_codes = UserCodes::open(&pool, &sealer).await?;
         let envelopes = Envelopes::new(pool.clone(), sealer.clone());
+        let batches = Batches::new(pool.clone());
         let puks = Puks::new(pool.clone(), sealer.clone());
-        Ok(Self { inner: Arc::new(Inner { pool, sealer, import_key, user_codes, envelopes, puks }) })
+        let policy = Policy {
+            void_four_eyes: config.void_four_eyes,
+            low_stock: config.low_stock,
+            low_stock_holder: config.low_stock_holder,
+        };
+        let inner = Inner { pool, sealer, import_key, user_codes, envelopes, batches, puks, policy };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What seals other records under the same data key.
@@ -94,39 +110,6 @@ impl Custody {
         let read = tokio::task::spawn_blocking(move || inner.read_import(&file));
         let batch = read.await.map_err(|_| CustodyError::Stopped)??;
         batch.store(&self.inner.pool).await
-    }
-
-    /// Gives envelopes to an operator (§9.3.2-6), all or none.
-    ///
-    /// # Errors
-    /// A code that is wrong, unknown, or not available.
-    pub async fn assign(&self, operator: &str, codes: &[String]) -> Result<(), CustodyError> {
-        self.inner.envelopes.assign(operator, codes).await
-    }
-
-    /// Counts what is in custody.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn stock(&self) -> Result<StockReport, CustodyError> {
-        let pool = &self.inner.pool;
-        let (cards,): (i64,) =
-            sqlx::query_as("SELECT COUNT(*) FROM puk WHERE kind = 'cns'").fetch_one(pool).await?;
-        let states: Vec<(String, i64)> =
-            sqlx::query_as("SELECT state, COUNT(*) FROM envelope GROUP BY state").fetch_all(pool).await?;
-        let mut report = StockReport { cards: count(cards), ..StockReport::default() };
-        for (state, number) in states {
-            let place = match EnvelopeState::parse(&state) {
-                Some(EnvelopeState::Available) => &mut report.available,
-                Some(EnvelopeState::Assigned) => &mut report.assigned,
-                Some(EnvelopeState::Reserved) => &mut report.reserved,
-                Some(EnvelopeState::Used) => &mut report.used,
-                Some(EnvelopeState::Void) => &mut report.void,
-                None => return Err(CustodyError::Tampered { record: format!("envelope.state = {state:?}") }),
-            };
-            *place = count(number);
-        }
-        Ok(report)
     }
 
     /// The holder's codice fiscale, where an import told it.
@@ -180,20 +163,20 @@ impl Custody {
         self.inner.puks.refused(serial, kind, tries_left).await
     }
 
-    /// Reserves an envelope of `operator` for a procedure on the card `serial`. Again for the same procedure and card
-    /// is no error.
+    /// Reserves an envelope of an operator, or of the counter where they work, for a procedure on the card `serial`.
+    /// Again for the same procedure and card is no error.
     ///
     /// # Errors
     /// [`CustodyError::CodeInvalid`] before anything is looked up, [`CustodyError::EnvelopeUnknown`], and
     /// [`CustodyError::EnvelopeUnavailable`].
-    pub async fn reserve(
+    pub async fn reserve<'a>(
         &self,
         code: &str,
-        operator: &str,
+        desk: impl Into<Desk<'a>>,
         procedure: &str,
         serial: &str,
     ) -> Result<(), CustodyError> {
-        self.inner.envelopes.reserve(&EnvelopeCode::parse(code)?, operator, procedure, serial).await
+        self.inner.envelopes.reserve(&EnvelopeCode::parse(code)?, desk.into(), procedure, serial).await
     }
 
     /// Lends the PIN of an envelope that this procedure reserved or used.
@@ -259,8 +242,4 @@ impl Inner {
         let content = enveloped_data::decrypt(file, self.import_key.certificate(), &private)?;
         Seals { sealer: &self.sealer, user_codes: &self.user_codes }.read(&content)
     }
-}
-
-fn count(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }

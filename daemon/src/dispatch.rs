@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work};
 
-use crate::methods::{Daemon, audit, card, counter, custody, daemon as itself, key, operator, pin, reader};
+use crate::methods::{
+    Daemon, audit, card, counter, custody, daemon as itself, envelopes, key, operator, pin, reader,
+};
 
 /// Every method of the daemon.
 #[must_use]
@@ -44,6 +46,12 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, custody::import);
     router.add(daemon, custody::assign);
     router.add(daemon, custody::stock);
+    router.add(daemon, envelopes::assign);
+    router.add(daemon, envelopes::give_back);
+    router.add(daemon, envelopes::void);
+    router.add(daemon, envelopes::decide_void);
+    router.add(daemon, envelopes::void_requests);
+    router.add(daemon, envelopes::show);
     router.add(daemon, audit::list);
     router.add(daemon, audit::verify);
     router.add(daemon, audit::rotate);

@@ -6,6 +6,7 @@ pub mod card;
 pub mod counter;
 pub mod custody;
 pub mod daemon;
+pub mod envelopes;
 pub mod key;
 pub mod operator;
 pub mod pin;
@@ -104,13 +105,29 @@ where
     RpcError: From<E>,
     E: std::fmt::Display,
 {
+    recorded_as(daemon, call, act, "begins".to_owned(), work, tell).await
+}
+
+/// As [`recorded`], with what is intended.
+async fn recorded_as<T, E>(
+    daemon: &Daemon,
+    call: &Call,
+    act: Act<'_>,
+    intention: String,
+    work: impl Future<Output = Result<T, E>>,
+    tell: impl FnOnce(&T) -> String,
+) -> Result<T, RpcError>
+where
+    RpcError: From<E>,
+    E: std::fmt::Display,
+{
     let record = |phase, text: String| {
         let mut record = record_of(call, act.name, phase, text);
         record.card = act.card.map(str::to_owned);
         record.paragraph = act.paragraph;
         record
     };
-    daemon.audit.record(record(Phase::Intention, "begins".to_owned())).await?;
+    daemon.audit.record(record(Phase::Intention, intention)).await?;
     let outcome = work.await;
     let text = match &outcome {
         Ok(done) => tell(done),

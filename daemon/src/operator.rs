@@ -97,10 +97,16 @@ impl Operators {
         })))
     }
 
-    /// Whether the registry has an operator of this identifier.
+    /// The counter of a registered operator.
     #[must_use]
-    pub fn is_registered(&self, id: &str) -> bool {
-        self.0.registry.iter().any(|entry| entry.id == id)
+    pub fn counter_of(&self, id: &str) -> Option<&str> {
+        self.0.registry.iter().find(|entry| entry.id == id).map(|entry| entry.counter.as_str())
+    }
+
+    /// Whether a registered operator works at this counter.
+    #[must_use]
+    pub fn has_counter(&self, name: &str) -> bool {
+        self.0.registry.iter().any(|entry| entry.counter == name)
     }
 
     /// Opens a session: the card in `reader` must hold a registered and trusted certificate, and sign a challenge.

@@ -67,7 +67,7 @@ impl State {
 }
 
 fn pin_set() -> Record {
-    Record::new("pin-set", Phase::Intention, "RESET RETRY COUNTER with the PIN of envelope 123456782")
+    Record::new("pin-set", Phase::Intention, "RESET RETRY COUNTER with the PIN of envelope 1234567889")
         .user(1000)
         .operator("op1")
         .paragraph("§9.3.2-7")

@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use cns_protocol::custody::{Imported, StockReport};
+use cns_protocol::custody::{HolderStock, Imported, StockReport};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cnsd::config::CustodyConfig;
 use cnsd::custody::{Custody, CustodyError, KeyFileFault, PukKind};
@@ -21,13 +21,15 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use x509_cert::Certificate;
 
+#[path = "custody/batch.rs"]
+mod batch;
 #[path = "custody/envelope.rs"]
 mod envelope;
 #[path = "custody/import.rs"]
 mod import;
 
 const CARD: &str = "6999000000001230";
-const CODES: [&str; 4] = ["123456782", "999999998", "000000000", "100000009"];
+const CODES: [&str; 4] = ["1234567889", "9999999952", "0000000098", "1000000064"];
 const HEADER_CARDS: &str = r#"{"format":"cns-import","version":1,"kind":"cards"}"#;
 const HEADER_ENVELOPES: &str = r#"{"format":"cns-import","version":1,"kind":"envelopes"}"#;
 
@@ -109,6 +111,11 @@ async fn import_lines(custody: &Custody, lines: &[&str]) -> Result<Imported, Cus
     custody.import(&sealed(custody, lines)).await
 }
 
+/// What an operator has whose counter nobody noted.
+fn held_by(operator: &str, assigned: u64) -> HolderStock {
+    HolderStock { operator: Some(operator.to_owned()), assigned, low: true, ..HolderStock::default() }
+}
+
 async fn lent_puk(custody: &Custody, kind: PukKind) -> Vec<u8> {
     custody.puk(CARD, kind).await.unwrap().lend(|puk| puk.expose().to_vec())
 }
@@ -131,7 +138,14 @@ async fn a_restart_finds_the_same_keys_and_secrets() {
     assert_eq!(custody.import_certificate_pem(), certificate);
     assert_eq!(lent_puk(&custody, PukKind::Cns).await, b"24681357");
     assert_eq!(custody.codice_fiscale(CARD).await.unwrap().as_deref(), Some("RSSMRA80A01H501U"));
-    let expected = StockReport { cards: 1, available: 1, assigned: 2, ..StockReport::default() };
+    let expected = StockReport {
+        cards: 1,
+        available: 1,
+        assigned: 2,
+        low: true,
+        holders: vec![held_by("op1", 2)],
+        ..StockReport::default()
+    };
     assert_eq!(custody.stock().await.unwrap(), expected);
 }
 
@@ -202,13 +216,13 @@ async fn copied_swapped_and_cut_records_are_named() {
     assert_eq!(name(&custody.puk(CARD, PukKind::Cns).await), format!("tampered puk.sealed[{CARD}/cns]"));
 
     custody.reserve(CODES[0], "op1", "p1", CARD).await.unwrap();
-    run("UPDATE envelope SET sealed_pin = (SELECT e.sealed_pin FROM envelope e WHERE e.code = '999999998')")
+    run("UPDATE envelope SET sealed_pin = (SELECT e.sealed_pin FROM envelope e WHERE e.code = '9999999952')")
         .await
         .unwrap();
     let result = custody.envelope_pin(CODES[0], "p1").await;
-    assert_eq!(name(&result), "tampered envelope.sealed_pin[123456782]");
+    assert_eq!(name(&result), "tampered envelope.sealed_pin[1234567889]");
     // A PIN of another envelope, given to the one that the operator holds.
-    run("UPDATE envelope SET state = 'open' WHERE code = '123456782'").await.unwrap();
+    run("UPDATE envelope SET state = 'open' WHERE code = '1234567889'").await.unwrap();
     assert!(name(&custody.stock().await).starts_with("tampered"));
 }
 

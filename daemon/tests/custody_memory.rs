@@ -14,7 +14,7 @@ use cnsd::custody::{Custody, CustodyError, ImportError, PukKind};
 use cnsd::database::Database;
 
 const CARD: &str = "6999000000001230";
-const CODE: &str = "123456782";
+const CODE: &str = "1234567889";
 
 /// How often `secret` stands in writable memory that is not locked.
 fn found(secret: &Secret) -> usize {
@@ -105,7 +105,7 @@ async fn no_secret_stays_in_ordinary_memory() {
     let good = sealed(&certificate, &[cards, card, b"\"", puk.expose(), b"\"}\n"]);
     assert_eq!(custody.import(&good).await.unwrap().cards, 1);
     assert!(custody.import(&good).await.is_err(), "known already");
-    let envelopes = b"{\"format\":\"cns-import\",\"version\":1,\"kind\":\"envelopes\"}\n{\"code\":\"123456782\",\"pin\":\"";
+    let envelopes = b"{\"format\":\"cns-import\",\"version\":1,\"kind\":\"envelopes\"}\n{\"code\":\"1234567889\",\"pin\":\"";
     let middle = b"\",\"user_code\":\"".as_slice();
     let parts: [&[u8]; 5] = [envelopes, pin.expose(), middle, user_code.expose(), b"\"}\n"];
     assert_eq!(custody.import(&sealed(&certificate, &parts)).await.unwrap().envelopes, 1);

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use cns_protocol::audit::Phase;
-use cns_protocol::custody::StockReport;
+use cns_protocol::custody::{HolderStock, StockReport};
 use cns_secret::Secret;
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cnsd::audit::Audit;
@@ -56,8 +56,24 @@ async fn custody_of_version_1_lends_its_secrets() {
     assert!(matches!(destroyed, Err(CustodyError::PinDestroyed { .. })));
     let user_code = Secret::copy_from(b"4711081547").unwrap();
     assert!(custody.user_code_matches("123456782", &user_code).await.unwrap());
-    let expected =
-        StockReport { cards: 2, available: 1, assigned: 1, reserved: 1, used: 1, ..StockReport::default() };
+    let holders = vec![HolderStock {
+        operator: Some("op1".into()),
+        assigned: 1,
+        reserved: 1,
+        used: 1,
+        low: true,
+        ..HolderStock::default()
+    }];
+    let expected = StockReport {
+        cards: 2,
+        available: 1,
+        assigned: 1,
+        reserved: 1,
+        used: 1,
+        low: true,
+        holders,
+        ..StockReport::default()
+    };
     assert_eq!(custody.stock().await.unwrap(), expected);
 }
 

@@ -189,6 +189,7 @@ impl From<ErrorKind> for Error {
             | ErrorKind::EnvelopeUnavailable
             | ErrorKind::ImportRefused
             | ErrorKind::CustodyDamaged
+            | ErrorKind::SecondPersonNeeded
             | ErrorKind::AuthorityFailed
             | ErrorKind::CertificateRefused
             | ErrorKind::SignatureAreaRefused

@@ -185,7 +185,7 @@ pub enum Answer {
     Document(Document),
     /// The verdict.
     Verdict(Verdict),
-    /// The code outside the envelope: 8 digits and a check digit.
+    /// The code outside the envelope: 8 digits and two check digits, as typed or scanned.
     Envelope(String),
     /// Whether the citizen wants it.
     Wanted(bool),

@@ -1,7 +1,13 @@
 //! `custody.*`: sealed PUKs and blind envelopes. Nothing here gives a secret back.
 
+mod envelopes;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::envelopes::{
+    AssignEnvelopes, Assignee, Changed, DecideVoid, EnvelopeStanding, Envelopes, ReturnEnvelopes,
+    ShowEnvelope, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
+};
 use crate::encoding::base64_bytes;
 use crate::pin::Done;
 use crate::{Method, Role};
@@ -55,14 +61,14 @@ impl Method for Import {
     type Answer = Imported;
 }
 
-/// `custody.assign`: gives available envelopes to an operator (§9.3.2-6).
+/// `custody.assign`: gives available envelopes to an operator (§9.3.2-6). [`AssignEnvelopes`] can do more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Assign {
     /// The operator's identifier in the registry.
     pub operator: String,
-    /// The outside codes; at most 1,000 at a time.
+    /// The outside codes; at most 300 at a time.
     pub codes: Vec<String>,
 }
 
@@ -80,14 +86,14 @@ impl Method for Assign {
 pub struct Stock {}
 
 /// Counts of what is in custody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
 pub struct StockReport {
     /// Cards with a PUK.
     pub cards: u64,
     /// Envelopes that nobody holds.
     pub available: u64,
-    /// Envelopes assigned to an operator.
+    /// Envelopes assigned to an operator or a counter.
     pub assigned: u64,
     /// Envelopes in use by a procedure.
     pub reserved: u64,
@@ -95,11 +101,40 @@ pub struct StockReport {
     pub used: u64,
     /// Envelopes that must not be used.
     pub void: u64,
+    /// Whether fewer envelopes are available than `custody.low_stock` of the configuration: order new ones.
+    #[serde(default)]
+    pub low: bool,
+    /// The counters and operators that have, or had, envelopes.
+    #[serde(default)]
+    pub holders: Vec<HolderStock>,
+}
+
+/// What a counter or an operator has, and had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct HolderStock {
+    /// The counter; absent where envelopes were assigned before counters were noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counter: Option<String>,
+    /// The operator; absent for what everybody at the counter may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// Envelopes that can be used.
+    pub assigned: u64,
+    /// Envelopes in use by a procedure.
+    pub reserved: u64,
+    /// Envelopes whose PIN was set on a card.
+    pub used: u64,
+    /// Envelopes that were voided.
+    pub void: u64,
+    /// Whether the holder works with envelopes and has fewer than `custody.low_stock_holder`: assign some.
+    #[serde(default)]
+    pub low: bool,
 }
 
 impl Method for Stock {
     const NAME: &'static str = "custody.stock";
-    const SUMMARY: &'static str = "Counts cards and envelopes by state.";
+    const SUMMARY: &'static str = "Counts cards, and envelopes by state, counter and operator.";
     const ROLE: Role = Role::Custodian;
     type Answer = StockReport;
 }

@@ -85,7 +85,7 @@ pub enum ErrorKind {
     RuleRefuses,
     /// Custody knows no PUK for this card.
     NoPuk,
-    /// No such envelope code, or its check digit is wrong.
+    /// No such envelope code, or its check digits are wrong.
     EnvelopeUnknown,
     /// The envelope is not available to this operator.
     EnvelopeUnavailable,
@@ -93,6 +93,8 @@ pub enum ErrorKind {
     ImportRefused,
     /// Custody's records or keys are damaged or do not belong together.
     CustodyDamaged,
+    /// What one person asked for must be confirmed by another person.
+    SecondPersonNeeded,
     /// The certification authority refused or could not be reached.
     AuthorityFailed,
     /// The certificate that the authority issued was refused before loading.
@@ -108,7 +110,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 47] = [
+    pub const ALL: [ErrorKind; 48] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -151,6 +153,7 @@ impl ErrorKind {
         ErrorKind::EnvelopeUnavailable,
         ErrorKind::ImportRefused,
         ErrorKind::CustodyDamaged,
+        ErrorKind::SecondPersonNeeded,
         ErrorKind::AuthorityFailed,
         ErrorKind::CertificateRefused,
         ErrorKind::SignatureAreaRefused,
@@ -204,6 +207,7 @@ impl ErrorKind {
             ErrorKind::EnvelopeUnavailable => 1402,
             ErrorKind::ImportRefused => 1403,
             ErrorKind::CustodyDamaged => 1404,
+            ErrorKind::SecondPersonNeeded => 1410,
             ErrorKind::AuthorityFailed => 1500,
             ErrorKind::CertificateRefused => 1501,
             ErrorKind::SignatureAreaRefused => 1502,

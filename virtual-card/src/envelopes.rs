@@ -5,13 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use cns_apdu::id_card::luhn;
 use cns_secret::{Secret, SecretError};
 
 use crate::keys;
 use crate::sealed::{Content, Kind, Recipient, SealError};
 
-/// The outside code: eight random digits and a Luhn check digit.
+/// The outside code: eight random digits, and two check digits by ISO/IEC 7064, MOD 97-10.
 const CODE_DIGITS: usize = 8;
 const USER_CODE_DIGITS: usize = 10;
 /// One line of the batch, with every value at its longest.
@@ -92,8 +91,7 @@ pub fn print(
 fn write_letter(letters: &Path, pin: &Secret, user_code: &Secret) -> Result<String, EnvelopeError> {
     loop {
         let digits = random_digits(CODE_DIGITS)?;
-        let check = luhn(digits.expose());
-        let code: String = digits.expose().iter().copied().chain(check).map(char::from).collect();
+        let code = with_check_digits(digits.expose());
         let path = letters.join(format!("{code}.txt"));
         match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
             Ok(mut letter) => {
@@ -108,9 +106,26 @@ fn write_letter(letters: &Path, pin: &Secret, user_code: &Secret) -> Result<Stri
     }
 }
 
+/// The digits with their check digits: such that the whole number leaves 1 when divided by 97.
+fn with_check_digits(digits: &[u8]) -> String {
+    let remainder =
+        digits.iter().fold(0, |rest, digit| (rest * 10 + u32::from(digit.wrapping_sub(b'0'))) % 97);
+    let check = 98 - remainder * 100 % 97;
+    let digits: String = digits.iter().copied().map(char::from).collect();
+    format!("{digits}{check:02}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The standard's own example, and numbers computed by hand.
+    #[test]
+    fn check_digits_are_the_standards() {
+        for (digits, code) in [("794", "79444"), ("12345678", "1234567889"), ("00000000", "0000000098")] {
+            assert_eq!(with_check_digits(digits.as_bytes()), code);
+        }
+    }
 
     #[test]
     fn random_digits_are_digits_and_spread() {

@@ -1,69 +1,17 @@
-//! Blind envelopes: their outside code, and what becomes of them (§9.3.2-6 to -9).
+//! Blind envelopes, and what becomes of them in a procedure (§9.3.2-6 to -9). By the batch: [`super::batch`].
 //!
 //! Every transition is one conditional UPDATE, so that two clients or two daemons cannot both take an envelope.
 
 use std::fmt;
 
+use cns_protocol::custody::EnvelopeStanding;
 use cns_secret::Secret;
 use sqlx::SqlitePool;
 
+use crate::custody::envelope_code::EnvelopeCode;
 use crate::custody::error::{CustodyError, Unavailable};
 use crate::custody::seal::{RecordName, Sealer};
 use crate::database::now;
-
-/// The most envelopes assigned at a time.
-const MAXIMUM_ASSIGNED: usize = 1000;
-const CODE_DIGITS: usize = 9;
-const MAXIMUM_NAME: usize = 128;
-
-/// The code outside an envelope: 8 digits and their check digit (ISO/IEC 7812-1, Luhn's formula), so that a typing
-/// error or two swapped neighbours are seen before anything is looked up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct EnvelopeCode(String);
-
-impl EnvelopeCode {
-    /// Judges form and check digit.
-    ///
-    /// # Errors
-    /// [`CustodyError::CodeInvalid`].
-    pub fn parse(text: &str) -> Result<Self, CustodyError> {
-        if text.len() == CODE_DIGITS && text.bytes().all(|b| b.is_ascii_digit()) && luhn(text.as_bytes()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(CustodyError::CodeInvalid)
-        }
-    }
-
-    /// The nine digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for EnvelopeCode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-/// Whether the last of these ASCII digits is the check digit of the others.
-fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let value = u32::from(digit.wrapping_sub(b'0'));
-            match (place % 2, value) {
-                (0, _) => value,
-                (_, 0..=4) => value * 2,
-                (_, _) => value * 2 - 9,
-            }
-        })
-        .sum();
-    sum.is_multiple_of(10)
-}
 
 /// How an envelope stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +54,42 @@ impl fmt::Display for EnvelopeState {
     }
 }
 
+/// Who takes an envelope: an operator, and the counter where they work.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    /// The operator.
+    pub operator: &'a str,
+    /// The counter; without one only the operator's own envelopes can be taken.
+    pub counter: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Desk<'a> {
+    fn from(operator: &'a str) -> Self {
+        Self { operator, counter: None }
+    }
+}
+
+impl Desk<'_> {
+    /// Why an assigned envelope of this operator and counter is not for that desk.
+    pub(super) fn refusal(
+        (desk_operator, desk_counter): (Option<&str>, Option<&str>),
+        operator: Option<&str>,
+        counter: Option<&str>,
+    ) -> Unavailable {
+        match (operator, counter) {
+            (Some(operator), _) if Some(operator) != desk_operator => Unavailable::OtherOperator,
+            (None, counter) if counter != desk_counter => Unavailable::OtherCounter,
+            (Some(_) | None, _) => Unavailable::State(EnvelopeState::Assigned),
+        }
+    }
+}
+
 /// What the database says of an envelope, without its secrets.
 struct Standing {
     state: EnvelopeState,
     operator: Option<String>,
+    counter: Option<String>,
+    void_request: Option<String>,
     procedure: Option<String>,
     card: Option<String>,
 }
@@ -126,59 +106,24 @@ impl Envelopes {
         Self { pool, sealer }
     }
 
-    pub(super) async fn assign(&self, operator: &str, codes: &[String]) -> Result<(), CustodyError> {
-        if codes.is_empty() || codes.len() > MAXIMUM_ASSIGNED {
-            return Err(CustodyError::Count(MAXIMUM_ASSIGNED));
-        }
-        if operator.is_empty() || operator.len() > MAXIMUM_NAME {
-            return Err(CustodyError::Invalid("the operator's identifier"));
-        }
-        let codes = codes.iter().map(|code| EnvelopeCode::parse(code)).collect::<Result<Vec<_>, _>>()?;
-        let mut transaction = self.pool.begin().await?;
-        let mut refused = None;
-        for code in &codes {
-            // Assigning again what the operator has already is no error: the answer to the first may have been lost.
-            let changed = sqlx::query(
-                "UPDATE envelope SET state = 'assigned', operator_id = $1, assigned_at = $2 \
-                 WHERE code = $3 AND (state = 'available' OR (state = 'assigned' AND operator_id = $1))",
-            )
-            .bind(operator)
-            .bind(now())
-            .bind(code.as_str())
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-            if changed != 1 {
-                refused = Some(code);
-                break;
-            }
-        }
-        let Some(code) = refused else { return Ok(transaction.commit().await?) };
-        transaction.rollback().await?;
-        let standing = self.standing(code).await?;
-        let reason = match (standing.state, standing.operator) {
-            (EnvelopeState::Assigned, Some(holder)) if holder != operator => Unavailable::OtherOperator,
-            (state, _) => Unavailable::State(state),
-        };
-        Err(unavailable(code, reason))
-    }
-
     pub(super) async fn reserve(
         &self,
         code: &EnvelopeCode,
-        operator: &str,
+        desk: Desk<'_>,
         procedure: &str,
         serial: &str,
     ) -> Result<(), CustodyError> {
         let changed = sqlx::query(
             "UPDATE envelope SET state = 'reserved', procedure_id = $1, card_serial = $2, reserved_at = $3 \
-             WHERE code = $4 AND state = 'assigned' AND operator_id = $5",
+             WHERE code = $4 AND state = 'assigned' AND void_request IS NULL \
+             AND (operator_id = $5 OR (operator_id IS NULL AND counter = $6))",
         )
         .bind(procedure)
         .bind(serial)
         .bind(now())
         .bind(code.as_str())
-        .bind(operator)
+        .bind(desk.operator)
+        .bind(desk.counter)
         .execute(&self.pool)
         .await?
         .rows_affected();
@@ -192,16 +137,17 @@ impl Envelopes {
                 return Ok(());
             }
             EnvelopeState::Reserved if !same_procedure => Unavailable::OtherProcedure,
-            EnvelopeState::Assigned if standing.operator.as_deref() != Some(operator) => {
-                Unavailable::OtherOperator
+            EnvelopeState::Assigned if standing.void_request.is_some() => Unavailable::VoidRequested,
+            EnvelopeState::Assigned => {
+                let desk = (Some(desk.operator), desk.counter);
+                Desk::refusal(desk, standing.operator.as_deref(), standing.counter.as_deref())
             }
             EnvelopeState::Available
-            | EnvelopeState::Assigned
             | EnvelopeState::Reserved
             | EnvelopeState::Used
             | EnvelopeState::Void => Unavailable::State(standing.state),
         };
-        Err(unavailable(code, reason))
+        Err(unavailable(code.as_str(), reason))
     }
 
     /// The PIN of an envelope that this procedure reserved or used.
@@ -308,27 +254,60 @@ impl Envelopes {
             Some(holder) if holder != procedure => Unavailable::OtherProcedure,
             Some(_) | None => Unavailable::State(standing.state),
         };
-        Ok(unavailable(code, reason))
+        Ok(unavailable(code.as_str(), reason))
     }
 
     async fn standing(&self, code: &EnvelopeCode) -> Result<Standing, CustodyError> {
-        type Row = (String, Option<String>, Option<String>, Option<String>);
+        let shown = self.show(code).await?;
+        let state = EnvelopeState::parse(&shown.state)
+            .ok_or_else(|| CustodyError::Tampered { record: format!("envelope.state[{code}]") })?;
+        let EnvelopeStanding { operator, counter, void_request, procedure, card, .. } = shown;
+        Ok(Standing { state, operator, counter, void_request, procedure, card })
+    }
+
+    /// What is known of an envelope that is no secret.
+    pub(super) async fn show(&self, code: &EnvelopeCode) -> Result<EnvelopeStanding, CustodyError> {
+        type Text = Option<String>;
+        type Row = (String, Text, Text, Text, Text, Text, String, Text, Text, Text, Text);
         let row: Option<Row> = sqlx::query_as(
-            "SELECT state, operator_id, procedure_id, card_serial FROM envelope WHERE code = $1",
+            "SELECT state, operator_id, counter, void_request, procedure_id, card_serial, created_at, assigned_at, \
+             used_at, voided_at, void_reason FROM envelope WHERE code = $1",
         )
         .bind(code.as_str())
         .fetch_optional(&self.pool)
         .await?;
-        let (state, operator, procedure, card) =
-            row.ok_or_else(|| CustodyError::EnvelopeUnknown { code: code.to_string() })?;
-        let state = EnvelopeState::parse(&state)
-            .ok_or_else(|| CustodyError::Tampered { record: format!("envelope.state[{code}]") })?;
-        Ok(Standing { state, operator, procedure, card })
+        let (
+            state,
+            operator,
+            counter,
+            void_request,
+            procedure,
+            card,
+            created_at,
+            assigned_at,
+            used_at,
+            voided_at,
+            void_reason,
+        ) = row.ok_or_else(|| CustodyError::EnvelopeUnknown { code: code.to_string() })?;
+        Ok(EnvelopeStanding {
+            code: code.to_string(),
+            state,
+            counter,
+            operator,
+            void_request,
+            procedure,
+            card,
+            created_at,
+            assigned_at,
+            used_at,
+            voided_at,
+            void_reason,
+        })
     }
 }
 
-fn unavailable(code: &EnvelopeCode, reason: Unavailable) -> CustodyError {
-    CustodyError::EnvelopeUnavailable { code: code.to_string(), reason }
+pub(super) fn unavailable(code: &str, reason: Unavailable) -> CustodyError {
+    CustodyError::EnvelopeUnavailable { code: code.to_owned(), reason }
 }
 
 /// The record of an envelope's sealed PIN.
@@ -339,18 +318,6 @@ pub(super) fn pin_name(code: &str) -> RecordName<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Codes computed by hand; 7992739871 with check digit 3 is the usual example of Luhn's formula.
-    #[test]
-    fn codes_are_judged_by_their_check_digit() {
-        for good in ["000000000", "123456782", "999999998"] {
-            assert_eq!(EnvelopeCode::parse(good).unwrap().as_str(), good);
-        }
-        for bad in ["123456781", "213456782", "12345678", "1234567820", "12345678a", "", "１23456782"] {
-            assert!(matches!(EnvelopeCode::parse(bad), Err(CustodyError::CodeInvalid)), "{bad}");
-        }
-        assert!(luhn(b"79927398713"));
-    }
 
     #[test]
     fn states_have_their_names() {

@@ -92,8 +92,8 @@ pub enum CustodyError {
     /// A PUK, a serial number or an operator's name cannot be one.
     #[error("{0} is not valid")]
     Invalid(&'static str),
-    /// An envelope's outside code has the wrong form or check digit.
-    #[error("the envelope code is not 8 digits with their check digit")]
+    /// An envelope's outside code has the wrong form or check digits.
+    #[error("the envelope code is not 8 digits with their two check digits")]
     CodeInvalid,
     /// No such envelope.
     #[error("there is no envelope {code}")]
@@ -117,7 +117,10 @@ pub enum CustodyError {
     },
     /// More envelopes at once than allowed.
     #[error("at most {0} envelopes at a time, and at least one")]
-    Count(usize),
+    Count(u64),
+    /// What one person asked for must be confirmed by another.
+    #[error("another person must confirm this: not the one who asked for it")]
+    SecondPerson,
 }
 
 /// Why an envelope cannot be used.
@@ -129,6 +132,12 @@ pub enum Unavailable {
     /// It is assigned to another operator (§9.3.2-6).
     #[error("it is assigned to another operator")]
     OtherOperator,
+    /// It is assigned to another counter (§9.3.2-6).
+    #[error("it is assigned to another counter")]
+    OtherCounter,
+    /// Somebody asked to void it, and a second person has not decided yet.
+    #[error("it was reported lost or damaged, and waits for a second person's word")]
+    VoidRequested,
     /// Another procedure has it, or had it.
     #[error("it belongs to another procedure")]
     OtherProcedure,

@@ -11,7 +11,8 @@ use cns_secret::Secret;
 use const_oid::ObjectIdentifier;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use crate::custody::envelope::{EnvelopeCode, pin_name};
+use crate::custody::envelope::pin_name;
+use crate::custody::envelope_code::EnvelopeCode;
 use crate::custody::error::CustodyError;
 use crate::custody::import_line::{Value, members};
 use crate::custody::puk::{PukKind, is_serial, key, puk_name};
@@ -173,7 +174,7 @@ impl Seals<'_> {
 
     fn envelope(&self, line: usize, text: &[u8]) -> Result<SealedEnvelope, LineError> {
         let [code, pin, user_code] = values(text, ["code", "pin", "user_code"])?;
-        let code = EnvelopeCode::parse(code).map_err(|_| LineError::Fault(Fault::Member("code")))?;
+        let code = EnvelopeCode::parse_new(code).map_err(|_| LineError::Fault(Fault::Member("code")))?;
         require(are_digits(pin, 5..=8), "pin")?;
         require(is_user_code(user_code), "user_code")?;
         let secret = Secret::copy_from(pin.as_bytes()).map_err(CustodyError::from)?;

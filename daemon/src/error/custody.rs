@@ -22,6 +22,9 @@ impl From<CustodyError> for RpcError {
                     .hint("Read the code outside the envelope again")
                     .paragraph("§9.3.2-6")
             }
+            CustodyError::SecondPerson => say(ErrorKind::SecondPersonNeeded).hint(
+                "Have a second custodian, or a second operator with their own card, confirm the request",
+            ),
             CustodyError::EnvelopeUnavailable { .. } | CustodyError::PinDestroyed { .. } => {
                 say(ErrorKind::EnvelopeUnavailable)
                     .hint("Take another one of the envelopes assigned to you")

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cns_protocol::custody::{
-    Assign, Import, ImportCertificate, Imported, PemCertificate, Stock, StockReport,
+    Assign, AssignEnvelopes, Assignee, Envelopes, Import, ImportCertificate, Imported, PemCertificate, Stock,
+    StockReport,
 };
 use cns_protocol::pin::Done;
 use cns_protocol::{ErrorKind, RpcError};
@@ -48,19 +49,9 @@ pub async fn import(daemon: Arc<Daemon>, call: Call, request: Import) -> Result<
 /// # Errors
 /// When the operator is not in the registry or an envelope is not available; then none was assigned.
 pub async fn assign(daemon: Arc<Daemon>, call: Call, request: Assign) -> Result<Done, RpcError> {
-    if !daemon.operators.is_registered(&request.operator) {
-        return Err(RpcError::new(
-            ErrorKind::InvalidParams,
-            "no operator with this identifier is registered",
-        )
-        .hint("The registry is the list [[operator]] in cnsd.toml"));
-    }
-    let act = Act { name: "custody-assign", card: None, paragraph: Some("§9.3.2-6") };
-    let work = daemon.custody.assign(&request.operator, &request.codes);
-    recorded(&daemon, &call, act, work, |()| {
-        format!("assigned {} envelopes to operator {}", request.codes.len(), request.operator)
-    })
-    .await?;
+    let envelopes = Envelopes::Codes(request.codes);
+    let request = AssignEnvelopes { envelopes, to: Assignee::Operator(request.operator) };
+    super::envelopes::assign(daemon, call, request).await?;
     Ok(Done {})
 }
 

@@ -4,7 +4,7 @@ use cns_protocol::SecretText;
 use cns_protocol::audit::Phase;
 use cns_protocol::counter::{Answer, AnswerStep, Procedure, ProcedureState, Verdict, Wants};
 
-use crate::custody::EnvelopeCode;
+use crate::custody::{Desk, EnvelopeCode};
 use crate::dispatch::ProgressSender;
 use crate::procedure::close::refuse_other_operator;
 use crate::procedure::dossier::Dossier;
@@ -111,13 +111,14 @@ impl Engine {
     /// §9.3.2-6: the envelope is reserved for this procedure. Its code is persisted first, so that a power cut cannot
     /// leave an envelope reserved that no procedure knows of.
     async fn choose_envelope(&self, dossier: &mut Dossier, code: &str) -> Result<Led, ProcedureError> {
-        let code = EnvelopeCode::parse(code.trim())?.as_str().to_owned();
+        let code = EnvelopeCode::parse(code)?.as_str().to_owned();
         if let Some(earlier) = dossier.envelope.take_if(|earlier| *earlier != code) {
             self.release(&earlier, &dossier.id).await?;
         }
         dossier.envelope = Some(code.clone());
         self.store.update(dossier).await?;
-        if let Err(error) = self.custody.reserve(&code, &dossier.operator, &dossier.id, &dossier.card).await {
+        let desk = Desk { operator: &dossier.operator, counter: Some(&dossier.counter) };
+        if let Err(error) = self.custody.reserve(&code, desk, &dossier.id, &dossier.card).await {
             dossier.envelope = None;
             self.store.update(dossier).await?;
             return Err(error.into());

@@ -1,10 +1,10 @@
 //! What becomes of envelopes and PUKs.
 
-use cns_protocol::custody::StockReport;
+use cns_protocol::custody::{HolderStock, StockReport};
 use cns_secret::Secret;
 use cnsd::custody::{Custody, CustodyError, EnvelopeState, PukKind, Unavailable};
 
-use super::{CARD, CODES, Daemon, lent_puk, name, stocked};
+use super::{CARD, CODES, Daemon, held_by, lent_puk, name, stocked};
 
 const FIRST: &str = CODES[0];
 const SECOND: &str = CODES[1];
@@ -44,7 +44,15 @@ async fn an_envelope_goes_from_the_stock_to_a_card() {
     assert!(matches!(gone, Err(CustodyError::PinDestroyed { .. })), "{}", name(&gone));
     assert_eq!(reason(custody.reserve(FIRST, "op1", "p1", CARD).await), in_state(EnvelopeState::Used));
     assert_eq!(reason(custody.release(FIRST, "p1").await), in_state(EnvelopeState::Used));
-    let expected = StockReport { cards: 1, available: 1, assigned: 1, used: 1, ..StockReport::default() };
+    let expected = StockReport {
+        cards: 1,
+        available: 1,
+        assigned: 1,
+        used: 1,
+        low: true,
+        holders: vec![HolderStock { used: 1, ..held_by("op1", 1) }],
+        ..StockReport::default()
+    };
     assert_eq!(custody.stock().await.unwrap(), expected);
 }
 
@@ -68,7 +76,7 @@ async fn an_envelope_is_for_its_operator_procedure_and_card() {
 #[tokio::test]
 async fn codes_are_judged_before_they_are_looked_up() {
     let Daemon { custody, .. } = &stocked().await;
-    let wrong = custody.reserve("123456781", "op1", "p1", CARD).await;
+    let wrong = custody.reserve("1234567888", "op1", "p1", CARD).await;
     assert!(matches!(wrong, Err(CustodyError::CodeInvalid)));
     let missing = custody.reserve(MISSING, "op1", "p1", CARD).await;
     assert!(matches!(missing, Err(CustodyError::EnvelopeUnknown { code }) if code == MISSING));
@@ -131,9 +139,9 @@ async fn envelopes_are_assigned_all_or_none() {
     let missing = custody.assign("op2", &codes(&[FREE, MISSING])).await;
     assert!(matches!(missing, Err(CustodyError::EnvelopeUnknown { .. })));
     assert!(matches!(custody.assign("op2", &codes(&[FREE, "1"])).await, Err(CustodyError::CodeInvalid)));
-    assert!(matches!(custody.assign("op2", &[]).await, Err(CustodyError::Count(1000))));
-    let many = codes(&vec![FREE; 1001]);
-    assert!(matches!(custody.assign("op2", &many).await, Err(CustodyError::Count(1000))));
+    assert!(matches!(custody.assign("op2", &[]).await, Err(CustodyError::Count(300))));
+    let many = codes(&vec![FREE; 301]);
+    assert!(matches!(custody.assign("op2", &many).await, Err(CustodyError::Count(300))));
     assert!(matches!(custody.assign("", &codes(&[FREE])).await, Err(CustodyError::Invalid(_))));
     assert_eq!(custody.stock().await.unwrap(), before);
     // A lost answer: the same again is no error.

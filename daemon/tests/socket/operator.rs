@@ -195,7 +195,7 @@ async fn a_session_is_over_when_its_time_is() {
     assert!(long.session(1000).is_some());
     assert!(long.session(1001).is_none(), "another Unix user has none");
     assert!(long.end_what_is_over().is_empty());
-    assert!(long.is_registered("op1") && !long.is_registered("op2"));
+    assert!(long.counter_of("op1").is_some() && long.counter_of("op2").is_none());
     assert!(long.logout(1000).is_some());
     assert!(long.session(1000).is_none());
 }
