@@ -8,7 +8,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use der::pem::LineEnding;
@@ -26,7 +26,7 @@ use crate::cmp::Secret;
 use crate::error::AuthorityError;
 use crate::file::{self, Readers};
 use crate::issue::{self, Application};
-use crate::profile::Profile;
+use crate::profile::{Profile, Profiles, Rules};
 use crate::state::{Event, Journal, Record, StateError};
 use crate::status::{self, Reason, Status, StatusError, crl, ocsp};
 
@@ -78,6 +78,7 @@ pub struct Authority {
     folder: PathBuf,
     ca: Ca,
     secret: Secret,
+    profiles: Profiles,
     journal: Mutex<Journal>,
     base_url: OnceLock<String>,
     /// Seconds that a request waits for its certificate.
@@ -109,6 +110,7 @@ impl Authority {
             Readers::All,
         )?;
         file::write(&folder.join(SECRET_FILE), secret.value(), Readers::Owner)?;
+        Profiles::write_defaults(folder)?;
         // Written last: it is what makes the folder a certifier.
         let configuration = Configuration { version: 1, reference: options.reference.clone() };
         let configuration =
@@ -134,6 +136,7 @@ impl Authority {
         let authority = Self {
             ca: Ca::load(&key, &certificate)?,
             secret: Secret::new(&configuration.reference, secret)?,
+            profiles: Profiles::open(folder)?,
             journal: Mutex::new(Journal::open(&folder.join(JOURNAL_FILE))?),
             base_url: OnceLock::new(),
             delay: AtomicU64::new(0),
@@ -192,9 +195,10 @@ impl Authority {
     /// A certificate in force for the same key, subject and profile is returned again rather than issued anew.
     ///
     /// # Errors
-    /// When the request does not fit the profile, the key is weak, or the request's signature is wrong.
+    /// When there is no such profile, the request does not fit it, the key is weak, or the request's signature is wrong.
     pub fn issue(&self, profile: Profile, request: &CertReq) -> Result<Certificate, AuthorityError> {
-        let application = Application::from_pkcs10(profile, &request.to_der()?)?;
+        let rules = self.rules(&profile).ok_or(AuthorityError::UnknownProfile(profile))?;
+        let application = Application::from_pkcs10(&rules, &request.to_der()?)?;
         let mut journal = self.journal()?;
         let mut record = journal.lock()?;
         if let Some(existing) = issue::in_force(record.state(), &application.identity()?, now())? {
@@ -324,6 +328,11 @@ impl Authority {
         // Under the lock, so that two processes do not make two keys.
         let responder = Delegate::open(&self.folder, &self.ca, Task::Ocsp, now())?;
         ocsp::answer(&self.ca, &responder, record.state(), request, now())
+    }
+
+    /// What certificates of this profile must say.
+    pub(crate) fn rules(&self, profile: &Profile) -> Option<Arc<Rules>> {
+        self.profiles.get(profile)
     }
 
     pub(crate) fn ca(&self) -> &Ca {

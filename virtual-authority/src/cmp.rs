@@ -16,8 +16,11 @@ mod read;
 mod refusal;
 mod revoke;
 mod sender;
+mod spoil;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use der::asn1::OctetString;
 use der::{AnyRef, Decode, Encode, Tag, TagNumber, Tagged};
@@ -28,7 +31,8 @@ pub(crate) use protection::Secret;
 
 use crate::authority::Authority;
 use crate::error::AuthorityError;
-use crate::profile::Profile;
+use crate::fault::Fault;
+use crate::profile::Rules;
 use answer::{Answer, Seal};
 use message::{Header, Message};
 use refusal::{Refusal, Why};
@@ -113,19 +117,24 @@ impl BodyKind {
 /// When the bytes are no PKIMessage at all, or when no answer can be made; refusals are answers.
 pub(crate) fn answer(
     authority: &Authority,
-    profile: Profile,
+    rules: &Arc<Rules>,
     request: &[u8],
+    fault: Option<&Fault>,
 ) -> Result<Result<Vec<u8>, Unreadable>, AuthorityError> {
-    match decide(authority, profile, request)? {
-        Ok(answer) => answer.seal(authority).map(Ok),
-        Err(unreadable) => Ok(Err(unreadable)),
+    let answer = match decide(authority, rules, request)? {
+        Ok(answer) => answer,
+        Err(unreadable) => return Ok(Err(unreadable)),
+    };
+    match fault.and_then(|fault| fault.in_message(answer.brings_certificate())) {
+        Some(fault) => answer.seal_spoiled(authority, fault).map(Ok),
+        None => answer.seal(authority).map(Ok),
     }
 }
 
 /// What to answer to one message.
 fn decide(
     authority: &Authority,
-    profile: Profile,
+    rules: &Arc<Rules>,
     request: &[u8],
 ) -> Result<Result<Answer, Unreadable>, AuthorityError> {
     let message = match Message::from_der(request) {
@@ -143,13 +152,13 @@ fn decide(
     // Refusals of unknown senders go out unprotected: an answer protected with the secret would hand whoever asks
     // without knowing it the means to try guesses at leisure.
     let (outcome, seal) = match known {
-        Ok(sender) => (obey(authority, profile, &sender, &header, &message.body), Some(Seal::to(&sender))),
+        Ok(sender) => (obey(authority, rules, &sender, &header, &message.body), Some(Seal::to(&sender))),
         Err(failure) => (Err(failure), None),
     };
     match outcome {
         Ok(outcome) => Answer::new(authority, &header, outcome, seal).map(Ok),
         Err(Failure::Refused(refusal)) => {
-            tracing::info!(%profile, text = %refusal.text, "CMP message refused");
+            tracing::info!(profile = %rules.profile, text = %refusal.text, "CMP message refused");
             Answer::refusal(authority, &header, &refusal, seal).map(Ok)
         }
         Err(Failure::Broken(error)) => Err(error),
@@ -167,7 +176,7 @@ struct Outcome {
 /// Does what the message asks.
 fn obey(
     authority: &Authority,
-    profile: Profile,
+    rules: &Arc<Rules>,
     sender: &Sender,
     header: &Header,
     body: &AnyRef<'_>,
@@ -175,7 +184,7 @@ fn obey(
     check_transaction(header)?;
     match BodyKind::of(body) {
         Some(kind @ (BodyKind::Ir | BodyKind::Cr | BodyKind::Kur | BodyKind::P10cr)) => {
-            enrol::ask(authority, profile, sender, header, kind, body)
+            enrol::ask(authority, rules, sender, header, kind, body)
         }
         Some(BodyKind::PollReq) => poll::ask_again(authority, header, body.value()),
         Some(BodyKind::CertConf) => confirm::confirm(authority, header, body.value()),

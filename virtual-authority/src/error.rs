@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::issue::IssueError;
+use crate::profile::Profile;
 use crate::state::StateError;
 use crate::status::StatusError;
 
@@ -44,6 +45,17 @@ pub enum AuthorityError {
     /// A key could not be read, made or used.
     #[error("the certifier's key: {0}")]
     Key(String),
+    /// A profile's file does not say what a profile says.
+    #[error("the profile {}: {fault}", path.display())]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// There is no such profile.
+    #[error("there is no profile {0}")]
+    UnknownProfile(Profile),
     /// A registration officer's certificate cannot be used.
     #[error("the officer's certificate: {0}")]
     Officer(String),

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
@@ -40,8 +41,8 @@ pub enum FaultKind {
     OtherHolder,
     /// The certificate has expired.
     Expired,
-    /// The certificate is of another certifier.
-    OtherIssuer,
+    /// The certificate is not signed by the certifier that it names.
+    Forged,
 }
 
 impl FaultKind {
@@ -62,8 +63,27 @@ impl FaultKind {
         (Self::OtherKey, "other-key"),
         (Self::OtherHolder, "other-holder"),
         (Self::Expired, "expired"),
-        (Self::OtherIssuer, "other-issuer"),
+        (Self::Forged, "forged"),
     ];
+}
+
+impl FaultKind {
+    fn is_of_network(self) -> bool {
+        matches!(
+            self,
+            Self::Hang
+                | Self::LoseRequest
+                | Self::LoseAnswer
+                | Self::Garbage
+                | Self::Truncated
+                | Self::Huge
+                | Self::Unavailable
+        )
+    }
+
+    fn is_of_certificate(self) -> bool {
+        matches!(self, Self::OtherKey | Self::OtherHolder | Self::Expired | Self::Forged)
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -76,10 +96,11 @@ impl fmt::Display for FaultKind {
 ///
 /// Faults of the network (up to [`FaultKind::Unavailable`]) concern all that is asked, CRL and OCSP too; the others
 /// concern CMP alone, those of a certificate the messages that bring one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     kind: FaultKind,
-    left: AtomicU64,
+    /// One count for all that share the fault.
+    left: Arc<AtomicU64>,
 }
 
 impl Fault {
@@ -90,11 +111,21 @@ impl Fault {
 
     /// Goes wrong the first `times` times.
     pub fn times(kind: FaultKind, times: u64) -> Self {
-        Self { kind, left: AtomicU64::new(times) }
+        Self { kind, left: Arc::new(AtomicU64::new(times)) }
     }
 
-    /// What goes wrong this time, if anything does.
-    pub(crate) fn strike(&self) -> Option<FaultKind> {
+    /// What goes wrong on the network this time, if anything does.
+    pub(crate) fn on_network(&self) -> Option<FaultKind> {
+        if self.kind.is_of_network() { self.strike() } else { None }
+    }
+
+    /// What goes wrong in a CMP message this time, if anything does.
+    pub(crate) fn in_message(&self, brings_certificate: bool) -> Option<FaultKind> {
+        let concerns = !self.kind.is_of_network() && (brings_certificate || !self.kind.is_of_certificate());
+        if concerns { self.strike() } else { None }
+    }
+
+    fn strike(&self) -> Option<FaultKind> {
         let less = |left: u64| if left == u64::MAX { Some(left) } else { left.checked_sub(1) };
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok().then_some(self.kind)
     }

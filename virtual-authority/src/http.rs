@@ -1,6 +1,8 @@
 //! The certifier on the network: CMP over HTTP (RFC 6712), OCSP over HTTP (RFC 6960 appendix A), the CRLs and the
 //! certifier's certificate.
 
+mod faulty;
+
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io;
@@ -25,6 +27,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::authority::Authority;
 use crate::cmp;
 use crate::error::AuthorityError;
+use crate::fault::Fault;
 use crate::profile::Profile;
 
 const CMP_TYPE: ContentType = ContentType { request: "application/pkixcmp", answer: "application/pkixcmp" };
@@ -49,6 +52,28 @@ pub async fn serve(
     authority: Arc<Authority>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    serve_with(listener, authority, None, shutdown).await
+}
+
+/// As [`serve`], but misbehaves, for tests of clients.
+///
+/// # Errors
+/// When the listener has no address.
+pub async fn serve_faulty(
+    listener: TcpListener,
+    authority: Arc<Authority>,
+    fault: Fault,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    serve_with(listener, authority, Some(Arc::new(fault)), shutdown).await
+}
+
+async fn serve_with(
+    listener: TcpListener,
+    authority: Arc<Authority>,
+    fault: Option<Arc<Fault>>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     authority.set_base_url(&format!("http://{}", listener.local_addr()?));
     // The last CRL does not know yet where the delta CRL will be found.
     blocking(&authority, Authority::publish_now).await;
@@ -63,9 +88,9 @@ pub async fn serve(
             accepted = listener.accept(), if places.available_permits() > 0 => match accepted {
                 Ok((stream, _)) => {
                     let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                    let authority = Arc::clone(&authority);
+                    let (authority, fault) = (Arc::clone(&authority), fault.clone());
                     tokio::spawn(async move {
-                        talk(stream, authority).await;
+                        talk(stream, authority, fault).await;
                         drop(place);
                     });
                 }
@@ -88,10 +113,15 @@ async fn blocking(authority: &Arc<Authority>, publish: fn(&Authority) -> Result<
     }
 }
 
-async fn talk(stream: TcpStream, authority: Arc<Authority>) {
+async fn talk(stream: TcpStream, authority: Arc<Authority>, fault: Option<Arc<Fault>>) {
     let service = service_fn(move |request| {
-        let authority = Arc::clone(&authority);
-        async move { Ok::<_, Infallible>(respond(authority, request).await) }
+        let (authority, fault) = (Arc::clone(&authority), fault.clone());
+        async move {
+            match fault {
+                Some(fault) => faulty::respond(authority, fault, request).await,
+                None => Ok::<_, io::Error>(respond(authority, None, request).await),
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -105,7 +135,7 @@ async fn talk(stream: TcpStream, authority: Arc<Authority>) {
     }
 }
 
-async fn respond(authority: Arc<Authority>, request: Request<Incoming>) -> Answer {
+async fn respond(authority: Arc<Authority>, fault: Option<Arc<Fault>>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     match path.as_str() {
         "/healthz" => get(&request, || Some(("text/plain", b"ok\n".to_vec()))),
@@ -120,12 +150,16 @@ async fn respond(authority: Arc<Authority>, request: Request<Incoming>) -> Answe
             Some(body) => answered(OCSP_TYPE, move || authority.ocsp(&body).map(Ok::<_, Infallible>)).await,
             None => text(StatusCode::BAD_REQUEST, "this is no OCSP request in Base64"),
         },
-        path => match path.strip_prefix("/pkix/").map(str::parse::<Profile>) {
-            Some(Ok(profile)) => {
-                post(CMP_TYPE, request, move |body| cmp::answer(&authority, profile, body)).await
+        path => {
+            let profile = path.strip_prefix("/pkix/").and_then(|name| name.parse::<Profile>().ok());
+            match profile.and_then(|profile| authority.rules(&profile)) {
+                Some(rules) => {
+                    let speak = move |body: &[u8]| cmp::answer(&authority, &rules, body, fault.as_deref());
+                    post(CMP_TYPE, request, speak).await
+                }
+                None => text(StatusCode::NOT_FOUND, "nothing is here"),
             }
-            Some(Err(())) | None => text(StatusCode::NOT_FOUND, "nothing is here"),
-        },
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod proof;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use const_oid::{AssociatedOid, ObjectIdentifier};
@@ -29,7 +30,7 @@ pub(crate) use proof::verify_signature;
 
 use crate::authority::Ca;
 use crate::error::AuthorityError;
-use crate::profile::{Profile, ProfileError};
+use crate::profile::{Profile, ProfileError, Rules};
 use crate::state::{Event, Record, State};
 use crate::status::Status;
 
@@ -46,8 +47,15 @@ pub enum IssueError {
     #[error("the public key is not an RSA key that can be read")]
     Key,
     /// The key is too short, or longer than cards have.
-    #[error("the RSA key has {0} bits; 2048 to 4096 are accepted")]
-    KeyLength(usize),
+    #[error("the RSA key has {bits} bits; {least} to {most} are accepted")]
+    KeyLength {
+        /// Its length.
+        bits: usize,
+        /// The shortest that the profile allows.
+        least: usize,
+        /// The longest that the profile allows.
+        most: usize,
+    },
     /// The key's exponent is weak.
     #[error("the RSA key's public exponent must be odd and at least 65537")]
     Exponent,
@@ -73,7 +81,7 @@ pub enum IssueError {
 
 /// A checked request: the applicant holds the key, and the subject fits the profile.
 pub(crate) struct Application {
-    profile: Profile,
+    rules: Arc<Rules>,
     subject: Name,
     public_key: SubjectPublicKeyInfoOwned,
     not_after: Option<u64>,
@@ -89,28 +97,28 @@ struct Pkcs10<'a> {
 
 impl Application {
     /// Checks a PKCS#10 request.
-    pub(crate) fn from_pkcs10(profile: Profile, request: &[u8]) -> Result<Self, IssueError> {
+    pub(crate) fn from_pkcs10(rules: &Arc<Rules>, request: &[u8]) -> Result<Self, IssueError> {
         let request = Pkcs10::from_der(request).map_err(IssueError::Malformed)?;
         let signed = request.info.to_der().map_err(IssueError::Malformed)?;
         let info = CertReqInfo::from_der(&signed).map_err(IssueError::Malformed)?;
         verify_signature(&info.public_key, &request.algorithm, &signed, &request.signature)?;
-        Self::proved(profile, info.subject, info.public_key, None)
+        Self::proved(rules, info.subject, info.public_key, None)
     }
 
     /// Checks everything but the proof of possession, which the caller has seen.
     pub(crate) fn proved(
-        profile: Profile,
+        rules: &Arc<Rules>,
         subject: Name,
         public_key: SubjectPublicKeyInfoOwned,
         not_after: Option<u64>,
     ) -> Result<Self, IssueError> {
-        proof::check_strength(&public_key)?;
-        profile.check_subject(&subject)?;
-        Ok(Self { profile, subject, public_key, not_after })
+        proof::check_strength(&public_key, rules.key_bits())?;
+        rules.check_subject(&subject)?;
+        Ok(Self { rules: Arc::clone(rules), subject, public_key, not_after })
     }
 
-    pub(crate) fn profile(&self) -> Profile {
-        self.profile
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.rules.profile
     }
 
     pub(crate) fn subject(&self) -> &Name {
@@ -120,7 +128,7 @@ impl Application {
     /// Two applications with the same identity ask for the same certificate.
     pub(crate) fn identity(&self) -> Result<String, AuthorityError> {
         let mut hash = Sha256::new();
-        hash.update(self.profile.path_name());
+        hash.update(self.rules.profile.path_name());
         hash.update([0]);
         hash.update(self.public_key.to_der()?);
         hash.update(self.subject.to_der()?);
@@ -161,7 +169,7 @@ impl Issued {
         let tbs = &self.certificate.tbs_certificate;
         Ok(Event::Issued {
             serial: self.serial(),
-            profile: self.profile,
+            profile: self.profile.clone(),
             subject: tbs.subject.to_string(),
             identity: self.identity.clone(),
             not_before: tbs.validity.not_before.to_unix_duration().as_secs(),
@@ -179,7 +187,7 @@ pub(crate) fn sign(
     base_url: Option<&str>,
     now: u64,
 ) -> Result<Issued, AuthorityError> {
-    let latest = now.saturating_add(application.profile.lifetime());
+    let latest = now.saturating_add(application.rules.lifetime());
     let not_after = application.not_after.map_or(latest, |wanted| wanted.min(latest));
     if not_after <= now {
         return Err(IssueError::Validity.into());
@@ -206,7 +214,7 @@ pub(crate) fn sign(
         signature_algorithm: algorithm,
         signature: BitString::from_bytes(&signature)?,
     };
-    Ok(Issued { certificate, profile: application.profile, identity: application.identity()? })
+    Ok(Issued { certificate, profile: application.profile().clone(), identity: application.identity()? })
 }
 
 fn extensions(
@@ -214,7 +222,7 @@ fn extensions(
     application: &Application,
     base_url: Option<&str>,
 ) -> Result<Vec<Extension>, AuthorityError> {
-    let mut extensions = application.profile.extensions()?;
+    let mut extensions = application.rules.extensions()?;
     extensions.push(extension(false, &BasicConstraints { ca: false, path_len_constraint: None })?);
     extensions.push(authority_key_identifier(ca)?);
     let identifier = OctetString::new(key_identifier(&application.public_key))?;

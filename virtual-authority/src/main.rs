@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use cns_virtual_authority::{Authority, AuthorityError, InitOptions, Reason, Record, read_secret, serve};
+use cns_virtual_authority::{
+    Authority, AuthorityError, Fault, InitOptions, Reason, Record, read_secret, serve, serve_faulty,
+};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
@@ -56,6 +58,10 @@ enum Act {
         /// Let requests wait for their certificate this many seconds.
         #[arg(long, default_value_t = 0)]
         delay: u64,
+        /// Misbehave, for tests of clients: `wrong-nonce`, `lose-answer:1` (the first time alone);
+        /// a name that is none lists all.
+        #[arg(long)]
+        fault: Option<Fault>,
     },
     /// Give a registration officer's certificate the right to sign CMP messages for the registration authority.
     Authorise {
@@ -106,10 +112,10 @@ fn run(act: Act) -> Result<(), Box<dyn Error>> {
             let authority = Authority::init(&dir, &options)?;
             say(&format!("{}", authority.ca_certificate().tbs_certificate.subject))
         }
-        Act::Serve { dir, listen, port_file, delay } => {
+        Act::Serve { dir, listen, port_file, delay, fault } => {
             let authority = Authority::open(&dir)?;
             authority.set_delay(Duration::from_secs(delay));
-            serve_until_told(Arc::new(authority), listen, port_file.as_deref())
+            serve_until_told(Arc::new(authority), listen, port_file.as_deref(), fault)
         }
         Act::Authorise { dir, certificate } => {
             let certificate = std::fs::read(&certificate)
@@ -127,6 +133,7 @@ fn serve_until_told(
     authority: Arc<Authority>,
     listen: SocketAddr,
     port_file: Option<&Path>,
+    fault: Option<Fault>,
 ) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
@@ -146,7 +153,10 @@ fn serve_until_told(
                 _ = interrupt.recv() => {}
             }
         };
-        serve(listener, authority, told).await?;
+        match fault {
+            Some(fault) => serve_faulty(listener, authority, fault, told).await?,
+            None => serve(listener, authority, told).await?,
+        }
         Ok(())
     })
 }

@@ -133,8 +133,8 @@ pub struct Record {
 
 impl Record {
     /// Whether the certificate was issued after this profile, to this holder (RFC 4514 text).
-    pub(crate) fn is_of(&self, profile: Profile, subject: &str) -> bool {
-        self.profile == profile && self.subject == subject
+    pub(crate) fn is_of(&self, profile: &Profile, subject: &str) -> bool {
+        self.profile == *profile && self.subject == subject
     }
 }
 

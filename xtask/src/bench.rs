@@ -55,6 +55,8 @@ pub(crate) enum What {
         /// The folder with the built programs
         programs: PathBuf,
     },
+    /// Certificates that `cns-authority` issues and revokes per second
+    Authority,
     /// The application that `pkcs11` measures
     #[command(hide = true)]
     Pkcs11Client(pkcs11_client::Options),
@@ -77,6 +79,9 @@ pub(crate) fn run(what: &What) -> Result<()> {
             namespace::run(&["bench".as_ref(), "pkcs11-inside".as_ref(), programs.as_os_str()], LIMIT)
         }
         What::Pkcs11Inside { programs } => pkcs11::inside(programs),
+        What::Authority => {
+            cargo::run(&["bench", "--quiet", "-p", "cns-virtual-authority", "--bench", "issue"])
+        }
         What::Pkcs11Client(options) => pkcs11_client::run(options),
     }
 }

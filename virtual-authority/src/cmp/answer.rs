@@ -66,6 +66,10 @@ impl Answer {
         Ok(Self { header, kind: BodyKind::Error, body: content.to_der()?, seal })
     }
 
+    pub(super) fn brings_certificate(&self) -> bool {
+        matches!(self.kind, BodyKind::Ip | BodyKind::Cp | BodyKind::Kup)
+    }
+
     /// The message, DER.
     pub(super) fn seal(mut self, authority: &Authority) -> Result<Vec<u8>, AuthorityError> {
         match self.seal {

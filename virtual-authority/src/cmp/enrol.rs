@@ -1,7 +1,9 @@
 //! Requests for a certificate.
 
+use std::sync::Arc;
+
 use crmf::controls::CertId;
-use der::{Any, AnyRef, Encode};
+use der::{Any, AnyRef, Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
 
 use super::message::{CertRepMessage, CertResponse, CertifiedKeyPair, Header};
@@ -11,21 +13,20 @@ use super::sender::Sender;
 use super::{BodyKind, Failure, Outcome, fingerprint, hex_bytes, transaction};
 use crate::authority::{Authority, now};
 use crate::issue::{self, random};
-use crate::profile::Profile;
+use crate::profile::Rules;
 use crate::state::{Deferral, Delivery, Event, Locked, State};
 use crate::status::Status;
-use der::Decode;
 
 /// Issues, finds what was issued before (to this transaction, or for the same key and subject), or lets the client wait.
 pub(super) fn ask(
     authority: &Authority,
-    profile: Profile,
+    rules: &Arc<Rules>,
     sender: &Sender,
     header: &Header,
     kind: BodyKind,
     body: &AnyRef<'_>,
 ) -> Result<Outcome, Failure> {
-    let wish = read::wish(profile, kind, body.value())?;
+    let wish = read::wish(rules, kind, body.value())?;
     let transaction = transaction(header);
     let mut journal = authority.journal()?;
     let mut record = journal.lock()?;
@@ -128,7 +129,7 @@ fn defer(
         return Ok(None);
     }
     let deferral = Deferral {
-        profile: wish.application.profile(),
+        profile: wish.application.profile().clone(),
         body: hex::encode(body.to_der()?),
         implicit_confirm: request.implicit_confirm,
         until: now().saturating_add(delay),

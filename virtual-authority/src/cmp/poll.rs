@@ -20,7 +20,8 @@ pub(super) fn ask_again(authority: &Authority, header: &Header, content: &[u8]) 
     let body = hex_bytes(&deferral.body)?;
     let body = AnyRef::from_der(&body)?;
     let kind = BodyKind::of(&body).ok_or_else(nothing)?;
-    let wish = read::wish(deferral.profile, kind, body.value())?;
+    let rules = authority.rules(&deferral.profile).ok_or_else(nothing)?;
+    let wish = read::wish(&rules, kind, body.value())?;
     if !matches!(asked.as_slice(), [asked] if asked.cert_req_id == wish.cert_req_id) {
         let text = "pollReq must name the one certReqId of the request";
         return Err(Refusal::new(Why::BadRequest, text).into());

@@ -1,5 +1,7 @@
 //! Requests for a certificate, read and proved.
 
+use std::sync::Arc;
+
 use const_oid::ObjectIdentifier;
 use crmf::controls::CertId;
 use crmf::pop::ProofOfPossession;
@@ -10,7 +12,7 @@ use super::message::{CertReqMsg, CertRequest, Control};
 use super::refusal::{Refusal, Why};
 use super::{BodyKind, Failure};
 use crate::issue::{Application, IssueError, verify_signature};
-use crate::profile::Profile;
+use crate::profile::Rules;
 
 /// id-regCtrl-oldCertID (RFC 4211 §6.5).
 const OLD_CERT_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.5.1.5");
@@ -26,18 +28,18 @@ pub(super) struct Wish {
 }
 
 /// Reads the request in a body of this kind.
-pub(super) fn wish(profile: Profile, kind: BodyKind, content: &[u8]) -> Result<Wish, Failure> {
-    if kind == BodyKind::P10cr { read_pkcs10(profile, content) } else { read_crmf(profile, content) }
+pub(super) fn wish(rules: &Arc<Rules>, kind: BodyKind, content: &[u8]) -> Result<Wish, Failure> {
+    if kind == BodyKind::P10cr { read_pkcs10(rules, content) } else { read_crmf(rules, content) }
 }
 
-fn read_pkcs10(profile: Profile, request: &[u8]) -> Result<Wish, Failure> {
-    let application = Application::from_pkcs10(profile, request)?;
+fn read_pkcs10(rules: &Arc<Rules>, request: &[u8]) -> Result<Wish, Failure> {
+    let application = Application::from_pkcs10(rules, request)?;
     let attributes = CertReq::from_der(request).map_err(IssueError::Malformed)?.info.attributes;
     // RFC 9480 §2.14: a PKCS#10 request has no certReqId, and -1 says so.
     Ok(Wish { application, cert_req_id: -1, asked_for_more: !attributes.is_empty(), old: None })
 }
 
-fn read_crmf(profile: Profile, messages: &[u8]) -> Result<Wish, Failure> {
+fn read_crmf(rules: &Arc<Rules>, messages: &[u8]) -> Result<Wish, Failure> {
     let messages = Vec::<CertReqMsg<'_>>::from_der(messages).map_err(IssueError::Malformed)?;
     let [message] = messages.as_slice() else {
         return Err(
@@ -60,7 +62,7 @@ fn read_crmf(profile: Profile, messages: &[u8]) -> Result<Wish, Failure> {
     verify_signature(&public_key, &proof.alg_id, &signed, &proof.signature)?;
     let not_after = template.validity.and_then(|validity| validity.not_after);
     let not_after = not_after.map(|time| time.to_unix_duration().as_secs());
-    let application = Application::proved(profile, subject, public_key, not_after)?;
+    let application = Application::proved(rules, subject, public_key, not_after)?;
     let asked_for_more = template.extensions.is_some();
     Ok(Wish { application, cert_req_id: request.cert_req_id, asked_for_more, old })
 }

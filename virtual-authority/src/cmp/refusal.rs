@@ -102,7 +102,7 @@ impl From<IssueError> for Refusal {
         let why = match &error {
             IssueError::Profile(_)
             | IssueError::Key
-            | IssueError::KeyLength(_)
+            | IssueError::KeyLength { .. }
             | IssueError::Exponent
             | IssueError::Incomplete(_)
             | IssueError::Validity => Why::BadCertTemplate,

@@ -2,11 +2,6 @@
 
 use der::asn1::{BitString, OctetString};
 use der::{Any, Decode, Encode};
-use rand_core::OsRng;
-use rsa::RsaPrivateKey;
-use rsa::pkcs1v15::SigningKey;
-use sha2::Sha256;
-use signature::{RandomizedSigner, SignatureEncoding};
 use x509_cert::Certificate;
 use x509_cert::certificate::TbsCertificate;
 use x509_cert::name::Name;
@@ -21,8 +16,6 @@ use crate::error::AuthorityError;
 use crate::fault::FaultKind;
 use crate::issue::{random, time};
 
-/// Long enough to be another certifier's key, and quickly made.
-const STRANGER_BITS: usize = 2048;
 const DAY: u64 = 24 * 3600;
 
 impl Answer {
@@ -47,14 +40,15 @@ impl Answer {
             FaultKind::WrongProtection => {
                 // The time of the message is changed after it was protected.
                 let mut message = self.seal(authority)?;
-                if let Some(digit) = message.windows(2).position(|it| it == b"Z\xa1").and_then(|at| at.checked_sub(1))
+                if let Some(digit) =
+                    message.windows(2).position(|it| it == b"Z\xa1").and_then(|at| at.checked_sub(1))
                     && let Some(digit) = message.get_mut(digit)
                 {
                     *digit ^= 1;
                 }
                 return Ok(message);
             }
-            FaultKind::OtherKey | FaultKind::OtherHolder | FaultKind::Expired | FaultKind::OtherIssuer => {
+            FaultKind::OtherKey | FaultKind::OtherHolder | FaultKind::Expired | FaultKind::Forged => {
                 self.spoil_certificate(authority, fault)?;
             }
             FaultKind::Hang
@@ -69,9 +63,6 @@ impl Answer {
     }
 
     fn spoil_certificate(&mut self, authority: &Authority, fault: FaultKind) -> Result<(), AuthorityError> {
-        if !matches!(self.kind, BodyKind::Ip | BodyKind::Cp | BodyKind::Kup) {
-            return Ok(());
-        }
         let mut content = CertRepMessage::from_der(&self.body)?;
         for pair in content.response.iter_mut().filter_map(|response| response.certified_key_pair.as_mut()) {
             let tbs = Certificate::from_der(&pair.certificate.to_der()?)?.tbs_certificate;
@@ -100,12 +91,10 @@ fn another(
         };
     }
     let message = tbs.to_der()?;
-    let signature = if fault == FaultKind::OtherIssuer {
-        let stranger = SigningKey::<Sha256>::new(RsaPrivateKey::new(&mut OsRng, STRANGER_BITS)?);
-        stranger.try_sign_with_rng(&mut OsRng, &message)?.to_vec()
-    } else {
-        authority.ca().sign(&message)?
-    };
+    let mut signature = authority.ca().sign(&message)?;
+    if let Some(last) = signature.last_mut().filter(|_| fault == FaultKind::Forged) {
+        *last ^= 1;
+    }
     Ok(Certificate {
         signature_algorithm: tbs.signature.clone(),
         tbs_certificate: tbs,

@@ -21,6 +21,7 @@ use super::message::{
 use super::protection::MacKind;
 use super::*;
 use crate::authority::{InitOptions, now};
+use crate::profile::Profile;
 use crate::state::Event;
 use crate::status::{Reason, Status};
 
@@ -97,7 +98,8 @@ impl Scene {
     }
 
     fn post(&self, message: &[u8]) -> (Header, TagNumber, Vec<u8>) {
-        let answer = answer(&self.authority, Profile::Authentication, message).unwrap().unwrap();
+        let rules = self.authority.rules(&Profile::Authentication).unwrap();
+        let answer = answer(&self.authority, &rules, message, None).unwrap().unwrap();
         let answer = Message::from_der(&answer).unwrap();
         let header = Header::from_der(&answer.header.to_der().unwrap()).unwrap();
         let Tag::ContextSpecific { number, .. } = answer.body.tag() else { panic!() };

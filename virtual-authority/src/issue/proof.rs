@@ -1,5 +1,7 @@
 //! The applicant's key, and the proof that the applicant has the other half of it.
 
+use std::ops::RangeInclusive;
+
 use const_oid::db::rfc5912::{
     RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
@@ -23,12 +25,15 @@ fn rsa_key(key: &SubjectPublicKeyInfoOwned) -> Result<RsaPublicKey, IssueError> 
     RsaPublicKey::from_public_key_der(&encoded).map_err(|_| IssueError::Key)
 }
 
-/// Refuses keys too weak for a certificate of years, or longer than any card has.
-pub(super) fn check_strength(key: &SubjectPublicKeyInfoOwned) -> Result<(), IssueError> {
+/// Refuses keys that the profile finds too short or too long, and weak exponents.
+pub(super) fn check_strength(
+    key: &SubjectPublicKeyInfoOwned,
+    lengths: RangeInclusive<usize>,
+) -> Result<(), IssueError> {
     let key = rsa_key(key)?;
     let bits = key.n().bits();
-    if !(2048..=4096).contains(&bits) {
-        return Err(IssueError::KeyLength(bits));
+    if !lengths.contains(&bits) {
+        return Err(IssueError::KeyLength { bits, least: *lengths.start(), most: *lengths.end() });
     }
     let exponent = key.e();
     if *exponent < BigUint::from(65537_u32) || exponent.to_bytes_le().first().is_none_or(|low| low & 1 == 0) {

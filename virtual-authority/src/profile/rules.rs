@@ -133,7 +133,8 @@ impl Rules {
         if let Some(name) = data.subject.keys().find(|name| Subject::label(name).is_none()) {
             return Err(format!("{name} is no attribute that a subject can have"));
         }
-        if data.policies.iter().filter_map(|policy| policy.notice.as_ref()).any(|it| it.chars().count() > 200) {
+        if data.policies.iter().filter_map(|policy| policy.notice.as_ref()).any(|it| it.chars().count() > 200)
+        {
             return Err("a notice has at most 200 characters (RFC 5280 §4.2.1.4)".to_owned());
         }
         let rules = Self { profile, data };

@@ -8,6 +8,7 @@ use const_oid::db::rfc4519::{
 };
 use der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use der::{Any, Tag, Tagged};
+use serde::Deserialize;
 use x509_cert::name::Name;
 
 use super::ProfileError;
@@ -49,16 +50,28 @@ impl Subject {
         Ok(Self { attributes })
     }
 
-    /// The one value of `label`.
-    pub(crate) fn one(&self, label: &'static str) -> Result<&str, ProfileError> {
-        let mut values = self.attributes.iter().filter(|(name, _)| *name == label);
-        let (_, value) = values.next().ok_or(ProfileError::Missing(label))?;
-        if values.next().is_some() { Err(ProfileError::Repeated(label)) } else { Ok(value) }
+    /// The attribute of this name, if a subject can have it.
+    pub(crate) fn label(name: &str) -> Option<&'static str> {
+        KNOWN.iter().map(|(_, label, _)| *label).find(|label| *label == name)
     }
 
-    /// Refuses attributes outside `labels`.
-    pub(crate) fn only(&self, labels: &[&str]) -> Result<(), ProfileError> {
-        match self.attributes.iter().find(|(name, _)| !labels.contains(name)) {
+    /// All values of `label`.
+    pub(crate) fn all<'s>(&'s self, label: &'s str) -> impl Iterator<Item = &'s str> {
+        self.attributes.iter().filter(move |(name, _)| *name == label).map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses a subject that has not exactly one `label`.
+    pub(crate) fn one(&self, label: &'static str) -> Result<(), ProfileError> {
+        match self.all(label).count() {
+            0 => Err(ProfileError::Missing(label)),
+            1 => Ok(()),
+            _ => Err(ProfileError::Repeated(label)),
+        }
+    }
+
+    /// Refuses attributes that are not `allowed`.
+    pub(crate) fn only(&self, allowed: impl Fn(&str) -> bool) -> Result<(), ProfileError> {
+        match self.attributes.iter().find(|(name, _)| !allowed(name)) {
             Some((name, _)) => Err(ProfileError::NotAllowed((*name).to_owned())),
             None => Ok(()),
         }
@@ -83,9 +96,55 @@ fn text(value: &Any) -> Option<String> {
     }
 }
 
+/// Forms that an attribute of a subject can have.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    /// The common name of a CNS authentication certificate.
+    Cns,
+    /// An Italian tax identification number (ETSI EN 319 412-1 §5.1.3).
+    Tin,
+}
+
+impl Form {
+    pub(super) fn fits(self, text: &str) -> bool {
+        match self {
+            Self::Cns => is_cns_common_name(text),
+            Self::Tin => text.strip_prefix("TINIT-").is_some_and(is_codice_fiscale),
+        }
+    }
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Cns => {
+                "the codice fiscale, '/', the 16 digits of ID_Carta, '.', and the 28 Base64 characters of the hash of \
+                 the personal data"
+            }
+            Self::Tin => "TINIT- and the codice fiscale",
+        }
+    }
+}
+
+fn is_cns_common_name(name: &str) -> bool {
+    let Some((codice_fiscale, rest)) = name.split_once('/') else { return false };
+    let Some((id_card, hash)) = rest.split_once('.') else { return false };
+    is_codice_fiscale(codice_fiscale)
+        && id_card.len() == 16
+        && id_card.bytes().all(|byte| byte.is_ascii_digit())
+        && is_base64_of_sha1(hash)
+}
+
+/// 20 bytes are 27 characters and one of padding.
+fn is_base64_of_sha1(text: &str) -> bool {
+    text.len() == 28
+        && text.strip_suffix('=').is_some_and(|text| {
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
+        })
+}
+
 /// Whether `text` has the form of a codice fiscale: letters and digits in their places, with letters allowed in
 /// place of digits where two persons would otherwise have the same one (omocodia, decree of 23 December 1976).
-pub(super) fn is_codice_fiscale(text: &str) -> bool {
+fn is_codice_fiscale(text: &str) -> bool {
     const FORM: &[u8] = b"AAAAAA00A00A000A";
     text.len() == FORM.len()
         && text.bytes().zip(FORM).all(|(byte, form)| match form {
@@ -111,6 +170,24 @@ mod tests {
             "RSSMRA80A01H501UU",
         ] {
             assert!(!is_codice_fiscale(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn common_name_of_a_cns() {
+        let good = "RSSMRA80A01H501U/6999000000001230.2jmj7l5rSw0yVb/vlWAYkK/YBwk=";
+        assert_eq!(good.len(), 62);
+        assert!(is_cns_common_name(good));
+        for wrong in [
+            "",
+            "RSSMRA80A01H501U",
+            "RSSMRA80A01H501U/6999000000001230",
+            "RSSMRA80A01H501U/699900000000123.2jmj7l5rSw0yVb/vlWAYkK/YBwk=",
+            "RSSMRA80A01H501U/6999000000001230.2jmj7l5rSw0yVb/vlWAYkK/YBwkA",
+            "RSSMRA80A01H501U/6999000000001230.2jmj7l5rSw0yVb_vlWAYkK/YBwk=",
+            "MARIO ROSSI/6999000000001230.2jmj7l5rSw0yVb/vlWAYkK/YBwk=",
+        ] {
+            assert!(!is_cns_common_name(wrong), "{wrong}");
         }
     }
 }

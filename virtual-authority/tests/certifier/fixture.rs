@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use cns_virtual_authority::{Authority, InitOptions, serve};
+use cns_virtual_authority::{Authority, Fault, InitOptions, serve, serve_faulty};
 use der::Decode;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -104,7 +104,16 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start() -> Self {
-        let folder = workplace();
+        Self::start_with(workplace(), None)
+    }
+
+    /// A certifier that misbehaves.
+    pub(crate) fn start_faulty(fault: Fault) -> Self {
+        Self::start_with(workplace(), Some(fault))
+    }
+
+    /// The certifier in `ca` of this folder.
+    pub(crate) fn start_with(folder: TempDir, fault: Option<Fault>) -> Self {
         let authority = Arc::new(Authority::open(&folder.path().join("ca")).unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, address) = std::sync::mpsc::channel();
@@ -113,7 +122,11 @@ impl Running {
             tokio::runtime::Runtime::new().unwrap().block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                serve(listener, served, async move { drop(stopped.await) }).await.unwrap();
+                let stopped = async move { drop(stopped.await) };
+                match fault {
+                    Some(fault) => serve_faulty(listener, served, fault, stopped).await.unwrap(),
+                    None => serve(listener, served, stopped).await.unwrap(),
+                }
             });
         });
         let address = address.recv().unwrap();

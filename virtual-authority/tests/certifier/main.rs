@@ -10,7 +10,9 @@
 
 mod crash;
 mod enrolment;
+mod faults;
 mod fixture;
+mod lint;
 mod network;
 mod profiles;
 mod registration;

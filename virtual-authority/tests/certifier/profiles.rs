@@ -78,7 +78,7 @@ fn signature_certificate() {
     let usages: Vec<_> = read::<ExtendedKeyUsage>(&certificate).0.iter().map(ToString::to_string).collect();
     assert_eq!(usages, ["1.3.6.1.5.5.7.3.36"]);
     assert_eq!(days(&certificate), 3 * 365);
-    // Written by hand after ETSI EN 319 412-5 §4.2 to §4.3: compliance, SSCD, 20 years, PDS, eSign.
+    // Written by hand after ETSI EN 319 412-5 §4.2 to §4.3: compliance, SSCD, 20 years, PDS in English, eSign.
     let statements = raw(&certificate, "1.3.6.1.5.5.7.1.3").extn_value.as_bytes().encode_hex::<String>();
     let expected = [
         "3067",
@@ -87,7 +87,7 @@ fn signature_certificate() {
         "300b 0606 04008e460103 020114",
         "302f 0606 04008e460105 3025 3023 161d",
         &b"https://certifier.example/pds".encode_hex::<String>(),
-        "1302 6974",
+        "1302 656e",
         "3013 0606 04008e460106 3009 0607 04008e46010601",
     ];
     assert_eq!(statements, expected.concat().replace(' ', ""));
@@ -151,16 +151,16 @@ fn subjects_that_do_not_fit_are_refused() {
     };
     let authentication = |subject: &str| refused(Profile::Authentication, subject);
     let cn = r"CN=RSSMRA80A01H501U\/6999000000001230.2jmj7l5rSw0yVb\/vlWAYkK\/YBwk=";
-    assert_eq!(authentication(&format!("/C=FR/{cn}")), ProfileError::Country);
+    assert_eq!(authentication(&format!("/C=FR/{cn}")), ProfileError::Value("countryName", "IT".to_owned()));
     assert_eq!(authentication(&format!("/{cn}")), ProfileError::Missing("countryName"));
     assert_eq!(authentication(&format!("/C=IT/{cn}/{cn}")), ProfileError::Repeated("commonName"));
-    assert_eq!(authentication("/C=IT/CN=MARIO ROSSI"), ProfileError::CommonName);
+    assert!(matches!(authentication("/C=IT/CN=MARIO ROSSI"), ProfileError::Form("commonName", _)));
     assert!(matches!(authentication(SIGNATURE_SUBJECT), ProfileError::NotAllowed(_)));
     let signature = |subject: &str| refused(Profile::QualifiedSignature, subject);
-    assert_eq!(
+    assert!(matches!(
         signature("/C=IT/GN=MARIO/SN=ROSSI/CN=ROSSI MARIO/serialNumber=RSSMRA80A01H501U"),
-        ProfileError::SerialNumber
-    );
+        ProfileError::Form("serialNumber", _)
+    ));
     assert_eq!(
         signature("/C=IT/SN=ROSSI/CN=ROSSI MARIO/serialNumber=TINIT-RSSMRA80A01H501U"),
         ProfileError::Missing("givenName")
@@ -179,7 +179,10 @@ fn weak_keys_and_requests_that_prove_nothing_are_refused() {
         other => panic!("{other:?}"),
     };
     openssl(path, &["genrsa", "-out", "short.pem", "1024"]);
-    assert_eq!(refused(&request(path, "short.pem", CNS_SUBJECT)), IssueError::KeyLength(1024));
+    assert_eq!(
+        refused(&request(path, "short.pem", CNS_SUBJECT)),
+        IssueError::KeyLength { bits: 1024, least: 2048, most: 4096 }
+    );
     openssl(path, &["genrsa", "-3", "-out", "three.pem", "2048"]);
     assert_eq!(refused(&request(path, "three.pem", CNS_SUBJECT)), IssueError::Exponent);
     openssl(path, &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ec.pem"]);
