@@ -19,6 +19,7 @@ use der::{Decode, Encode};
 use plugged::{Reader, secret};
 use wire::{Change, Wire, card_of, connect, connect_changed, plain_card_of, run, settled, take, unusable};
 use x509_cert::Certificate;
+use x509_cert::serial_number::SerialNumber;
 use x509_cert::time::Time;
 
 /// An ATR of ST's cards over the air, whose CNS is an application.
@@ -423,5 +424,77 @@ async fn a_card_that_fails_inside_an_application_is_reset() {
             assert!(tokio::time::Instant::now() < ends, "{number}: never reset");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+/// A certificate of an authority, each number another one; with a key on a curve where it is to have one.
+fn authority_certificate(number: u8, on_curve: bool) -> Vec<u8> {
+    let mut certificate = plugged::authority().ca_certificate().clone();
+    certificate.tbs_certificate.serial_number = SerialNumber::new(&[number]).unwrap();
+    if on_curve {
+        // The base point of P-256 as a public key.
+        let info = "3059301306072A8648CE3D020106082A8648CE3D030107034200046B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0\
+                    F4A13945D898C2964FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5";
+        let info = hex::decode(info).unwrap();
+        certificate.tbs_certificate.subject_public_key_info = Decode::from_der(&info).unwrap();
+    }
+    certificate.to_der().unwrap()
+}
+
+fn authorities(contents: &CardContents) -> Vec<Vec<u8>> {
+    contents.card.authorities.iter().map(|authority| authority.der.clone()).collect()
+}
+
+#[tokio::test]
+async fn certificates_of_authorities_are_listed_apart_from_the_holders() {
+    for (generation, holders) in
+        [("idemia2021", 2), ("idemia-nfc", 2), ("oberthur-cosmo7", 2), ("ace2025", 1)]
+    {
+        let (_reader, plugged) = listed(card_of(generation), None, Box::new(|_, _| None)).await;
+        let without = take(&plugged).len();
+        let mut card = card_of(generation);
+        let loaded =
+            [(1, false), (2, true), (3, false)].map(|(number, curve)| authority_certificate(number, curve));
+        loaded.iter().for_each(|der| card.load_authority_certificate(der).unwrap());
+        let (reader, plugged) = listed(card, None, Box::new(|_, _| None)).await;
+        let contents = reader.card().await;
+        assert_eq!(authorities(&contents), loaded, "{generation}");
+        assert_eq!(contents.card.authorities[0].common_name, "CNS Virtual Authority (test)", "{generation}");
+        assert_eq!(contents.card.authorities[1].serial_number, "02", "{generation}");
+        assert_eq!(contents.card.certificates.len(), holders, "{generation}");
+        assert!(contents.card.certificates.iter().all(|certificate| !loaded.contains(&certificate.der)));
+        let told =
+            findings(&contents).into_iter().filter(|(_, why)| *why == "DER certificate, of an authority");
+        assert_eq!(told.count(), 3, "{generation} {:?}", contents.card.findings);
+        let with = take(&plugged).len();
+        println!("{generation}: {without} APDUs, with three certificates of authorities {with}");
+        // The file and all of it where the store tells its length; where it does not, the beginning and the rest, and what
+        // is not there is looked for anyway.
+        assert_eq!(with - without, 6, "{generation}");
+        // They are read once.
+        assert_eq!(authorities(&reader.readers.reread(&reader.name).await.unwrap()), loaded, "{generation}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_certificates_of_authorities_are_read_than_a_card_can_have() {
+    let mut card = card_of("idemia2021");
+    (1..=9)
+        .for_each(|number| card.load_authority_certificate(&authority_certificate(number, false)).unwrap());
+    let (reader, plugged) = listed(card, None, Box::new(|_, _| None)).await;
+    let contents = reader.card().await;
+    assert_eq!((contents.card.certificates.len(), contents.card.authorities.len()), (2, 6));
+    let unread =
+        findings(&contents).into_iter().filter(|(_, why)| why.contains("listed and not read")).count();
+    assert_eq!(unread, 3, "{:?}", contents.card.findings);
+    assert!(take(&plugged).len() <= 24);
+}
+
+#[test]
+fn a_chip_without_a_place_for_them_takes_no_certificates_of_authorities() {
+    for generation in ["st2021", "athena"] {
+        let refused = plain_card_of(generation).load_authority_certificate(&authority_certificate(1, false));
+        let refused = refused.unwrap_err().to_string();
+        assert_eq!(refused, format!("{generation} cannot be made with a certificate of an authority"));
     }
 }

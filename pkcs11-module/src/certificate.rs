@@ -4,16 +4,9 @@
 use der::asn1::{BitStringRef, GeneralizedTime, ObjectIdentifier, OctetStringRef, UintRef, UtcTime};
 use der::{DateTime, Decode, Header, Reader, SliceReader, Tag};
 
-/// The parts of a certificate with an RSA key. All but the numbers are whole DER encodings.
+/// The parts of a certificate with an RSA key.
 pub(crate) struct Parts<'a> {
-    pub(crate) serial_number: &'a [u8],
-    pub(crate) issuer: &'a [u8],
-    pub(crate) subject: &'a [u8],
-    pub(crate) public_key_info: &'a [u8],
-    pub(crate) not_before: DateTime,
-    pub(crate) not_after: DateTime,
-    /// The contents of the subjectPublicKey bit string.
-    pub(crate) public_key: &'a [u8],
+    pub(crate) fields: Fields<'a>,
     /// Big-endian, without leading zeros.
     pub(crate) modulus: &'a [u8],
     /// Big-endian, without leading zeros.
@@ -23,14 +16,54 @@ pub(crate) struct Parts<'a> {
     pub(crate) encrypts: bool,
 }
 
+/// What every certificate has. All but the times and the key are whole DER encodings.
+pub(crate) struct Fields<'a> {
+    pub(crate) serial_number: &'a [u8],
+    pub(crate) issuer: &'a [u8],
+    pub(crate) subject: &'a [u8],
+    pub(crate) public_key_info: &'a [u8],
+    pub(crate) not_before: DateTime,
+    pub(crate) not_after: DateTime,
+    /// The contents of the subjectPublicKey bit string.
+    pub(crate) public_key: &'a [u8],
+}
+
+impl Fields<'_> {
+    /// What `CKA_ID` is made of: the modulus of an RSA key, as NSS does it; of any other key all of it.
+    pub(crate) fn identity(&self) -> &[u8] {
+        rsa_key(self.public_key).map_or(self.public_key, |(modulus, _)| modulus)
+    }
+}
+
 /// keyUsage (RFC 5280 §4.2.1.3).
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 
 /// keyEncipherment and dataEncipherment, bits 2 and 3 of the first byte.
 const ENCIPHERMENT: u8 = 0b0011_0000;
 
-/// Takes a certificate apart.
+/// Takes a certificate with an RSA key apart.
 pub(crate) fn read(certificate: &[u8]) -> der::Result<Parts<'_>> {
+    let (fields, mut rest) = take_apart(certificate)?;
+    let (modulus, public_exponent) = rsa_key(fields.public_key)?;
+    // Extensions that cannot be read allow nothing.
+    let encrypts = key_usage(&mut rest).is_ok_and(|usage| usage.is_none_or(|bits| bits & ENCIPHERMENT != 0));
+    Ok(Parts { fields, modulus, public_exponent, encrypts })
+}
+
+/// Takes a certificate with whatever key apart.
+pub(crate) fn read_any(certificate: &[u8]) -> der::Result<Fields<'_>> {
+    take_apart(certificate).map(|(fields, _)| fields)
+}
+
+/// The modulus and the public exponent of an RSAPublicKey (RFC 8017 §A.1.1).
+fn rsa_key(public_key: &[u8]) -> der::Result<(&[u8], &[u8])> {
+    let mut key = SliceReader::new(public_key)?;
+    let mut key = enter(&mut key)?;
+    Ok((UintRef::decode(&mut key)?.as_bytes(), UintRef::decode(&mut key)?.as_bytes()))
+}
+
+/// The fields, and what comes after the public key.
+fn take_apart(certificate: &[u8]) -> der::Result<(Fields<'_>, SliceReader<'_>)> {
     let mut reader = SliceReader::new(certificate)?;
     let mut inside = enter(&mut reader)?;
     let tbs = inside.tlv_bytes()?;
@@ -52,25 +85,9 @@ pub(crate) fn read(certificate: &[u8]) -> der::Result<Parts<'_>> {
     info.tlv_bytes()?; // algorithm
     let bits = BitStringRef::decode(&mut info)?;
     let public_key = bits.as_bytes().ok_or_else(|| Tag::BitString.value_error())?;
-    let mut key = SliceReader::new(public_key)?;
-    let mut key = enter(&mut key)?;
-    let modulus = UintRef::decode(&mut key)?.as_bytes();
-    let public_exponent = UintRef::decode(&mut key)?.as_bytes();
-    // Extensions that cannot be read allow nothing.
-    let encrypts = key_usage(&mut tbs).is_ok_and(|usage| usage.is_none_or(|bits| bits & ENCIPHERMENT != 0));
-
-    Ok(Parts {
-        serial_number,
-        issuer,
-        subject,
-        public_key_info,
-        not_before,
-        not_after,
-        public_key,
-        modulus,
-        public_exponent,
-        encrypts,
-    })
+    let fields =
+        Fields { serial_number, issuer, subject, public_key_info, not_before, not_after, public_key };
+    Ok((fields, tbs))
 }
 
 /// The first eight bits of the key usage, from where the public key ends; nothing when there is none.

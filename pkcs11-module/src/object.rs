@@ -1,6 +1,8 @@
-//! The objects of a token (PKCS#11 v3.2 §4), each a table of attributes: for each certificate on the card the
-//! certificate, its public key and its private key; the card's public files; the profiles that hold.
+//! The objects of a token (PKCS#11 v3.2 §4), each a table of attributes: for each certificate of the holder the
+//! certificate, its public key and its private key; the certificates of authorities; the card's public files; the profiles
+//! that hold.
 
+mod authority;
 mod data;
 mod made;
 mod profile;
@@ -11,12 +13,14 @@ use std::sync::Arc;
 use cns_protocol::card::{Card, Certificate, KeyUse};
 use cns_secret::Secret;
 use cryptoki_sys as ck;
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_OBJECT_CLASS, CK_ULONG};
+use cryptoki_sys::{
+    CK_ATTRIBUTE_TYPE, CK_CERTIFICATE_CATEGORY, CK_MECHANISM_TYPE, CK_OBJECT_CLASS, CK_ULONG,
+};
 use der::DateTime;
 use sha1::{Digest, Sha1};
 
 pub(crate) use self::made::{Draft, SecretKind};
-use crate::certificate::{self, Parts};
+use crate::certificate::{self, Fields, Parts};
 use crate::error::Error;
 use crate::ffi::template::UNAVAILABLE;
 use crate::mechanism;
@@ -107,6 +111,7 @@ impl Object {
         let mut objects: Vec<_> =
             card.certificates.iter().flat_map(|certificate| Self::of(card, certificate)).collect();
         let profiles = profile::objects(&objects);
+        objects.extend(authority::objects(card));
         objects.extend(data::objects(card));
         objects.extend(profiles);
         objects
@@ -173,22 +178,8 @@ impl Object {
 
     fn certificate(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
         let mut table = Table::new(common, ck::CKO_CERTIFICATE, certificate);
-        table.validity(parts);
-        table.number(ck::CKA_CERTIFICATE_TYPE, ck::CKC_X_509);
-        table.flag(ck::CKA_TRUSTED, false);
-        table.number(ck::CKA_CERTIFICATE_CATEGORY, ck::CK_CERTIFICATE_CATEGORY_TOKEN_USER);
-        table.number(ck::CKA_JAVA_MIDP_SECURITY_DOMAIN, 0);
-        let check_value = Sha1::digest(&certificate.der);
-        table.bytes(ck::CKA_CHECK_VALUE, check_value.get(..3).unwrap_or_default());
-        table.bytes(ck::CKA_SUBJECT, parts.subject);
-        table.bytes(ck::CKA_ISSUER, parts.issuer);
-        table.bytes(ck::CKA_SERIAL_NUMBER, parts.serial_number);
-        table.bytes(ck::CKA_VALUE, &certificate.der);
-        table.bytes(ck::CKA_URL, b"");
-        table.bytes(ck::CKA_HASH_OF_SUBJECT_PUBLIC_KEY, &Sha1::digest(parts.public_key));
-        table.bytes(ck::CKA_HASH_OF_ISSUER_PUBLIC_KEY, b"");
-        table.number(ck::CKA_NAME_HASH_ALGORITHM, ck::CKM_SHA_1);
-        table.bytes(ck::CKA_PUBLIC_KEY_INFO, parts.public_key_info);
+        let category = ck::CK_CERTIFICATE_CATEGORY_TOKEN_USER;
+        table.certificate(&certificate.der, &parts.fields, category);
         table.finish(Key::None)
     }
 
@@ -290,16 +281,36 @@ impl Table {
         self.flag(ck::CKA_DERIVE, false);
         self.flag(ck::CKA_LOCAL, made_in_chip);
         self.number(ck::CKA_KEY_GEN_MECHANISM, made_with);
-        self.validity(parts);
-        self.bytes(ck::CKA_SUBJECT, parts.subject);
+        self.validity(&parts.fields);
+        self.bytes(ck::CKA_SUBJECT, parts.fields.subject);
         self.bytes(ck::CKA_MODULUS, parts.modulus);
         self.bytes(ck::CKA_PUBLIC_EXPONENT, parts.public_exponent);
-        self.bytes(ck::CKA_PUBLIC_KEY_INFO, parts.public_key_info);
+        self.bytes(ck::CKA_PUBLIC_KEY_INFO, parts.fields.public_key_info);
     }
 
-    fn validity(&mut self, parts: &Parts<'_>) {
-        self.bytes(ck::CKA_START_DATE, date(parts.not_before).as_bytes());
-        self.bytes(ck::CKA_END_DATE, date(parts.not_after).as_bytes());
+    /// The attributes of an X.509 certificate (§4.6.3). Which of them to trust is nothing that a card says.
+    fn certificate(&mut self, der: &[u8], fields: &Fields<'_>, category: CK_CERTIFICATE_CATEGORY) {
+        self.validity(fields);
+        self.number(ck::CKA_CERTIFICATE_TYPE, ck::CKC_X_509);
+        self.flag(ck::CKA_TRUSTED, false);
+        self.number(ck::CKA_CERTIFICATE_CATEGORY, category);
+        self.number(ck::CKA_JAVA_MIDP_SECURITY_DOMAIN, 0);
+        let check_value = Sha1::digest(der);
+        self.bytes(ck::CKA_CHECK_VALUE, check_value.get(..3).unwrap_or_default());
+        self.bytes(ck::CKA_SUBJECT, fields.subject);
+        self.bytes(ck::CKA_ISSUER, fields.issuer);
+        self.bytes(ck::CKA_SERIAL_NUMBER, fields.serial_number);
+        self.bytes(ck::CKA_VALUE, der);
+        self.bytes(ck::CKA_URL, b"");
+        self.bytes(ck::CKA_HASH_OF_SUBJECT_PUBLIC_KEY, &Sha1::digest(fields.public_key));
+        self.bytes(ck::CKA_HASH_OF_ISSUER_PUBLIC_KEY, b"");
+        self.number(ck::CKA_NAME_HASH_ALGORITHM, ck::CKM_SHA_1);
+        self.bytes(ck::CKA_PUBLIC_KEY_INFO, fields.public_key_info);
+    }
+
+    fn validity(&mut self, fields: &Fields<'_>) {
+        self.bytes(ck::CKA_START_DATE, date(fields.not_before).as_bytes());
+        self.bytes(ck::CKA_END_DATE, date(fields.not_after).as_bytes());
     }
 
     fn uses(&mut self, uses: Uses) {

@@ -46,6 +46,7 @@ pub(crate) fn card(serial: &str, insertion: u64, uses: &[KeyUse]) -> Card {
         issued: "2026-01-01".to_owned(),
         expires: "2032-01-01".to_owned(),
         certificates: uses.iter().map(|key_use| certificate(*key_use)).collect(),
+        authorities: Vec::new(),
         findings: Vec::new(),
         data_agree: true,
         pin_tries_left: None,

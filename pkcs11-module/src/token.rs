@@ -198,6 +198,7 @@ impl Token {
         self.puk_tries.left = card.puk_tries_left;
         self.puk_tries.last_told &= self.puk_tries.left == Some(1);
         if self.card.certificates == card.certificates
+            && self.card.authorities == card.authorities
             && self.card.holder == card.holder
             && self.card.personal_data == card.personal_data
         {

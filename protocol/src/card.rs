@@ -44,6 +44,31 @@ pub struct Certificate {
     pub pin_for_each_use: bool,
 }
 
+/// The certificate of a certification authority on the card. No key of the card belongs to it, and that it is there is no
+/// reason to trust it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct AuthorityCertificate {
+    /// The certificate, DER.
+    #[serde(with = "base64_bytes")]
+    #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
+    pub der: Vec<u8>,
+    /// The subject, RFC 4514.
+    pub subject: String,
+    /// The subject's common name, or empty.
+    pub common_name: String,
+    /// The issuer, RFC 4514.
+    pub issuer: String,
+    /// The serial number, hexadecimal.
+    pub serial_number: String,
+    /// Start of validity, RFC 3339 in UTC.
+    pub not_before: String,
+    /// End of validity, RFC 3339 in UTC.
+    pub not_after: String,
+    /// SHA-256 of the DER, hexadecimal.
+    pub sha256: String,
+}
+
 /// The holder as the card's public files say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
@@ -123,6 +148,9 @@ pub struct Card {
     pub expires: String,
     /// The certificates: at most one of each use.
     pub certificates: Vec<Certificate>,
+    /// Certificates of certification authorities, where the card has some: six at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorities: Vec<AuthorityCertificate>,
     /// What was found at other places. On cards of which nobody knows where a signature certificate is, more of it
     /// follows a moment after the card is listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

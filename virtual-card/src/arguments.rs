@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Action {
     /// Make a card for a holder.
     Create(Create),
-    /// Load the authentication certificate.
+    /// Load a certificate: that of the authentication key unless told otherwise.
     Load {
         /// The card's directory.
         card: PathBuf,
@@ -28,6 +28,9 @@ pub(crate) enum Action {
         /// It is that of the signature key, which was made with --signature-request.
         #[arg(long)]
         signature: bool,
+        /// It is that of a certification authority, which has no key here; on generations that have a place for it.
+        #[arg(long, conflicts_with = "signature")]
+        authority: bool,
     },
     /// Plug the card in to a reader that speaks vpcd's protocol, until SIGTERM.
     Vpcd {
@@ -124,6 +127,10 @@ pub(crate) struct Create {
     /// that comes after the PIN on a second line of standard input, or is random; the card's PUK unblocks it.
     #[arg(long, conflicts_with = "without_signature_area")]
     pub(crate) signature_request: Option<PathBuf>,
+    /// Load the certificate of a certification authority too (DER), on generations that have a place for it; may be
+    /// repeated.
+    #[arg(long = "authority-certificate", value_name = "CERTIFICATE")]
+    pub(crate) authority_certificates: Vec<PathBuf>,
     /// Read the PIN, 5 to 8 digits and a newline, from standard input; it is random otherwise.
     #[arg(long)]
     pub(crate) pin_from_stdin: bool,

@@ -100,6 +100,12 @@ impl Generation {
         self.0.signature.is_some()
     }
 
+    /// Whether certificates of authorities have a place on it, beside the holder's.
+    #[must_use]
+    pub fn takes_authority_certificates(self) -> bool {
+        self.0.takes_authority_certificates()
+    }
+
     /// Whether a second key has a PIN of its own.
     #[must_use]
     pub fn has_signature_pin(self) -> bool {

@@ -70,7 +70,14 @@ enum Failure {
 fn main() -> ExitCode {
     let result = match Arguments::parse().action {
         Action::Create(order) => create(&order),
-        Action::Load { card, certificate, signature } => load(&card, &certificate, signature),
+        Action::Load { card, certificate, signature, authority } => {
+            let whose = match (signature, authority) {
+                (true, _) => Whose::SignatureKeys,
+                (false, true) => Whose::Authoritys,
+                (false, false) => Whose::AuthenticationKeys,
+            };
+            load(&card, &certificate, whose)
+        }
         Action::Vpcd { card, host, port, path, faults, timing, account } => {
             let endpoint = path.map_or(Endpoint::Tcp { host, port }, Endpoint::Unix);
             plug(&card, &endpoint, &faults, timing, account.as_deref())
@@ -105,6 +112,7 @@ fn list_generations(json: bool) -> Result<(), Failure> {
             "key_bits": generation.key_bits(),
             "is_cns": generation.is_cns(),
             "takes_signature_key": generation.takes_signature_key(),
+            "takes_authority_certificates": generation.takes_authority_certificates(),
             "has_signature_pin": generation.has_signature_pin(),
         })
     };
@@ -131,6 +139,7 @@ fn create(order: &Create) -> Result<(), Failure> {
     VirtualCard::check_free(&order.card)?;
     can_be_written(&order.request)?;
     order.signature_request.as_deref().map_or(Ok(()), can_be_written)?;
+    let authorities = authority_certificates(order)?;
     // And before its PUK is written over that of another card: one whose PUK was not sealed is lost at once.
     if let (Some(certificate), Some(out)) = (&order.seal_to, &order.sealed_puk) {
         let mut content = Content::with_capacity(Kind::Cards, 128)?;
@@ -153,7 +162,8 @@ fn create(order: &Create) -> Result<(), Failure> {
         signature_pin,
         ..Personalisation::new(holder, pin, puk)
     };
-    let card = VirtualCard::create_in(&order.card, personalisation)?;
+    let mut card = VirtualCard::create_in(&order.card, personalisation)?;
+    authorities.iter().try_for_each(|der| card.load_authority_certificate(der))?;
     if order.generation.is_cns() {
         write_file(&order.request, &card.certificate_request(&administration)?)?;
     }
@@ -161,6 +171,15 @@ fn create(order: &Create) -> Result<(), Failure> {
         Some(request) => write_file(request, &card.signature_certificate_request()?),
         None => Ok(()),
     }
+}
+
+/// The certificates of authorities that are to be on the card, if it can have some.
+fn authority_certificates(order: &Create) -> Result<Vec<Vec<u8>>, Failure> {
+    if !order.authority_certificates.is_empty() && !order.generation.takes_authority_certificates() {
+        let (name, what) = (order.generation.name(), "with a certificate of an authority");
+        return Err(CreateError::Generation(name, what).into());
+    }
+    order.authority_certificates.iter().map(|path| read_certificate(path)).collect()
 }
 
 /// Whether there is a folder for a file that is to be written.
@@ -227,19 +246,40 @@ fn read_keys(path: &Path) -> Result<SecureMessagingKeys, Failure> {
     Ok(SecureMessagingKeys { encryption, signature })
 }
 
-fn load(card: &Path, certificate: &Path, signature: bool) -> Result<(), Failure> {
-    let der = std::fs::read(certificate).map_err(|source| failed("read", certificate, source))?;
+/// Whose certificate is loaded.
+#[derive(Clone, Copy)]
+enum Whose {
+    AuthenticationKeys,
+    SignatureKeys,
+    Authoritys,
+}
+
+fn load(card: &Path, certificate: &Path, whose: Whose) -> Result<(), Failure> {
+    let der = match whose {
+        Whose::AuthenticationKeys | Whose::SignatureKeys => {
+            std::fs::read(certificate).map_err(|source| failed("read", certificate, source))?
+        }
+        Whose::Authoritys => read_certificate(certificate)?,
+    };
     if !is_certificate(&der) {
         return Err(Failure::Certificate(certificate.to_owned()));
     }
     let mut opened = VirtualCard::open(card)?;
-    if !signature {
-        return Ok(opened.load_certificate(&der)?);
+    match whose {
+        Whose::AuthenticationKeys => Ok(opened.load_certificate(&der)?),
+        Whose::SignatureKeys if opened.signature_certificate_request().is_err() => {
+            Err(Failure::NoSignatureKey(card.to_owned()))
+        }
+        Whose::SignatureKeys => Ok(opened.load_signature_certificate(&der)?),
+        Whose::Authoritys => Ok(opened.load_authority_certificate(&der)?),
     }
-    if opened.signature_certificate_request().is_err() {
-        return Err(Failure::NoSignatureKey(card.to_owned()));
-    }
-    Ok(opened.load_signature_certificate(&der)?)
+}
+
+/// A certificate in DER.
+fn read_certificate(path: &Path) -> Result<Vec<u8>, Failure> {
+    let der = std::fs::read(path).map_err(|source| failed("read", path, source))?;
+    Certificate::from_der(&der).map_err(|_| Failure::Certificate(path.to_owned()))?;
+    Ok(der)
 }
 
 /// Whether these bytes are a certificate, in DER or in one of the containers that chips have.

@@ -41,6 +41,7 @@ const ENVIRONMENT: u8 = 0x03;
 /// What the labels of the keys and certificates in an object store begin with: three characters at most.
 const AUTHENTICATION_LABEL: &str = "CNS";
 const SIGNATURE_LABEL: &str = "DS";
+const AUTHORITY_LABEL: &str = "CA";
 
 /// Why a card was not made.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,7 @@
 //! Where nobody knows the place of a signature certificate, [`survey`] looks for it once, after the card was listed.
 
 mod agreement;
+mod authorities;
 mod certificate;
 mod finding;
 mod recognise;
@@ -32,6 +33,7 @@ use cns_protocol::card::{Card, Finding, Holder, KeyUse};
 use cns_protocol::reader::ReaderKind;
 use rsa::RsaPublicKey;
 
+use self::authorities::Authorities;
 pub(crate) use self::certificate::{FIRST_PIECE, Parsed, der_length, parse};
 pub(super) use self::store::read_keys;
 pub(crate) use self::survey::{Survey, survey};
@@ -100,6 +102,7 @@ struct Held {
     signature: Option<Parsed>,
     signature_slot: Option<Slot>,
     stored: Option<StoredKeys>,
+    authorities: Authorities,
     findings: Vec<Finding>,
 }
 
@@ -137,6 +140,9 @@ impl CardContents {
     /// Adds what was found later.
     pub(crate) fn add(&mut self, survey: &Survey) {
         self.card.findings.extend(survey.findings.iter().cloned());
+        let mut authorities = Authorities::from(std::mem::take(&mut self.card.authorities));
+        authorities.extend(survey.authorities.clone());
+        self.card.authorities = authorities.into();
         if let (Some(signature), Some(stored), None) =
             (&survey.signature, &survey.stored, &self.signature_certificate)
         {
@@ -300,7 +306,7 @@ fn assemble(
     (file, personal_data): (Vec<u8>, PersonalData),
     held: Held,
 ) -> CardContents {
-    let Held { authentication, signature, signature_slot, stored, findings } = held;
+    let Held { authentication, signature, signature_slot, stored, authorities, findings } = held;
     let data_agree = authentication
         .as_ref()
         .is_some_and(|certificate| agreement::agrees(&certificate.common_name, &personal_data, &serial));
@@ -320,6 +326,7 @@ fn assemble(
         issued: date(&personal_data.issued),
         expires: date(&personal_data.expires),
         certificates,
+        authorities: authorities.into(),
         findings,
         data_agree,
         pin_tries_left: None,

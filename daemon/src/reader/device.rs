@@ -126,9 +126,9 @@ pub struct Budget {
 
 impl Budget {
     /// For one recognition, or one search of a card. A classic card takes ten commands and about 3 KiB, in short steps
-    /// about twenty. The most that a card can be asked for is an object store of six certificates, each of which takes
+    /// about twenty. The most that a card can be asked for is an object store of eight certificates, each of which takes
     /// its whole [`Budget::CERTIFICATE`], and the few commands around them.
-    pub const RECOGNITION: Self = Self { commands: 320, bytes: 256 * 1024 };
+    pub const RECOGNITION: Self = Self { commands: 400, bytes: 256 * 1024 };
     /// For one certificate: 8 KiB in short steps are 33 commands.
     pub const CERTIFICATE: Self = Self { commands: 40, bytes: 12 * 1024 };
     /// For a directory of an object store: 240 bytes, in one command or a few.

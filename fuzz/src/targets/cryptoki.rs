@@ -352,6 +352,7 @@ fn readers() -> Readers {
         issued: String::new(),
         expires: String::new(),
         certificates: vec![certificate],
+        authorities: Vec::new(),
         findings: Vec::new(),
         data_agree: true,
         pin_tries_left: None,

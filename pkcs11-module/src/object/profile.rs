@@ -12,8 +12,8 @@ use super::{Key, Object, Table};
 /// - Authentication Token (§5.4) asks for a key pair that signs after the login;
 /// - Public Certificates Token (§5.5) asks that each certificate is found without a login and has its key's `CKA_ID`.
 ///
-/// The last two hold where there is a key with its certificate, because each certificate here comes with its keys and
-/// only private keys need the login.
+/// The last two hold where there is a key with its certificate, because each certificate of the holder comes with its keys
+/// and only private keys need the login.
 pub(super) fn objects(others: &[Object]) -> Vec<Object> {
     let mut profiles = vec![
         object(ck::CKP_BASELINE_PROVIDER, "Baseline Provider"),

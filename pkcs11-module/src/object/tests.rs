@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use cns_protocol::card::{Card, Certificate, KeyUse};
+use cns_protocol::card::{AuthorityCertificate, Card, Certificate, KeyUse};
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG};
 use der::asn1::{ObjectIdentifier, OctetString};
@@ -183,9 +183,34 @@ fn a_key_encrypts_where_its_usage_says_so() {
     }
 }
 
-/// The objects of a card with both certificates, by class.
+/// An authority of this certificate; that it calls itself one is the daemon's to judge.
+fn authority(der: Vec<u8>) -> AuthorityCertificate {
+    let text = String::new;
+    AuthorityCertificate {
+        der,
+        subject: "CN=An authority".to_owned(),
+        common_name: text(),
+        issuer: text(),
+        serial_number: text(),
+        not_before: text(),
+        not_after: text(),
+        sha256: "c".to_owned(),
+    }
+}
+
+/// The certificate with another public key: one on a curve, of no worth to anybody.
+fn on_a_curve() -> Vec<u8> {
+    let mut x509 = X509::from_der(AUTHENTICATION).unwrap();
+    let key = &mut x509.tbs_certificate.subject_public_key_info;
+    key.algorithm.oid = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+    key.subject_public_key = der::asn1::BitString::from_bytes(&[4; 65]).unwrap();
+    x509.to_der().unwrap()
+}
+
+/// The objects of a card with both certificates and one of an authority, by class.
 fn of_class(class: CK_ULONG) -> Vec<Object> {
-    let card = card("6200000000012302", 1, &[KeyUse::Authentication, KeyUse::Signature]);
+    let mut card = card("6200000000012302", 1, &[KeyUse::Authentication, KeyUse::Signature]);
+    card.authorities.push(authority(on_a_curve()));
     Object::all(&card).into_iter().filter(|object| number(object, ck::CKA_CLASS) == class).collect()
 }
 
@@ -221,8 +246,49 @@ fn a_profile_is_announced_where_it_holds() {
     let keys = of_class(ck::CKO_PRIVATE_KEY);
     for certificate in of_class(ck::CKO_CERTIFICATE) {
         assert!(!certificate.is_private());
+        if number(&certificate, ck::CKA_CERTIFICATE_CATEGORY) == ck::CK_CERTIFICATE_CATEGORY_AUTHORITY {
+            assert!(keys.iter().all(|key| key.value(ck::CKA_ID) != certificate.value(ck::CKA_ID)));
+            continue;
+        }
         assert!(keys.iter().any(|key| key.value(ck::CKA_ID) == certificate.value(ck::CKA_ID)));
     }
+}
+
+#[test]
+fn an_authority_is_a_certificate_without_keys() {
+    let der = on_a_curve();
+    let known = Card { authorities: vec![authority(der.clone())], ..card("6200000000012302", 1, &[]) };
+    let all = Object::all(&known);
+    let mut found = all.iter().filter(|object| number(object, ck::CKA_CLASS) == ck::CKO_CERTIFICATE);
+    let object = found.next().unwrap();
+    assert!(found.next().is_none());
+    assert!(all.iter().all(|object| object.as_private_key().is_none() && object.as_public_key().is_none()));
+    assert_eq!(object.value(ck::CKA_VALUE), Ok(&der[..]));
+    assert_eq!(object.value(ck::CKA_TRUSTED), Ok(&[0][..]));
+    // Where there is no modulus, all of the key.
+    assert_eq!(object.value(ck::CKA_ID), Ok(&Sha1::digest([4; 65])[..]));
+    assert_eq!(object.value(ck::CKA_LABEL), Ok(&b"Authority CN=An authority"[..]));
+    // Neither what is no certificate, nor one with the holder's key.
+    let none = [b"no certificate".to_vec(), AUTHENTICATION.to_vec()];
+    let authorities = none.into_iter().map(authority).collect();
+    let known = Card { authorities, ..card("6200000000012302", 1, &[KeyUse::Authentication]) };
+    let certificates = Object::all(&known);
+    let certificates =
+        certificates.iter().filter(|object| number(object, ck::CKA_CLASS) == ck::CKO_CERTIFICATE);
+    assert_eq!(certificates.count(), 1);
+}
+
+#[test]
+fn an_authoritys_name_brings_no_control_characters_and_no_novel() {
+    let named = AuthorityCertificate {
+        common_name: format!("\x1b[2J{}", "A".repeat(1000)),
+        ..authority(on_a_curve())
+    };
+    let known = Card { authorities: vec![named], ..card("6200000000012302", 1, &[]) };
+    let all = Object::all(&known);
+    let label = all.iter().find(|object| number(object, ck::CKA_CLASS) == ck::CKO_CERTIFICATE).unwrap();
+    let expected = format!("Authority [2J{}", "A".repeat(61));
+    assert_eq!(label.value(ck::CKA_LABEL), Ok(expected.as_bytes()));
 }
 
 #[test]

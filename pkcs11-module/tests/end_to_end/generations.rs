@@ -15,7 +15,8 @@ use x509_cert::request::CertReq;
 
 use crate::desk::{Desk, pin};
 
-fn issue(profile: Profile, request: &[u8]) -> Vec<u8> {
+/// The certifier of these tests.
+pub(crate) fn authority() -> &'static Authority {
     static AUTHORITY: OnceLock<(TempDir, Authority)> = OnceLock::new();
     let (_, authority) = AUTHORITY.get_or_init(|| {
         let folder = TempDir::new().unwrap();
@@ -23,11 +24,15 @@ fn issue(profile: Profile, request: &[u8]) -> Vec<u8> {
         let authority = Authority::init(folder.path(), &options).unwrap();
         (folder, authority)
     });
-    authority.issue(profile, &CertReq::from_der(request).unwrap()).unwrap().to_der().unwrap()
+    authority
+}
+
+pub(crate) fn issue(profile: Profile, request: &[u8]) -> Vec<u8> {
+    authority().issue(profile, &CertReq::from_der(request).unwrap()).unwrap().to_der().unwrap()
 }
 
 /// The sample card of a generation, with all keys and certificates that it can have.
-fn card(generation: &str) -> VirtualCard {
+pub(crate) fn card(generation: &str) -> VirtualCard {
     let generation = Generation::from_name(generation).unwrap();
     let mut card = VirtualCard::create(sample::personalisation_of(generation).unwrap()).unwrap();
     let request = card.certificate_request("Regione di prova").unwrap();

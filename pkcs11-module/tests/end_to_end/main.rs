@@ -11,6 +11,7 @@
     reason = "a test may fail in any way"
 )]
 
+mod authorities;
 mod c_program;
 mod decryption;
 mod desk;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use cns_apdu::access::AccessConditions;
-use cns_apdu::file_map::{Fid, FileKind, FilePath, MASTER_FILE};
+use cns_apdu::file_map::{ESIGN_CERTIFICATES_DF, Fid, FileKind, FilePath, MASTER_FILE};
 use cns_apdu::object::{Algorithm, ObjectId};
 
 use crate::filesystem::Place;
@@ -79,6 +79,13 @@ impl Chip {
     /// The application whose MF is `root`.
     pub(crate) fn application_at(&self, root: &FilePath) -> Option<&'static Application> {
         self.applications.iter().find(|application| application.root() == *root)
+    }
+
+    /// Whether there is a place for certificates that belong to no key: an object store, or the DF of the certificates of
+    /// ESIGN.
+    pub(crate) fn takes_authority_certificates(&self) -> bool {
+        let is_esign = |key: &KeyPlace| key.certificate.path.parent() == Some(ESIGN_CERTIFICATES_DF);
+        self.authentication.as_ref().is_some_and(|key| key.stored.is_some() || is_esign(key))
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyPlace> {

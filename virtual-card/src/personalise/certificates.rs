@@ -1,8 +1,10 @@
 //! The bureau's second half: it asks for the certificates of a card's keys, and loads them.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cns_apdu::file_map::{FilePath, ID_CARD, PERSONAL_DATA, PUBLIC_OBJECT_DIRECTORY};
+use cns_apdu::file_map::{Fid, FilePath, ID_CARD, PERSONAL_DATA, PUBLIC_OBJECT_DIRECTORY};
 use cns_apdu::object::{ObjectAddress, ObjectClass, rsa_component_value};
 use cns_apdu::object_directory::{CertificateAttributes, DirectoryEntry};
 use cns_apdu::personal_data::PersonalData;
@@ -12,13 +14,18 @@ use sha1::{Digest, Sha1};
 use x509_cert::Certificate;
 
 use super::tree::{replace, write};
-use super::{AUTHENTICATION_LABEL, CreateError, SIGNATURE_LABEL, keyset};
+use super::{AUTHENTICATION_LABEL, AUTHORITY_LABEL, CreateError, SIGNATURE_LABEL, keyset};
 use crate::card::VirtualCard;
 use crate::filesystem::{FileBody, Place};
 use crate::generation::{CertificatePlace, KeyPlace, Room, STORED_PUBLIC};
 use crate::keys::{self, KeyError};
 use crate::objects::{ObjectReference, SecurityObject};
 use crate::request;
+
+/// Files of an object store for certificates of authorities; the numbers before are for the holder's.
+const STORED_AUTHORITIES: RangeInclusive<u16> = 0x2010..=0x201F;
+/// Files of ESIGN beside the authentication certificate.
+const ESIGN_OTHERS: RangeInclusive<u16> = 0xC002..=0xC00F;
 
 /// The common name of the authentication certificate of a card with these files.
 pub(crate) fn common_name(personal_data: &[u8], id_card: &[u8]) -> String {
@@ -74,6 +81,44 @@ impl VirtualCard {
     pub fn load_signature_certificate(&mut self, der: &[u8]) -> Result<(), CreateError> {
         let place = self.generation().chip().signature.as_ref();
         self.load(place, der, SIGNATURE_LABEL)
+    }
+
+    /// Writes the certificate (DER) of a certification authority beside the holder's, where the generation has a place
+    /// for more of them: in the object store, or in the DF of the certificates of ESIGN.
+    ///
+    /// # Errors
+    /// There is no such place, none is free, it does not fit, or the card's directory cannot be written.
+    pub fn load_authority_certificate(&mut self, der: &[u8]) -> Result<(), CreateError> {
+        let chip = self.generation().chip();
+        let place = chip.authentication.as_ref();
+        let place = place.ok_or(CreateError::Generation(chip.name, "with a certificate of an authority"))?;
+        let path = self.free_certificate_path(place)?;
+        let key = Certificate::from_der(der)
+            .map(|certificate| certificate.tbs_certificate.subject_public_key_info.subject_public_key);
+        let key = key.map_err(|_| CreateError::Content("the certificate"))?;
+        replace(&mut self.state.files, &path, place.certificate.access, None, der.to_vec())?;
+        if place.stored.is_some() {
+            self.list_certificate(&path, der, key.raw_bytes(), AUTHORITY_LABEL)?;
+        }
+        Ok(self.store()?)
+    }
+
+    /// Where the next certificate goes that belongs to no key of the card.
+    fn free_certificate_path(&self, place: &KeyPlace) -> Result<FilePath, CreateError> {
+        let chip = self.generation().chip();
+        let numbers = match (&place.stored, chip.takes_authority_certificates()) {
+            (Some(_), _) => STORED_AUTHORITIES,
+            (None, true) => ESIGN_OTHERS,
+            (None, false) => {
+                return Err(CreateError::Generation(chip.name, "with a certificate of an authority"));
+            }
+        };
+        let path = self.certificate_path(place);
+        let df = path.parent().ok_or(CreateError::Content("the certificate's directory"))?;
+        numbers
+            .map(|number| df.child(Fid(number)))
+            .find(|path| self.files().file(path).is_none())
+            .ok_or(CreateError::Content("the certificate's directory"))
     }
 
     fn load(&mut self, place: Option<&KeyPlace>, der: &[u8], label: &str) -> Result<(), CreateError> {

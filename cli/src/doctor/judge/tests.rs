@@ -59,6 +59,7 @@ fn card() -> Card {
         issued: text(),
         expires: text(),
         certificates: vec![certificate(KeyUse::Authentication)],
+        authorities: Vec::new(),
         findings: Vec::new(),
         data_agree: true,
         personal_data: Vec::new(),

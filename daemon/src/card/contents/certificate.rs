@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cns_apdu::certificate_container::{self, CertificateForm};
 use cns_apdu::generation::FilePlace;
-use cns_protocol::card::{Certificate, Finding, KeyUse};
+use cns_protocol::card::{AuthorityCertificate, Certificate, Finding, KeyUse};
 use const_oid::db::rfc4519::CN;
 use der::asn1::{PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use der::{Decode, Encode};
@@ -46,26 +46,100 @@ pub(super) fn read_of_length(
     place: &FilePlace,
     length: usize,
 ) -> Result<(Option<Parsed>, Option<Finding>), CardError> {
+    Ok(match read_file(chip, place, length)? {
+        File::Absent => (None, None),
+        File::Closed(finding) => (None, Some(finding)),
+        File::Content(content) => of_content(place, &content),
+    })
+}
+
+/// As [`read_of_length`], of a file that may as well hold the certificate of an authority, with a key of any kind.
+pub(super) fn read_any_of_length(
+    chip: &mut Chip<'_>,
+    place: &FilePlace,
+    length: usize,
+) -> Result<Found, CardError> {
+    Ok(match read_file(chip, place, length)? {
+        File::Absent => Found::Absent,
+        File::Closed(finding) => Found::Other(finding),
+        File::Content(content) => match authority(&content) {
+            Some(authority) => Found::Authority(Box::new(authority)),
+            None => match of_content(place, &content) {
+                (Some(parsed), _) => Found::Holders(Box::new(parsed)),
+                (None, Some(finding)) => Found::Other(finding),
+                (None, None) => Found::Absent,
+            },
+        },
+    })
+}
+
+/// What lies in a file where any certificate might be.
+pub(super) enum Found {
+    /// There is no such file.
+    Absent,
+    /// A certificate with an RSA key, of no authority.
+    Holders(Box<Parsed>),
+    /// The certificate of an authority.
+    Authority(Box<AuthorityCertificate>),
+    /// Something else.
+    Other(Finding),
+}
+
+/// What reading a file brought.
+enum File {
+    Absent,
+    /// It is there, and has no certificate for us.
+    Closed(Finding),
+    Content(Vec<u8>),
+}
+
+fn read_file(chip: &mut Chip<'_>, place: &FilePlace, length: usize) -> Result<File, CardError> {
     let first =
         if (FIRST_PIECE..=certificate_container::LONGEST).contains(&length) { length } else { FIRST_PIECE };
     let read = chip.within(Budget::CERTIFICATE, |chip| chip.read_place(place, first, der_length));
-    let read = match read {
-        Ok(Some(read)) => Ok(read),
-        Ok(None) => return Ok((None, Some(finding::too_long(finding::name(place))))),
-        Err(error) => Err(error),
-    };
     match read {
-        Ok(Some(content)) => match parse(&content) {
-            Some(parsed) => Ok((Some(parsed), None)),
-            None => Ok((None, Some(finding::of_content(finding::name(place), &content)))),
-        },
-        Ok(None) => Ok((None, None)),
+        Ok(Some(Some(content))) => Ok(File::Content(content)),
+        Ok(Some(None)) => Ok(File::Absent),
+        Ok(None) => Ok(File::Closed(finding::too_long(finding::name(place)))),
         // A file that is there but cannot be read now has no certificate for us.
         Err(CardError::Refused { .. } | CardError::Answer { .. }) => {
-            Ok((None, Some(finding::protected(finding::name(place)))))
+            Ok(File::Closed(finding::protected(finding::name(place))))
         }
         Err(error) => Err(error),
     }
+}
+
+fn of_content(place: &FilePlace, content: &[u8]) -> (Option<Parsed>, Option<Finding>) {
+    match parse(content) {
+        Some(parsed) => (Some(parsed), None),
+        None => (None, Some(finding::of_content(finding::name(place), content))),
+    }
+}
+
+/// Reads the certificate of an authority (basicConstraints says so) from the beginning of a file; nothing when there is
+/// none.
+fn authority(content: &[u8]) -> Option<AuthorityCertificate> {
+    let der = certificate_container::open(content).ok()?;
+    let certificate = X509::from_der(&der).ok()?;
+    if !is_authority(&certificate) {
+        return None;
+    }
+    let tbs = &certificate.tbs_certificate;
+    Some(AuthorityCertificate {
+        subject: tbs.subject.to_string(),
+        common_name: common_name(&certificate),
+        issuer: tbs.issuer.to_string(),
+        serial_number: hex::encode(tbs.serial_number.as_bytes()),
+        not_before: tbs.validity.not_before.to_date_time().to_string(),
+        not_after: tbs.validity.not_after.to_date_time().to_string(),
+        sha256: hex::encode(Sha256::digest(&der)),
+        der: der.into_owned(),
+    })
+}
+
+fn is_authority(certificate: &X509) -> bool {
+    let constraints = certificate.tbs_certificate.get::<BasicConstraints>().ok().flatten();
+    constraints.is_some_and(|(_, constraints)| constraints.ca)
 }
 
 /// How many bytes of a file are to be read for the certificate at its beginning; nothing when there is none.
@@ -120,12 +194,6 @@ impl Parsed {
             Ok(None) => true,
             Err(_) => false,
         }
-    }
-
-    /// Whether it is an authority's own.
-    pub(crate) fn is_authority(&self) -> bool {
-        let constraints = self.certificate.tbs_certificate.get::<BasicConstraints>().ok().flatten();
-        constraints.is_some_and(|(_, constraints)| constraints.ca)
     }
 
     /// What clients are told of it.

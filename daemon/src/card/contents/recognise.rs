@@ -4,7 +4,7 @@ use cns_apdu::generation::{FOREIGN, FilePlace, Generation, SerialPlace};
 use cns_protocol::card::KeyUse;
 
 use super::super::{CardError, Chip};
-use super::{Held, certificate, serial, store};
+use super::{Authorities, Held, certificate, serial, store};
 
 /// A card that was recognised.
 pub(super) struct Recognised {
@@ -63,7 +63,7 @@ fn find_certificates(
     let mut tried: Vec<&FilePlace> = Vec::new();
     let mut store_tried = false;
     let mut first = None;
-    let mut findings = Vec::new();
+    let (mut findings, mut authorities) = (Vec::new(), Authorities::default());
     // A store that has the signature certificate alone: the other one may be where classic cards have it.
     let mut in_store: Option<(&'static Generation, Held)> = None;
     for candidate in candidates {
@@ -71,8 +71,9 @@ fn find_certificates(
             store_tried = true;
             if let Some(mut held) = store::read(chip, &candidate.authentication)? {
                 findings.append(&mut held.findings);
+                authorities.extend(std::mem::take(&mut held.authorities));
                 if held.authentication.is_some() {
-                    return Ok(Some((candidate, Held { findings, ..held })));
+                    return Ok(Some((candidate, Held { findings, authorities, ..held })));
                 }
                 first.get_or_insert(*candidate);
                 in_store = held.signature.is_some().then_some((*candidate, held));
@@ -88,7 +89,8 @@ fn find_certificates(
         if let Some(found) = found {
             let generation = fitting(candidates, place, &found).unwrap_or(candidate);
             let held = in_store.map(|(_, held)| held).unwrap_or_default();
-            return Ok(Some((generation, Held { authentication: Some(found), findings, ..held })));
+            let held = Held { authentication: Some(found), findings, authorities, ..held };
+            return Ok(Some((generation, held)));
         }
         if let Some(finding) = finding {
             first.get_or_insert(*candidate);
@@ -99,7 +101,7 @@ fn find_certificates(
         Some((generation, held)) => (Some(generation), held),
         None => (first, Held::default()),
     };
-    Ok(generation.map(|generation| (generation, Held { findings, ..held })))
+    Ok(generation.map(|generation| (generation, Held { findings, authorities, ..held })))
 }
 
 /// Of generations that share the place, the key's size decides before their rank.

@@ -1,8 +1,8 @@
 //! The object store: certificates and keys that the card itself lists ([`cns_apdu::object_directory`]).
 //!
-//! A certificate whose key usage has nonRepudiation is a signature certificate, any other one a login's, authorities'
-//! apart. The daemon's clients know one of each: of several the best is chosen, whatever else is listed is told as a
-//! finding and not used.
+//! A certificate whose key usage has nonRepudiation is a signature certificate, any other one a login's. The daemon's
+//! clients know one of each: of several the best is chosen, whatever else is listed is told as a finding and not used.
+//! Certificates of authorities are told apart: no key of the card is theirs.
 
 use std::cmp::Reverse;
 use std::sync::OnceLock;
@@ -18,12 +18,13 @@ use cns_protocol::card::{Finding, KeyUse};
 use rsa::traits::PublicKeyParts;
 
 use super::super::{CardError, Chip};
+use super::certificate::Found;
 use super::recognise::use_of;
-use super::{Held, Parsed, StoredKeys, certificate, finding};
+use super::{Authorities, Held, Parsed, StoredKeys, certificate, finding};
 use crate::reader::Budget;
 
-/// The most certificates that are read of one card. Real ones have one or two.
-const MOST_CERTIFICATES: usize = 6;
+/// The most certificates that are read of one card. Real ones have one or two, and some those of their authorities.
+const MOST_CERTIFICATES: usize = 8;
 /// The most private keys that are considered of one card.
 const MOST_KEYS: usize = 6;
 /// The longest file of a public key's attributes that is read.
@@ -58,7 +59,8 @@ pub(super) fn read(chip: &mut Chip<'_>, pattern: &KeyPlace) -> Result<Option<Hel
         }
         Listed::Here(directory) => directory,
     };
-    let [logins, signatures] = read_certificates(chip, &directory, &mut held.findings)?;
+    let [logins, signatures] =
+        read_certificates(chip, &directory, &mut held.findings, &mut held.authorities)?;
     let authentication = choose(chip, &directory, logins, &mut held.findings)?;
     let signature = choose(chip, &directory, signatures, &mut held.findings)?;
     let place = |chosen: &Option<Candidate>| {
@@ -89,6 +91,7 @@ fn read_certificates(
     chip: &mut Chip<'_>,
     directory: &ObjectDirectory,
     findings: &mut Vec<Finding>,
+    authorities: &mut Authorities,
 ) -> Result<[Vec<Candidate>; 2], CardError> {
     let mut certificates = [Vec::new(), Vec::new()];
     for (index, entry) in entries(directory, ObjectKind::Certificate).into_iter().enumerate() {
@@ -97,14 +100,22 @@ fn read_certificates(
             findings.push(finding::certificate(finding::name(&place), "listed and not read"));
             continue;
         }
-        let (found, other) = certificate::read_of_length(chip, &place, usize::from(entry.size))?;
-        let missing = found.is_none() && other.is_none();
-        findings.extend(other.or_else(|| missing.then(|| finding::absent(finding::name(&place)))));
-        let Some(parsed) = found else { continue };
-        if parsed.is_authority() {
-            findings.push(finding::certificate(finding::name(&place), "of an authority, not used"));
-            continue;
-        }
+        let name = || finding::name(&place);
+        let parsed = match certificate::read_any_of_length(chip, &place, usize::from(entry.size))? {
+            Found::Holders(parsed) => *parsed,
+            Found::Authority(authority) => {
+                findings.push(authorities.take(name(), *authority));
+                continue;
+            }
+            Found::Other(finding) => {
+                findings.push(finding);
+                continue;
+            }
+            Found::Absent => {
+                findings.push(finding::absent(name()));
+                continue;
+            }
+        };
         let [logins, signatures] = &mut certificates;
         let same_use = match use_of(&parsed) {
             KeyUse::Authentication => logins,

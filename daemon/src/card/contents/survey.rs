@@ -6,7 +6,8 @@ use cns_apdu::generation::{FilePlace, Probe};
 use cns_protocol::card::Finding;
 
 use super::super::{CardError, Chip, Standing};
-use super::{CardContents, Parsed, Reading, StoredKeys, certificate, finding, store};
+use super::certificate::{FIRST_PIECE, Found};
+use super::{Authorities, CardContents, Parsed, Reading, StoredKeys, certificate, finding, store};
 use crate::reader::{Disposition, Metered};
 
 /// What was found, to the end of the search or as far as it came.
@@ -16,6 +17,7 @@ pub(crate) struct Survey {
     /// A signature certificate in an object store that the generation was not known to have.
     pub(super) signature: Option<Parsed>,
     pub(super) stored: Option<StoredKeys>,
+    pub(super) authorities: Authorities,
     /// What ended it early.
     pub(crate) ended: Option<CardError>,
 }
@@ -51,14 +53,14 @@ fn look(
 ) -> Result<(), CardError> {
     match probe {
         Probe::File(place) => {
-            let (_, finding) = file(chip, place)?;
+            let (_, finding) = file(chip, place, &mut survey.authorities)?;
             survey.findings.push(finding);
         }
         Probe::Files { application, df, first, last } => {
             let places: Vec<_> = (first.0..=last.0)
                 .map(|number| FilePlace { application: *application, path: df.child(Fid(number)) })
                 .collect();
-            files(chip, *application, &places, *last, &mut survey.findings)?;
+            files(chip, *application, &places, *last, survey)?;
         }
         Probe::Application(name) => {
             let is_there = chip.find_application(Some(name))?;
@@ -70,13 +72,17 @@ fn look(
 }
 
 /// Whether the file is there, and what lies in it.
-fn file(chip: &mut Chip<'_>, place: &FilePlace) -> Result<(bool, Finding), CardError> {
-    let (found, finding) = certificate::read(chip, place)?;
+fn file(
+    chip: &mut Chip<'_>,
+    place: &FilePlace,
+    authorities: &mut Authorities,
+) -> Result<(bool, Finding), CardError> {
     let name = finding::name(place);
-    Ok(match (found, finding) {
-        (Some(_), _) => (true, finding::certificate(name, "not used: nobody knows its key")),
-        (None, Some(finding)) => (true, finding),
-        (None, None) => (false, finding::absent(name)),
+    Ok(match certificate::read_any_of_length(chip, place, FIRST_PIECE)? {
+        Found::Holders(_) => (true, finding::certificate(name, "not used: nobody knows its key")),
+        Found::Authority(authority) => (true, authorities.take(name, *authority)),
+        Found::Other(finding) => (true, finding),
+        Found::Absent => (false, finding::absent(name)),
     })
 }
 
@@ -86,17 +92,17 @@ fn files(
     application: Option<&'static [u8]>,
     places: &[FilePlace],
     last: Fid,
-    findings: &mut Vec<Finding>,
+    survey: &mut Survey,
 ) -> Result<(), CardError> {
-    let before = findings.len();
+    let before = survey.findings.len();
     if chip.find_application(application)? {
         for place in places {
-            let (is_there, finding) = file(chip, place)?;
-            findings.extend(is_there.then_some(finding));
+            let (is_there, finding) = file(chip, place, &mut survey.authorities)?;
+            survey.findings.extend(is_there.then_some(finding));
         }
     }
-    if let (true, Some(first)) = (findings.len() == before, places.first()) {
-        findings.push(finding::absent(format!("{} to {:04X}", finding::name(first), last.0)));
+    if let (true, Some(first)) = (survey.findings.len() == before, places.first()) {
+        survey.findings.push(finding::absent(format!("{} to {:04X}", finding::name(first), last.0)));
     }
     Ok(())
 }
@@ -110,6 +116,7 @@ fn from_store(chip: &mut Chip<'_>, contents: &CardContents, survey: &mut Survey)
     let other = held.stored.as_ref().and_then(|stored| stored.authentication.as_ref());
     let other = other.map(|key| finding::certificate(finding::name(&key.certificate), store::ANOTHER));
     survey.findings.extend(held.findings.into_iter().chain(other));
+    survey.authorities.extend(held.authorities);
     if held.signature.is_some() {
         survey.signature = held.signature;
         survey.stored = held.stored.map(|stored| StoredKeys { authentication: None, ..stored });
