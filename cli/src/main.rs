@@ -15,6 +15,7 @@ mod doctor;
 mod error;
 mod module;
 mod operator;
+mod order;
 mod output;
 mod pin;
 mod prompt;
@@ -66,6 +67,9 @@ enum Noun {
     /// Sealed PUKs and blind envelopes
     #[command(subcommand)]
     Custody(custody::Verb),
+    /// Sealed orders of a CMS system that keeps PUKs itself
+    #[command(subcommand)]
+    Order(order::Verb),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -98,6 +102,7 @@ fn run(context: &mut Context, noun: Noun) -> Result<(), CliError> {
         Noun::Operator(verb) => operator::run(context, verb),
         Noun::Counter(verb) => counter::run(context, verb),
         Noun::Custody(verb) => custody::run(context, verb),
+        Noun::Order(verb) => order::run(context, verb),
         Noun::Audit(verb) => audit::run(context, verb),
         Noun::Module(verb) => module::run(context, verb),
         Noun::Doctor(options) => doctor::run(context, options),

@@ -10,6 +10,7 @@ pub mod padding;
 pub mod pin;
 pub mod random;
 pub(crate) mod report;
+mod sent;
 pub mod sign;
 pub mod signature_area;
 mod stored_keys;
@@ -28,6 +29,7 @@ pub(crate) use self::chip::{Chip, Standing};
 pub use self::contents::CardContents;
 pub use self::error::CardError;
 pub use self::pin::{LastTry, PinSource};
+pub(crate) use self::sent::{Sent, what_was_sent};
 use crate::reader::{Disposition, Known, Metered, PinOrder, Slot};
 
 /// One job's hold on a card.

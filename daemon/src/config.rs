@@ -71,6 +71,10 @@ pub struct Config {
     /// The registry of operators (§9.3.2-2).
     #[serde(rename = "operator")]
     pub operator: Vec<OperatorEntry>,
+    /// How often user codes may be tried.
+    pub user_codes: UserCodesConfig,
+    /// CMS systems whose sealed orders are carried out; absent: none.
+    pub orders: Option<OrdersConfig>,
     /// The audit log.
     pub audit: AuditConfig,
     /// Limits on what clients may take.
@@ -89,6 +93,8 @@ impl Default for Config {
             authority: None,
             operators: OperatorsConfig::default(),
             operator: Vec::new(),
+            user_codes: UserCodesConfig::default(),
+            orders: None,
             audit: AuditConfig::default(),
             limits: Limits::default(),
         }
@@ -219,6 +225,47 @@ pub struct OperatorEntry {
     pub counter_kind: CounterKind,
 }
 
+/// How often user codes may be tried (X11).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UserCodesConfig {
+    /// Wrong codes in a row for one holder, the last of which locks the holder.
+    pub attempts: u32,
+    /// For how long, in minutes. Each wrong code after it locks again, until a right one or a day's rest.
+    pub lock_minutes: u32,
+    /// Wrong codes an hour from one peer, the last of which locks the peer for an hour.
+    pub peer_attempts_per_hour: u32,
+}
+
+impl Default for UserCodesConfig {
+    fn default() -> Self {
+        Self { attempts: 5, lock_minutes: 60, peer_attempts_per_hour: 200 }
+    }
+}
+
+/// Whose sealed orders are carried out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrdersConfig {
+    /// PEM bundle of the authorities that certify signers.
+    pub trust_anchors: PathBuf,
+    /// The authorities' revocation list, DER. Absent: revocation is not checked, and the log says so at the start.
+    #[serde(default)]
+    pub crl: Option<PathBuf>,
+    /// The signers.
+    pub signer: Vec<SignerEntry>,
+}
+
+/// A CMS system that may give orders.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerEntry {
+    /// Its name, which its orders' numbers belong to. The next certificate of the same system has the same name.
+    pub name: String,
+    /// SHA-256 of its certificate, hexadecimal.
+    pub certificate_sha256: String,
+}
+
 /// The audit log's files.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -320,6 +367,15 @@ impl Config {
             };
             if self.operator.iter().skip(index.saturating_add(1)).any(same) {
                 return Err(format!("operator `{}` or their certificate is there twice", operator.id));
+            }
+        }
+        let codes = &self.user_codes;
+        if codes.attempts < 2 || codes.lock_minutes == 0 || codes.peer_attempts_per_hour < 2 {
+            return Err("`user_codes` needs two attempts and a minute at least".into());
+        }
+        for signer in self.orders.iter().flat_map(|orders| &orders.signer) {
+            if hex::decode(&signer.certificate_sha256).map(|digest| digest.len()) != Ok(32) {
+                return Err(format!("`certificate_sha256` of signer `{}` is not 64 hex digits", signer.name));
             }
         }
         Ok(())

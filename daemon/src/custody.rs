@@ -11,13 +11,14 @@ mod envelope_code;
 mod enveloped_data;
 mod error;
 mod import;
-mod import_key;
-mod import_line;
+pub(crate) mod import_line;
 pub(crate) mod key;
+pub(crate) mod own_key;
 mod puk;
 pub(crate) mod seal;
 mod stock;
 mod user_code;
+mod user_code_hash;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub use self::seal::{RecordName, Sealer};
 use self::batch::Batches;
 use self::envelope::Envelopes;
 use self::import::{Batch, Seals};
-use self::import_key::ImportKey;
+use self::own_key::{OwnKey, Purpose};
 use self::puk::Puks;
 use self::stock::Policy;
 use self::user_code::UserCodes;
@@ -50,10 +51,13 @@ pub struct Custody {
     inner: Arc<Inner>,
 }
 
+/// Envelope, salt, verifier, card.
+type HolderRow = (String, Vec<u8>, Vec<u8>, String);
+
 struct Inner {
     pool: SqlitePool,
     sealer: Sealer,
-    import_key: ImportKey,
+    import_key: OwnKey,
     user_codes: UserCodes,
     envelopes: Envelopes,
     batches: Batches,
@@ -74,7 +78,7 @@ impl Custody {
     ) -> Result<Self, CustodyError> {
         let pool = database.pool().clone();
         let sealer = key::open_data_key(&pool, &state.join(&config.key_file)).await?;
-        let import_key = ImportKey::open(&pool, &sealer).await?;
+        let import_key = OwnKey::open(&pool, &sealer, Purpose::Import).await?;
         let user_codes = UserCodes::open(&pool, &sealer).await?;
         let envelopes = Envelopes::new(pool.clone(), sealer.clone());
         let batches = Batches::new(pool.clone());
@@ -98,6 +102,22 @@ impl Custody {
     #[must_use]
     pub fn import_certificate_pem(&self) -> &str {
         self.inner.import_key.pem()
+    }
+
+    /// Another key of the daemon's, kept as the import key is.
+    ///
+    /// # Errors
+    /// As [`Custody::open`].
+    pub(crate) async fn own_key(&self, purpose: Purpose) -> Result<OwnKey, CustodyError> {
+        OwnKey::open(&self.inner.pool, &self.inner.sealer, purpose).await
+    }
+
+    /// Decrypts RFC 5652 EnvelopedData with one of the daemon's keys.
+    ///
+    /// # Errors
+    /// [`CustodyError::Import`], without a word on what is wrong inside.
+    pub(crate) fn decrypt(&self, key: &OwnKey, message: &[u8]) -> Result<Secret, CustodyError> {
+        enveloped_data::decrypt(message, key.certificate(), &key.private(&self.inner.sealer)?)
     }
 
     /// Takes a sealed file of cards or envelopes in, all of it or nothing.
@@ -202,12 +222,74 @@ impl Custody {
         self.inner.user_codes.matches(code.as_str(), &salt, &verifier, user_code.expose())
     }
 
-    /// Notes that the envelope's PIN is on the card.
+    /// Notes that the envelope's PIN is on the card. Its user code is somebody's from now on, and its verifier is hardened.
     ///
     /// # Errors
     /// [`CustodyError::EnvelopeUnavailable`] when this procedure has not reserved it.
     pub async fn mark_used(&self, code: &str, procedure: &str) -> Result<(), CustodyError> {
-        self.inner.envelopes.mark_used(&EnvelopeCode::parse(code)?, procedure).await
+        let code = EnvelopeCode::parse(code)?;
+        self.inner.envelopes.mark_used(&code, procedure).await?;
+        self.harden(code.as_str()).await
+    }
+
+    /// Puts a memory-hard hash over the verifier of an envelope's user code, once.
+    async fn harden(&self, code: &str) -> Result<(), CustodyError> {
+        let row: Option<(Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT user_code_salt, user_code_verifier FROM envelope WHERE code = $1")
+                .bind(code)
+                .fetch_optional(&self.inner.pool)
+                .await?;
+        let Some((salt, keyed)) = row else { return Ok(()) };
+        if user_code_hash::is_hardened(&keyed) {
+            return Ok(());
+        }
+        let was = keyed.clone();
+        let hashed = tokio::task::spawn_blocking(move || user_code_hash::harden(&salt, &keyed)).await;
+        let hardened = hashed.map_err(|_| CustodyError::Stopped)??;
+        sqlx::query(
+            "UPDATE envelope SET user_code_verifier = $3 WHERE code = $1 AND user_code_verifier = $2",
+        )
+        .bind(code)
+        .bind(was)
+        .bind(hardened)
+        .execute(&self.inner.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The card of a holder whose user code this is: the code of the envelope that was handed over last. A holder whom
+    /// nobody knows costs the same hash. The caller limits how often this may be asked (§6.2).
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn holder_code_matches(
+        &self,
+        codice_fiscale: &str,
+        user_code: Secret,
+    ) -> Result<Option<String>, CustodyError> {
+        let row: Option<HolderRow> = sqlx::query_as(
+            "SELECT envelope.code, envelope.user_code_salt, envelope.user_code_verifier, card.serial \
+             FROM envelope JOIN card ON card.serial = envelope.card_serial \
+             WHERE card.codice_fiscale = $1 AND envelope.state = 'used' ORDER BY envelope.used_at DESC LIMIT 1",
+        )
+        .bind(codice_fiscale)
+        .fetch_optional(&self.inner.pool)
+        .await?;
+        let inner = Arc::clone(&self.inner);
+        let judged = tokio::task::spawn_blocking(move || {
+            let known = row.as_ref().map(|(code, salt, verifier, _)| (code.as_str(), salt, verifier));
+            let matches = inner.user_codes.judge(known, user_code.expose())?;
+            Ok(row.filter(|_| matches).map(|(_, _, _, card)| card))
+        });
+        judged.await.map_err(|_| CustodyError::Stopped)?
+    }
+
+    /// What stands for a holder in records of attempts: it tells the codice fiscale to nobody without the key file.
+    ///
+    /// # Errors
+    /// No locked memory.
+    pub(crate) fn holder_tag(&self, codice_fiscale: &str) -> Result<String, CustodyError> {
+        self.inner.user_codes.holder_tag(codice_fiscale)
     }
 
     /// Gives a reserved envelope back to its operator: only when the card was surely not touched.

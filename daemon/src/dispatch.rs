@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work};
 
 use crate::methods::{
-    Daemon, audit, card, counter, custody, daemon as itself, envelopes, key, operator, pin, reader,
+    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, operator, order, pin,
+    reader,
 };
 
 /// Every method of the daemon.
@@ -34,6 +35,7 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, key::sign);
     router.add(daemon, key::decrypt);
     router.add(daemon, key::random);
+    router.add(daemon, holder::verify_user_code);
     router.add(daemon, operator::login);
     router.add(daemon, operator::logout);
     router.add(daemon, operator::status);
@@ -52,6 +54,9 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, envelopes::decide_void);
     router.add(daemon, envelopes::void_requests);
     router.add(daemon, envelopes::show);
+    router.add(daemon, order::execute);
+    router.add(daemon, order::receipt);
+    router.add(daemon, order::certificates);
     router.add(daemon, audit::list);
     router.add(daemon, audit::verify);
     router.add(daemon, audit::rotate);
@@ -95,10 +100,11 @@ mod tests {
 
     use super::*;
     use crate::audit::Audit;
-    use crate::config::{CustodyConfig, OperatorsConfig};
+    use crate::config::{Config, CustodyConfig, OperatorsConfig};
     use crate::custody::Custody;
     use crate::database::Database;
     use crate::operator::Operators;
+    use crate::outside::Outside;
     use crate::procedure::Procedures;
     use crate::reader::Readers;
 
@@ -110,8 +116,10 @@ mod tests {
         let readers = Readers::start(&[]).unwrap();
         let operators = Operators::open(&OperatorsConfig::default(), &[], &readers).unwrap();
         let procedures = Procedures::open(&database, &custody, &readers, &audit, None);
+        let rooms = (&custody, &readers, &audit);
+        let outside = Outside::open(&Config::default(), &database, rooms, &procedures).await.unwrap();
         let (logins, started) = (Arc::default(), Instant::now());
-        Arc::new(Daemon { readers, custody, audit, operators, procedures, logins, started })
+        Arc::new(Daemon { readers, custody, audit, operators, procedures, outside, logins, started })
     }
 
     #[tokio::test(flavor = "multi_thread")]

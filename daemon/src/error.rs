@@ -3,11 +3,13 @@
 
 mod card;
 mod custody;
+mod order;
 
 use cns_protocol::{ErrorKind, RpcError};
 
 use crate::audit::AuditError;
 use crate::card::CardError;
+use crate::holder::HolderError;
 use crate::operator::{OperatorError, TrustError};
 use crate::procedure::ProcedureError;
 use crate::procedure::certifier::CertifierError;
@@ -38,6 +40,15 @@ impl From<AuditError> for RpcError {
             | AuditError::Stopped => (ErrorKind::Internal, unusable),
         };
         RpcError::new(kind, sentence).hint("Ask the administrator to look at the log of cnsd")
+    }
+}
+
+impl From<HolderError> for RpcError {
+    fn from(error: HolderError) -> Self {
+        match error {
+            HolderError::Custody(error) => error.into(),
+            HolderError::Database(_) => internal(&error),
+        }
     }
 }
 

@@ -78,7 +78,7 @@ pub fn judge(peer: &Peer, demand: Demand, session: Option<&Session>) -> Verdict 
 #[cfg(test)]
 mod tests {
     use cns_protocol::operator::CounterKind;
-    use cns_protocol::{audit, card, counter, custody, daemon, key, operator, pin, reader};
+    use cns_protocol::{audit, card, counter, custody, daemon, holder, key, operator, order, pin, reader};
 
     use super::*;
 
@@ -149,6 +149,29 @@ mod tests {
             (&[Auditor],   Demand::of::<audit::Rotate>(),       false, lacks(Admin)),
             (&[Admin],     Demand::of::<audit::Rotate>(),       false, allow),
         ];
+        check(table);
+    }
+
+    #[test]
+    fn the_table_of_systems_outside() {
+        use Role::{Admin, CallCentre, Counter, Custodian, User, Web};
+        let (allow, no_operator) = (Verdict::Allow, Verdict::Refuse(Reason::NoOperator));
+        let lacks = |role| Verdict::Refuse(Reason::Role(role));
+        let staff: &[Role] = &[User, Counter];
+        #[rustfmt::skip]
+        check(&[
+            (staff,        Demand::of::<order::Execute>(),      false, no_operator),
+            (staff,        Demand::of::<order::Execute>(),      true,  allow),
+            (&[User],      Demand::of::<order::Receipt>(),      true,  lacks(Counter)),
+            (&[Admin],     Demand::of::<order::Certificates>(), false, allow),
+            (&[User],      Demand::of::<order::Certificates>(), false, lacks(Custodian)),
+            (&[Web],        Demand::of::<holder::VerifyUserCode>(), false, allow),
+            (&[CallCentre], Demand::of::<holder::VerifyUserCode>(), false, allow),
+            (staff,        Demand::of::<holder::VerifyUserCode>(), true, lacks(Web)),
+        ]);
+    }
+
+    fn check(table: &[(&[Role], Demand, bool, Verdict)]) {
         let open = session();
         for (row, (roles, demand, at_work, expected)) in table.iter().enumerate() {
             let verdict = judge(&peer(roles), *demand, at_work.then_some(&open));

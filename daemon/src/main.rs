@@ -21,11 +21,13 @@ use cnsd::dispatch;
 use cnsd::login::LoginRegistry;
 use cnsd::methods::Daemon;
 use cnsd::operator::{Operators, TrustError};
+use cnsd::outside::{Outside, OutsideError};
 use cnsd::peer::Access;
 use cnsd::procedure::certifier::Certifier;
 use cnsd::procedure::{ProcedureError, Procedures};
 use cnsd::reader::{ReaderError, Readers};
 use cnsd::server::{self, Door, SocketError, SocketPlace};
+use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -80,6 +82,8 @@ enum StartError {
     Operators(#[from] TrustError),
     #[error("[authority]: {0}")]
     Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     #[error("the procedures cannot be settled: {0}")]
     Procedures(#[from] ProcedureError),
     #[error(transparent)]
@@ -138,6 +142,9 @@ async fn run(config: Config, state: &Path) -> Result<(), StartError> {
     let socket = SocketPlace::bind(&config.socket, &door)?;
     daemon.audit.record(Record::new("daemon-start", Phase::Fact, env!("CARGO_PKG_VERSION"))).await?;
     tokio::spawn(daemon.procedures.clone().settle_loop());
+    if let Some(orders) = daemon.outside.orders.clone() {
+        tokio::spawn(orders.settle_loop());
+    }
     tokio::spawn(watch_cards(Arc::clone(&daemon), stop.clone()));
     let service = Arc::new(Service { router: dispatch::router(&daemon), limits: config.limits.clone() });
     host::notify("READY=1");
@@ -164,8 +171,10 @@ async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<
         None => None,
     };
     let procedures = Procedures::open(database, &custody, &readers, &audit, certifier);
-    let logins = Arc::<LoginRegistry>::default();
-    Ok(Arc::new(Daemon { readers, custody, audit, operators, procedures, logins, started: Instant::now() }))
+    let rooms = (&custody, &readers, &audit);
+    let outside = Outside::open(config, database, rooms, &procedures).await?;
+    let (logins, started) = (Arc::<LoginRegistry>::default(), Instant::now());
+    Ok(Arc::new(Daemon { readers, custody, audit, operators, procedures, outside, logins, started }))
 }
 
 /// Ends logins and operator sessions whose card is gone or whose time is over.
@@ -178,6 +187,9 @@ async fn watch_cards(daemon: Arc<Daemon>, mut stop: watch::Receiver<bool>) {
             () = stopped(&mut stop) => return,
         }
         daemon.end_what_lost_its_card().await;
+        if let Err(error) = daemon.outside.holders.forget_old(OffsetDateTime::now_utc()).await {
+            tracing::warn!(%error, "old attempts at user codes stay");
+        }
     }
 }
 

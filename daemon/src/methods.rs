@@ -7,8 +7,10 @@ pub mod counter;
 pub mod custody;
 pub mod daemon;
 pub mod envelopes;
+pub mod holder;
 pub mod key;
 pub mod operator;
+pub mod order;
 pub mod pin;
 pub mod reader;
 
@@ -24,6 +26,7 @@ use crate::custody::Custody;
 use crate::dispatch::Call;
 use crate::login::{CardPlace, LoginRegistry};
 use crate::operator::Operators;
+use crate::outside::Outside;
 use crate::procedure::Procedures;
 use crate::reader::Readers;
 
@@ -39,6 +42,8 @@ pub struct Daemon {
     pub operators: Operators,
     /// The counter's procedures.
     pub procedures: Procedures,
+    /// What systems outside and holders are served with.
+    pub outside: Outside,
     /// The logins of all connections.
     pub logins: Arc<LoginRegistry>,
     /// When the daemon started.

@@ -11,6 +11,7 @@ pub mod clock;
 mod close;
 pub mod dossier;
 pub mod error;
+mod exclusive;
 mod identity;
 mod locks;
 mod random;

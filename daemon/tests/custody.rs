@@ -25,6 +25,8 @@ use x509_cert::Certificate;
 mod batch;
 #[path = "custody/envelope.rs"]
 mod envelope;
+#[path = "custody/holder.rs"]
+mod holder;
 #[path = "custody/import.rs"]
 mod import;
 

@@ -194,6 +194,14 @@ impl From<ErrorKind> for Error {
             | ErrorKind::CertificateRefused
             | ErrorKind::SignatureAreaRefused
             | ErrorKind::AuditBroken
+            | ErrorKind::OrdersOff
+            | ErrorKind::OrderInvalid
+            | ErrorKind::OrderSigner
+            | ErrorKind::OrderExpired
+            | ErrorKind::OrderOtherCard
+            | ErrorKind::OrderReplayed
+            | ErrorKind::NoSuchOrder
+            | ErrorKind::UserCodeLocked
             | ErrorKind::Unknown => Error::General,
         }
     }

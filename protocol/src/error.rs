@@ -103,6 +103,22 @@ pub enum ErrorKind {
     SignatureAreaRefused,
     /// The audit log's chain is broken.
     AuditBroken,
+    /// No CMS system's orders are taken here.
+    OrdersOff,
+    /// The order is not one: too large, not RFC 5652 in DER, altered, not for this daemon, or with a content that makes no sense.
+    OrderInvalid,
+    /// The order's signer is not on the allow list, or its signature or certificate is not good.
+    OrderSigner,
+    /// The order has expired.
+    OrderExpired,
+    /// The order is for another card.
+    OrderOtherCard,
+    /// The order, or another one of its number, was carried out before.
+    OrderReplayed,
+    /// No order of this kind is over.
+    NoSuchOrder,
+    /// Too many wrong user codes came before: none is looked at for a while.
+    UserCodeLocked,
     /// A code of a newer daemon.
     #[serde(other)]
     Unknown,
@@ -110,7 +126,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 48] = [
+    pub const ALL: [ErrorKind; 56] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -158,6 +174,14 @@ impl ErrorKind {
         ErrorKind::CertificateRefused,
         ErrorKind::SignatureAreaRefused,
         ErrorKind::AuditBroken,
+        ErrorKind::OrdersOff,
+        ErrorKind::OrderInvalid,
+        ErrorKind::OrderSigner,
+        ErrorKind::OrderExpired,
+        ErrorKind::OrderOtherCard,
+        ErrorKind::OrderReplayed,
+        ErrorKind::NoSuchOrder,
+        ErrorKind::UserCodeLocked,
         ErrorKind::Unknown,
     ];
 
@@ -212,6 +236,14 @@ impl ErrorKind {
             ErrorKind::CertificateRefused => 1501,
             ErrorKind::SignatureAreaRefused => 1502,
             ErrorKind::AuditBroken => 1600,
+            ErrorKind::OrdersOff => 1700,
+            ErrorKind::OrderInvalid => 1701,
+            ErrorKind::OrderSigner => 1702,
+            ErrorKind::OrderExpired => 1703,
+            ErrorKind::OrderOtherCard => 1704,
+            ErrorKind::OrderReplayed => 1705,
+            ErrorKind::NoSuchOrder => 1706,
+            ErrorKind::UserCodeLocked => 1710,
             ErrorKind::Unknown => 1999,
         }
     }

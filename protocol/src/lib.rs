@@ -16,11 +16,13 @@ pub mod daemon;
 pub mod encoding;
 pub mod error;
 pub mod frame;
+pub mod holder;
 pub mod key;
 pub mod method;
 #[cfg(feature = "openrpc")]
 pub mod openrpc;
 pub mod operator;
+pub mod order;
 pub mod pin;
 pub mod reader;
 pub mod rpc;

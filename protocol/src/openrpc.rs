@@ -3,7 +3,9 @@
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::{ErrorKind, Method, Role, audit, card, counter, custody, daemon, key, operator, pin, reader};
+use crate::{
+    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, operator, order, pin, reader,
+};
 
 /// The document that `rpc.discover` answers.
 #[must_use]
@@ -43,6 +45,7 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<key::Sign, _>(generator),
         method::<key::Decrypt, _>(generator),
         method::<key::Random, _>(generator),
+        method::<holder::VerifyUserCode, _>(generator),
         method::<operator::Login, _>(generator),
         method::<operator::Logout, _>(generator),
         method::<operator::Status, _>(generator),
@@ -61,6 +64,9 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<custody::DecideVoid, _>(generator),
         method::<custody::VoidRequests, _>(generator),
         method::<custody::ShowEnvelope, _>(generator),
+        method::<order::Execute, _>(generator),
+        method::<order::Receipt, _>(generator),
+        method::<order::Certificates, _>(generator),
         method::<audit::List, _>(generator),
         method::<audit::Verify, _>(generator),
         method::<audit::Rotate, _>(generator),

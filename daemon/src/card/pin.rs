@@ -235,6 +235,27 @@ pub fn reset(
     Ok(puk.which)
 }
 
+/// Gives a PIN all its tries again with its PUK; its value stays (`cns-card` §7). Gives the name of the PIN as [`change`].
+///
+/// # Errors
+/// As [`reset`].
+pub fn unblock(
+    session: &mut CardSession<'_>,
+    which: PinName,
+    puk: &Secret,
+    last_try: LastTry,
+) -> Result<PinName, CardError> {
+    if puk.len() != PUK_LENGTH {
+        return Err(CardError::PinInvalid);
+    }
+    let action = ResetAction::KeepValue { puk: digits(puk)? };
+    let puk = prepare(session, which, true, last_try)?;
+    let reference = place(session, which)?.pin;
+    spend(session, puk, &ResetRetryCounter { reference, action })?;
+    session.set_tries(puk.which, false, Known::All);
+    Ok(puk.which)
+}
+
 /// What is known of every PIN and PUK, asked of the chip where that is known to cost no try.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 /// A member's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// A string that needed no unescaping.
     Text(&'a str),
     /// A whole number.
@@ -14,7 +14,7 @@ pub(super) enum Value<'a> {
 }
 
 /// The values of the members with these names, in this order: each exactly once and nothing else.
-pub(super) fn members<'a, const N: usize>(line: &'a [u8], names: [&str; N]) -> Option<[Value<'a>; N]> {
+pub(crate) fn members<'a, const N: usize>(line: &'a [u8], names: [&str; N]) -> Option<[Value<'a>; N]> {
     // The parser would build an unescaped string in ordinary memory. Digits never need it.
     if line.contains(&b'\\') {
         return None;

@@ -1,8 +1,8 @@
 //! User codes (§6.1.2): kept as a verifier only.
 //!
 //! The verifier is HMAC-SHA256 under a 256-bit key ("pepper") that is itself sealed, over the envelope's code, a
-//! random salt and the user code. A password hash such as PBKDF2 would not help more: ten digits can be tried through
-//! under it, whereas without the pepper, which the key file guards, nothing can be tried at all.
+//! random salt and the user code: without the pepper, which the key file guards, nothing can be tried at all. When the
+//! envelope is used, a memory-hard hash comes over it ([`super::user_code_hash`]).
 
 use aws_lc_rs::{constant_time, hmac, rand};
 use cns_secret::Secret;
@@ -10,11 +10,14 @@ use sqlx::SqlitePool;
 
 use crate::custody::error::CustodyError;
 use crate::custody::seal::{KEY_LEN, RecordName, Sealer, random_secret};
+use crate::custody::user_code_hash::{harden, is_hardened};
 use crate::database::now;
 
 pub(super) const SALT_LEN: usize = 16;
 const LABEL: &[u8; 32] = b"cnsd user code verifier, v1\0\0\0\0\0";
 const BLOCK: usize = 64;
+/// Salt and verifier of a holder whom nobody knows.
+const NOBODY: [u8; SALT_LEN] = [0; SALT_LEN];
 const NAME: &str = "user-code-pepper";
 const RECORD: RecordName<'_> = RecordName { table: "daemon_secret", column: "sealed", key: NAME };
 
@@ -69,7 +72,37 @@ impl UserCodes {
         user_code: &[u8],
     ) -> Result<bool, CustodyError> {
         let Some(tag) = self.tag(envelope, salt, user_code)? else { return Ok(false) };
+        if is_hardened(verifier) {
+            let hashed = harden(salt, tag.as_ref())?;
+            return Ok(constant_time::verify_slices_are_equal(&hashed, verifier).is_ok());
+        }
         Ok(constant_time::verify_slices_are_equal(tag.as_ref(), verifier).is_ok())
+    }
+
+    /// As [`UserCodes::matches`], in one time whether there is somebody whose code it could be or not: envelope, salt and
+    /// verifier.
+    pub(super) fn judge(
+        &self,
+        known: Option<(&str, &Vec<u8>, &Vec<u8>)>,
+        user_code: &[u8],
+    ) -> Result<bool, CustodyError> {
+        let (envelope, salt, verifier) = match known {
+            Some((envelope, salt, verifier)) => (envelope, salt.as_slice(), verifier.as_slice()),
+            None => ("", NOBODY.as_slice(), NOBODY.as_slice()),
+        };
+        let tag = self.tag(envelope, salt, user_code)?;
+        let given = tag.as_ref().map_or(NOBODY.as_slice(), |tag| tag.as_ref());
+        let hashed = harden(salt, given)?;
+        // A verifier that is not hardened is one of an older program, and is judged as it is.
+        let given = if is_hardened(verifier) { hashed.as_slice() } else { given };
+        let equal = constant_time::verify_slices_are_equal(given, verifier).is_ok();
+        Ok(equal && tag.is_some() && known.is_some())
+    }
+
+    /// HMAC over a codice fiscale, in hexadecimal.
+    pub(super) fn holder_tag(&self, codice_fiscale: &str) -> Result<String, CustodyError> {
+        let tag = self.tag("holder", &NOBODY, codice_fiscale.as_bytes())?;
+        Ok(tag.map(|tag| hex::encode(tag.as_ref())).unwrap_or_default())
     }
 
     /// HMAC over label (32 bytes), salt (16), envelope (16), and user code (63) with its length; each part is filled

@@ -38,6 +38,11 @@ pub(crate) struct Counter {
 
 impl Counter {
     pub(crate) fn new() -> Self {
+        Self::configured(|_| String::new())
+    }
+
+    /// With more in the configuration.
+    pub(crate) fn configured(more: impl FnOnce(&Running) -> String) -> Self {
         let mut running = Running::prepare(&[OPERATOR, CITIZEN], "");
         let options = InitOptions { key_bits: 2048, ..InitOptions::new("a secret of the tests") };
         let certifier = Certifier::init(&running.path("ca"), &options).unwrap();
@@ -47,8 +52,9 @@ impl Counter {
         let chip = personalise(&certifier, &running.path("citizen-card"), sample::personalisation().unwrap());
         let certificates = certifier.list().unwrap();
         let digest = hex::encode(Sha256::digest(&certificates[0].certificate));
+        let more = more(&running);
         let configured = format!(
-            "{}{}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
+            "{}{}{more}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
              certificate_sha256 = \"{digest}\"\ncounter = \"ASL di prova\"\ncounter_kind = \"health-authority\"\n",
             fs::read_to_string(running.path("cnsd.toml")).unwrap(),
             access(EVERYTHING),

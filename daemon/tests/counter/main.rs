@@ -15,6 +15,7 @@ mod closing;
 mod faults;
 mod kill;
 mod logins;
+mod orders;
 mod refusals;
 mod rig;
 #[path = "../socket/running.rs"]

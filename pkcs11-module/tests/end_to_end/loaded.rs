@@ -15,6 +15,7 @@ use cnsd::custody::Custody;
 use cnsd::database::Database;
 use cnsd::methods::Daemon;
 use cnsd::operator::Operators;
+use cnsd::outside::Outside;
 use cnsd::peer::Access;
 use cnsd::procedure::Procedures;
 use cnsd::reader::Readers;
@@ -59,8 +60,10 @@ impl Inside {
             let audit = Audit::open(&state, custody.sealer()).await.unwrap();
             let operators = Operators::open(&config.operators, &config.operator, &readers).unwrap();
             let procedures = Procedures::open(&database, &custody, &readers, &audit, None);
+            let rooms = (&custody, &readers, &audit);
+            let outside = Outside::open(&config, &database, rooms, &procedures).await.unwrap();
             let (readers, logins, started) = (readers.clone(), Arc::default(), Instant::now());
-            Arc::new(Daemon { readers, custody, audit, operators, procedures, logins, started })
+            Arc::new(Daemon { readers, custody, audit, operators, procedures, outside, logins, started })
         });
         let access = Access::resolve(&config.access);
         let handle = runtime.handle().clone();

@@ -1,4 +1,5 @@
-//! The RSA key to which import files are encrypted, and its self-signed certificate.
+//! RSA keys of the daemon's own, each with a self-signed certificate: the one to which import files are encrypted, the one
+//! to which orders are, and the one that signs the receipts of orders.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -28,69 +29,122 @@ use crate::custody::error::CustodyError;
 use crate::custody::seal::{RecordName, Sealer, random_secret};
 use crate::database::now;
 
-const NAME: &str = "import-key";
-const RECORD: RecordName<'_> = RecordName { table: "daemon_secret", column: "sealed", key: NAME };
-const CERTIFICATE_RECORD: &str = "daemon_secret.public[import-key]";
-const SUBJECT: &str = "CN=cnsd custody import";
 const LIFE: Duration = Duration::from_secs(3652 * 24 * 60 * 60);
 
-/// The import key: its certificate, and the private key sealed until it is used.
-pub(super) struct ImportKey {
+/// Which of the daemon's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Import files are encrypted to it (§9.1.1).
+    Import,
+    /// Sealed orders are encrypted to it.
+    Orders,
+    /// It signs the receipts of orders.
+    Receipts,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Import => "import-key",
+            Self::Orders => "order-key",
+            Self::Receipts => "receipt-key",
+        }
+    }
+
+    fn subject(self) -> &'static str {
+        match self {
+            Self::Import => "CN=cnsd custody import",
+            Self::Orders => "CN=cnsd orders",
+            Self::Receipts => "CN=cnsd receipts",
+        }
+    }
+
+    fn usage(self) -> KeyUsages {
+        match self {
+            Self::Import | Self::Orders => KeyUsages::KeyEncipherment,
+            Self::Receipts => KeyUsages::DigitalSignature,
+        }
+    }
+
+    fn record(self) -> RecordName<'static> {
+        RecordName { table: "daemon_secret", column: "sealed", key: self.name() }
+    }
+
+    fn tampered(self) -> CustodyError {
+        CustodyError::Tampered { record: format!("daemon_secret.public[{}]", self.name()) }
+    }
+}
+
+/// A key of the daemon's: its certificate, and the private key sealed until it is used.
+pub(crate) struct OwnKey {
+    purpose: Purpose,
     sealed: Vec<u8>,
     certificate: Certificate,
     pem: String,
 }
 
-impl ImportKey {
-    /// Reads the key from the database; makes it at the first start.
-    pub(super) async fn open(pool: &SqlitePool, sealer: &Sealer) -> Result<Self, CustodyError> {
+impl OwnKey {
+    /// Reads the key from the database; makes it the first time.
+    pub(super) async fn open(
+        pool: &SqlitePool,
+        sealer: &Sealer,
+        purpose: Purpose,
+    ) -> Result<Self, CustodyError> {
         let row: Option<(Vec<u8>, Option<Vec<u8>>)> =
             sqlx::query_as("SELECT sealed, public FROM daemon_secret WHERE name = $1")
-                .bind(NAME)
+                .bind(purpose.name())
                 .fetch_optional(pool)
                 .await?;
         let (sealed, der) = match row {
             Some((sealed, Some(der))) => (sealed, der),
-            Some((_, None)) => return Err(tampered()),
-            None => create(pool, sealer).await?,
+            Some((_, None)) => return Err(purpose.tampered()),
+            None => create(pool, sealer, purpose).await?,
         };
-        let certificate = Certificate::from_der(&der).map_err(|_| tampered())?;
-        let key = Self { sealed, pem: certificate.to_pem(LineEnding::LF)?, certificate };
+        let certificate = Certificate::from_der(&der).map_err(|_| purpose.tampered())?;
+        let key = Self { purpose, sealed, pem: certificate.to_pem(LineEnding::LF)?, certificate };
         key.check(sealer)?;
         Ok(key)
     }
 
-    pub(super) fn certificate(&self) -> &Certificate {
+    pub(crate) fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    pub(super) fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
     /// The private key, PKCS#8.
     pub(super) fn private(&self, sealer: &Sealer) -> Result<Secret, CustodyError> {
-        sealer.open(RECORD, &self.sealed)
+        sealer.open(self.purpose.record(), &self.sealed)
+    }
+
+    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256.
+    pub(crate) fn sign(&self, sealer: &Sealer, message: &[u8]) -> Result<Vec<u8>, CustodyError> {
+        let tampered = |_| self.purpose.tampered();
+        let pair = KeyPair::from_pkcs8(self.private(sealer)?.expose()).map_err(tampered)?;
+        rsa_sha256(&pair, message)
     }
 
     /// The certificate is not sealed: were it replaced in the database, import files would be sealed to a stranger.
     fn check(&self, sealer: &Sealer) -> Result<(), CustodyError> {
-        let pair = KeyPair::from_pkcs8(self.private(sealer)?.expose()).map_err(|_| tampered())?;
+        let pair =
+            KeyPair::from_pkcs8(self.private(sealer)?.expose()).map_err(|_| self.purpose.tampered())?;
         let certified = self.certificate.tbs_certificate.subject_public_key_info.to_der()?;
-        if certified == public_key_info(&pair)? { Ok(()) } else { Err(tampered()) }
+        if certified == public_key_info(&pair)? { Ok(()) } else { Err(self.purpose.tampered()) }
     }
 }
 
-fn tampered() -> CustodyError {
-    CustodyError::Tampered { record: CERTIFICATE_RECORD.to_owned() }
-}
-
-async fn create(pool: &SqlitePool, sealer: &Sealer) -> Result<(Vec<u8>, Vec<u8>), CustodyError> {
+async fn create(
+    pool: &SqlitePool,
+    sealer: &Sealer,
+    purpose: Purpose,
+) -> Result<(Vec<u8>, Vec<u8>), CustodyError> {
     let sealer = sealer.clone();
-    let made = tokio::task::spawn_blocking(move || generate(&sealer));
+    let made = tokio::task::spawn_blocking(move || generate(&sealer, purpose));
     let (sealed, der) = made.await.map_err(|_| CustodyError::Stopped)??;
     sqlx::query("INSERT INTO daemon_secret (name, sealed, public, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(NAME)
+        .bind(purpose.name())
         .bind(&sealed)
         .bind(&der)
         .bind(now())
@@ -99,14 +153,14 @@ async fn create(pool: &SqlitePool, sealer: &Sealer) -> Result<(Vec<u8>, Vec<u8>)
     Ok((sealed, der))
 }
 
-fn generate(sealer: &Sealer) -> Result<(Vec<u8>, Vec<u8>), CustodyError> {
+fn generate(sealer: &Sealer, purpose: Purpose) -> Result<(Vec<u8>, Vec<u8>), CustodyError> {
     let pair = KeyPair::generate(KeySize::Rsa3072)
         .map_err(|_| CustodyError::Cryptography("no RSA key could be generated"))?;
     // The library wipes this buffer when it is dropped.
     let pkcs8: Pkcs8V1Der<'_> =
         pair.as_der().map_err(|_| CustodyError::Cryptography("the RSA key cannot be encoded"))?;
-    let sealed = sealer.seal(RECORD, &Secret::copy_from(pkcs8.as_ref())?)?;
-    Ok((sealed, self_signed(&pair)?.to_der()?))
+    let sealed = sealer.seal(purpose.record(), &Secret::copy_from(pkcs8.as_ref())?)?;
+    Ok((sealed, self_signed(&pair, purpose)?.to_der()?))
 }
 
 fn public_key_info(pair: &KeyPair) -> Result<Vec<u8>, CustodyError> {
@@ -117,14 +171,14 @@ fn public_key_info(pair: &KeyPair) -> Result<Vec<u8>, CustodyError> {
     Ok(der.as_ref().to_vec())
 }
 
-/// RFC 5280 §4.1; the key is for key encipherment alone (§4.2.1.3).
-fn self_signed(pair: &KeyPair) -> Result<Certificate, CustodyError> {
+/// RFC 5280 §4.1; the key is for its purpose alone (§4.2.1.3).
+fn self_signed(pair: &KeyPair, purpose: Purpose) -> Result<Certificate, CustodyError> {
     let algorithm = AlgorithmIdentifierOwned {
         oid: SHA_256_WITH_RSA_ENCRYPTION,
         parameters: Some(Any::encode_from(&Null)?),
     };
     let info = SubjectPublicKeyInfoOwned::from_der(&public_key_info(pair)?)?;
-    let name = Name::from_str(SUBJECT)?;
+    let name = Name::from_str(purpose.subject())?;
     let mut serial = random_secret(16)?;
     if let Some(first) = serial.expose_mut().first_mut() {
         // RFC 5280 §4.1.2.2: positive; and of the same length for every certificate.
@@ -142,18 +196,23 @@ fn self_signed(pair: &KeyPair) -> Result<Certificate, CustodyError> {
         issuer_unique_id: None,
         subject_unique_id: None,
         extensions: Some(vec![
-            extension(&KeyUsage(KeyUsages::KeyEncipherment.into()), true)?,
+            extension(&KeyUsage(purpose.usage().into()), true)?,
             extension(&SubjectKeyIdentifier(OctetString::new(key_identifier.as_slice())?), false)?,
         ]),
     };
-    let mut signature = vec![0; pair.public_modulus_len()];
-    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &tbs_certificate.to_der()?, &mut signature)
-        .map_err(|_| CustodyError::Cryptography("the import certificate could not be signed"))?;
+    let signature = rsa_sha256(pair, &tbs_certificate.to_der()?)?;
     Ok(Certificate {
         tbs_certificate,
         signature_algorithm: algorithm,
         signature: BitString::from_bytes(&signature)?,
     })
+}
+
+fn rsa_sha256(pair: &KeyPair, message: &[u8]) -> Result<Vec<u8>, CustodyError> {
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+        .map_err(|_| CustodyError::Cryptography("nothing could be signed"))?;
+    Ok(signature)
 }
 
 fn extension<T: AssociatedOid + Encode>(value: &T, critical: bool) -> Result<Extension, CustodyError> {

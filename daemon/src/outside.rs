@@ -1,0 +1,45 @@
+//! What systems outside and holders are served with, beside the counter: put together from the configuration.
+
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::custody::Custody;
+use crate::database::Database;
+use crate::holder::Holders;
+use crate::order::{OrderError, Orders};
+use crate::procedure::Procedures;
+use crate::reader::Readers;
+
+/// Why it cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// Sealed orders.
+    #[error("[orders]: {0}")]
+    Orders(#[from] OrderError),
+}
+
+/// The rooms for systems outside.
+pub struct Outside {
+    /// Sealed orders; nothing where no CMS system is configured.
+    pub orders: Option<Orders>,
+    /// Holders, by their user codes.
+    pub holders: Holders,
+}
+
+impl Outside {
+    /// Opens what the configuration has.
+    ///
+    /// # Errors
+    /// When a file or key of it cannot be used.
+    pub async fn open(
+        config: &Config,
+        database: &Database,
+        (custody, readers, audit): (&Custody, &Readers, &Audit),
+        procedures: &Procedures,
+    ) -> Result<Self, OutsideError> {
+        let orders = match &config.orders {
+            Some(orders) => Some(Orders::open(orders, database, custody, readers, audit, procedures).await?),
+            None => None,
+        };
+        Ok(Self { orders, holders: Holders::open(database, custody, &config.user_codes) })
+    }
+}
