@@ -25,7 +25,6 @@ use std::sync::Arc;
 
 use cns_protocol::custody::Imported;
 use cns_secret::Secret;
-use sqlx::SqlitePool;
 
 pub use self::batch::{Asker, Selection, check_note};
 pub use self::envelope::{Desk, EnvelopeState};
@@ -43,7 +42,7 @@ use self::puk::Puks;
 use self::stock::Policy;
 use self::user_code::UserCodes;
 use crate::config::CustodyConfig;
-use crate::database::{Database, empty_log};
+use crate::database::Database;
 
 /// Custody, open. Clones share it.
 #[derive(Clone)]
@@ -55,7 +54,7 @@ pub struct Custody {
 type HolderRow = (String, Vec<u8>, Vec<u8>, String);
 
 struct Inner {
-    pool: SqlitePool,
+    database: Database,
     sealer: Sealer,
     import_key: OwnKey,
     user_codes: UserCodes,
@@ -76,10 +75,11 @@ impl Custody {
         config: &CustodyConfig,
         state: &Path,
     ) -> Result<Self, CustodyError> {
-        let pool = database.pool().clone();
-        let sealer = key::open_data_key(&pool, &state.join(&config.key_file)).await?;
-        let import_key = OwnKey::open(&pool, &sealer, Purpose::Import).await?;
-        let user_codes = UserCodes::open(&pool, &sealer).await?;
+        let database = database.clone();
+        let pool = database.pool();
+        let sealer = key::open_data_key(&database, &state.join(&config.key_file)).await?;
+        let import_key = OwnKey::open(pool, &sealer, Purpose::Import).await?;
+        let user_codes = UserCodes::open(&database, &sealer).await?;
         let envelopes = Envelopes::new(pool.clone(), sealer.clone());
         let batches = Batches::new(pool.clone());
         let puks = Puks::new(pool.clone(), sealer.clone());
@@ -88,7 +88,7 @@ impl Custody {
             low_stock: config.low_stock,
             low_stock_holder: config.low_stock_holder,
         };
-        let inner = Inner { pool, sealer, import_key, user_codes, envelopes, batches, puks, policy };
+        let inner = Inner { database, sealer, import_key, user_codes, envelopes, batches, puks, policy };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -109,7 +109,7 @@ impl Custody {
     /// # Errors
     /// As [`Custody::open`].
     pub(crate) async fn own_key(&self, purpose: Purpose) -> Result<OwnKey, CustodyError> {
-        OwnKey::open(&self.inner.pool, &self.inner.sealer, purpose).await
+        OwnKey::open(self.inner.database.pool(), &self.inner.sealer, purpose).await
     }
 
     /// Decrypts RFC 5652 EnvelopedData with one of the daemon's keys.
@@ -129,7 +129,7 @@ impl Custody {
         let file = cms_der.to_vec();
         let read = tokio::task::spawn_blocking(move || inner.read_import(&file));
         let batch = read.await.map_err(|_| CustodyError::Stopped)??;
-        batch.store(&self.inner.pool).await
+        batch.store(self.inner.database.pool()).await
     }
 
     /// The holder's codice fiscale, where an import told it.
@@ -140,7 +140,7 @@ impl Custody {
         let row: Option<(Option<String>,)> =
             sqlx::query_as("SELECT codice_fiscale FROM card WHERE serial = $1")
                 .bind(serial)
-                .fetch_optional(&self.inner.pool)
+                .fetch_optional(self.inner.database.pool())
                 .await?;
         Ok(row.and_then(|(codice_fiscale,)| codice_fiscale))
     }
@@ -216,7 +216,7 @@ impl Custody {
         let row: Option<(Vec<u8>, Vec<u8>)> =
             sqlx::query_as("SELECT user_code_salt, user_code_verifier FROM envelope WHERE code = $1")
                 .bind(code.as_str())
-                .fetch_optional(&self.inner.pool)
+                .fetch_optional(self.inner.database.pool())
                 .await?;
         let (salt, verifier) = row.ok_or_else(|| CustodyError::EnvelopeUnknown { code: code.to_string() })?;
         self.inner.user_codes.matches(code.as_str(), &salt, &verifier, user_code.expose())
@@ -237,7 +237,7 @@ impl Custody {
         let row: Option<(Vec<u8>, Vec<u8>)> =
             sqlx::query_as("SELECT user_code_salt, user_code_verifier FROM envelope WHERE code = $1")
                 .bind(code)
-                .fetch_optional(&self.inner.pool)
+                .fetch_optional(self.inner.database.pool())
                 .await?;
         let Some((salt, keyed)) = row else { return Ok(()) };
         if user_code_hash::is_hardened(&keyed) {
@@ -252,7 +252,7 @@ impl Custody {
         .bind(code)
         .bind(was)
         .bind(hardened)
-        .execute(&self.inner.pool)
+        .execute(self.inner.database.pool())
         .await?;
         Ok(())
     }
@@ -273,7 +273,7 @@ impl Custody {
              WHERE card.codice_fiscale = $1 AND envelope.state = 'used' ORDER BY envelope.used_at DESC LIMIT 1",
         )
         .bind(codice_fiscale)
-        .fetch_optional(&self.inner.pool)
+        .fetch_optional(self.inner.database.pool())
         .await?;
         let inner = Arc::clone(&self.inner);
         let judged = tokio::task::spawn_blocking(move || {
@@ -314,7 +314,7 @@ impl Custody {
     /// The database failed.
     pub async fn consume(&self, procedure: &str) -> Result<(), CustodyError> {
         self.inner.envelopes.consume(procedure).await?;
-        Ok(empty_log(&self.inner.pool).await?)
+        Ok(self.inner.database.empty_log().await?)
     }
 }
 

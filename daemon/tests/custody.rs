@@ -13,7 +13,6 @@ use std::path::Path;
 
 use cns_protocol::custody::{HolderStock, Imported, StockReport};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
-use cnsd::config::CustodyConfig;
 use cnsd::custody::{Custody, CustodyError, KeyFileFault, PukKind};
 use cnsd::database::Database;
 use der::DecodePem;
@@ -23,12 +22,18 @@ use x509_cert::Certificate;
 
 #[path = "custody/batch.rs"]
 mod batch;
+#[path = "support/database.rs"]
+mod database;
 #[path = "custody/envelope.rs"]
 mod envelope;
 #[path = "custody/holder.rs"]
 mod holder;
 #[path = "custody/import.rs"]
 mod import;
+#[path = "support/postgresql.rs"]
+mod postgresql;
+#[path = "custody/shared.rs"]
+mod shared;
 
 const CARD: &str = "6999000000001230";
 const CODES: [&str; 4] = ["1234567889", "9999999952", "0000000098", "1000000064"];
@@ -42,29 +47,28 @@ struct Daemon {
 }
 
 async fn open(folder: &Path) -> Result<(Database, Custody), CustodyError> {
-    let config = CustodyConfig::default();
+    let config = database::config(folder);
     let database = Database::open(&config.database, folder).await?;
     let custody = Custody::open(&database, &config, folder).await?;
     Ok((database, custody))
 }
 
 /// What a first start leaves, made once: the key of a second daemon takes as long as a test.
-static FIRST_START: OnceCell<[(&str, Vec<u8>); 2]> = OnceCell::const_new();
+static FIRST_START: OnceCell<TempDir> = OnceCell::const_new();
 
-async fn first_start() -> [(&'static str, Vec<u8>); 2] {
+async fn first_start() -> TempDir {
     let Daemon { folder, database, .. } = other().await;
     database.close().await;
-    ["custody.db", "custody.key"].map(|file| (file, fs::read(folder.path().join(file)).unwrap()))
+    folder
 }
 
 /// A daemon after its first start. They all have the same keys.
 async fn start() -> Daemon {
     let folder = tempfile::tempdir().unwrap();
-    for (name, bytes) in FIRST_START.get_or_init(first_start).await {
-        let path = folder.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    }
+    let first = FIRST_START.get_or_init(first_start).await.path();
+    database::copy(first, folder.path());
+    // With its mode.
+    fs::copy(first.join("custody.key"), folder.path().join("custody.key")).unwrap();
     let (database, custody) = open(folder.path()).await.unwrap();
     Daemon { folder, database, custody }
 }
@@ -169,7 +173,7 @@ async fn files_are_for_their_owner_alone_and_hold_no_plain_secret() {
             );
         }
     }
-    assert!(files >= 3, "key, database and its log");
+    assert!(files >= 3 || database::on_postgresql(), "key, database and its log");
 }
 
 #[tokio::test]
@@ -214,7 +218,7 @@ async fn copied_swapped_and_cut_records_are_named() {
     }
     run("UPDATE puk SET sealed = substr(sealed, 1, length(sealed) - 1)").await.unwrap();
     assert_eq!(name(&custody.puk(CARD, PukKind::Cns).await), format!("tampered puk.sealed[{CARD}/cns]"));
-    run("UPDATE puk SET sealed = x''").await.unwrap();
+    sqlx::query("UPDATE puk SET sealed = $1").bind(Vec::new()).execute(pool).await.unwrap();
     assert_eq!(name(&custody.puk(CARD, PukKind::Cns).await), format!("tampered puk.sealed[{CARD}/cns]"));
 
     custody.reserve(CODES[0], "op1", "p1", CARD).await.unwrap();
@@ -233,7 +237,7 @@ async fn changed_keys_in_the_database_are_seen_at_the_start() {
     for (sql, record) in [
         ("UPDATE data_key SET sealed = substr(sealed, 1, 40)", "data_key.sealed[1]"),
         (
-            "UPDATE daemon_secret SET sealed = x'00' WHERE name = 'user-code-pepper'",
+            "UPDATE daemon_secret SET sealed = substr(sealed, 1, 1) WHERE name = 'user-code-pepper'",
             "daemon_secret.sealed[user-code-pepper]",
         ),
         (

@@ -9,9 +9,13 @@ use std::process::{Command, Stdio};
 
 use cns_secret::Secret;
 use cns_virtual_card::envelopes::random_digits;
-use cnsd::config::CustodyConfig;
 use cnsd::custody::{Custody, CustodyError, ImportError, PukKind};
 use cnsd::database::Database;
+
+#[path = "support/database.rs"]
+mod database;
+#[path = "support/postgresql.rs"]
+mod postgresql;
 
 const CARD: &str = "6999000000001230";
 const CODE: &str = "1234567889";
@@ -83,7 +87,7 @@ async fn no_secret_stays_in_ordinary_memory() {
     drop(copy);
 
     let folder = tempfile::tempdir().unwrap();
-    let config = CustodyConfig::default();
+    let config = database::config(folder.path());
     let database = Database::open(&config.database, folder.path()).await.unwrap();
     let custody = Custody::open(&database, &config, folder.path()).await.unwrap();
     let certificate = folder.path().join("import.pem");

@@ -24,14 +24,14 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Runs cargo with its output shown.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    let mut child = start(arguments)?;
+    let mut child = start(arguments, &[])?;
     judge(arguments, child.wait().during("waiting for cargo")?)
 }
 
 /// As [`run`], but ends it, and all that it started, when it takes longer than `limit`: a test that waits for ever
 /// shall be told, not waited for.
-pub(crate) fn run_within(arguments: &[&str], limit: Duration) -> Result<()> {
-    let mut child = start(arguments)?;
+pub(crate) fn run_within(arguments: &[&str], environment: &[(&str, &str)], limit: Duration) -> Result<()> {
+    let mut child = start(arguments, environment)?;
     let ends = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().during("waiting for cargo")? {
@@ -51,9 +51,10 @@ pub(crate) fn run_within(arguments: &[&str], limit: Duration) -> Result<()> {
     }
 }
 
-fn start(arguments: &[&str]) -> Result<Child> {
+fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Child> {
     // Tests that need pcscd skip themselves where it is missing; here it was installed.
-    command(arguments).env("CNS_REAL_PARTS", "1").spawn().during("starting cargo")
+    let mut command = command(arguments);
+    command.env("CNS_REAL_PARTS", "1").envs(environment.iter().copied()).spawn().during("starting cargo")
 }
 
 fn judge(arguments: &[&str], status: ExitStatus) -> Result<()> {

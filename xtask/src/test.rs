@@ -31,8 +31,9 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
     if !real_parts_only {
         tally.run("The gate", lint::run);
         tally.run("The members' tests", || {
-            cargo::run_within(&["test", "--release", "--workspace", "--quiet"], TESTS_LIMIT)
+            cargo::run_within(&["test", "--release", "--workspace", "--quiet"], &[], TESTS_LIMIT)
         });
+        tally.run("Custody and the counter on PostgreSQL", on_postgresql);
     }
     line("Building the programs…");
     let programs = cargo::build_release()?;
@@ -42,6 +43,16 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
         tally.run("The demo", || demo::on(&programs, false));
     }
     tally.close()
+}
+
+/// The tests that run on either database, once more on the one that daemons share.
+fn on_postgresql() -> Result<()> {
+    let tests = ["custody", "custody_memory", "counter"];
+    let mut arguments = vec!["test", "--release", "--workspace", "--quiet"];
+    arguments.extend(tests.iter().flat_map(|test| ["--test", test]));
+    // A fault at every command is the same to either database, and takes a minute.
+    arguments.extend(["--", "--skip", "faults::"]);
+    cargo::run_within(&arguments, &[("CNSD_TEST_DATABASE", "postgresql")], TESTS_LIMIT)
 }
 
 fn real_parts(programs: &Path) -> Result<()> {

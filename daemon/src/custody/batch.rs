@@ -4,12 +4,12 @@
 //! so that two clients or two daemons cannot both take an envelope.
 
 use cns_protocol::custody::{Assignee, Changed, Envelopes, VoidReason, VoidRequest, Voided};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Any, Transaction};
 
 use crate::custody::envelope::{Desk, EnvelopeState, unavailable};
 use crate::custody::envelope_code::EnvelopeCode;
 use crate::custody::error::{CustodyError, Unavailable};
-use crate::database::now;
+use crate::database::{Pool, now};
 
 /// The most codes in a list: as many as the audit log has room for by name.
 pub(super) const MAXIMUM_LISTED: usize = 300;
@@ -56,10 +56,15 @@ impl Selection {
         Ok(Self(Parts::Codes(codes)))
     }
 
-    /// From the first to the last code of each part.
+    /// From the first to the last code of each part; in one order, so that two batches with some of the same envelopes
+    /// cannot wait for each other.
     fn stretches(&self) -> Vec<(&EnvelopeCode, &EnvelopeCode)> {
         match &self.0 {
-            Parts::Codes(codes) => codes.iter().map(|code| (code, code)).collect(),
+            Parts::Codes(codes) => {
+                let mut stretches: Vec<_> = codes.iter().map(|code| (code, code)).collect();
+                stretches.sort_by_key(|(code, _)| code.as_str());
+                stretches
+            }
             Parts::Range(from, to) => vec![(from, to)],
         }
     }
@@ -127,11 +132,11 @@ enum Change<'a> {
 /// Changes batches of envelopes in the database.
 #[derive(Clone)]
 pub(super) struct Batches {
-    pool: SqlitePool,
+    pool: Pool,
 }
 
 impl Batches {
-    pub(super) fn new(pool: SqlitePool) -> Self {
+    pub(super) fn new(pool: Pool) -> Self {
         Self { pool }
     }
 
@@ -293,7 +298,7 @@ pub fn check_note(note: Option<&str>) -> Result<(), CustodyError> {
 }
 
 async fn change_all(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction<'_, Any>,
     selection: &Selection,
     change: &Change<'_>,
 ) -> Result<Changed, CustodyError> {
@@ -322,7 +327,7 @@ async fn change_all(
 
 /// Changes what may be changed; how many that were.
 async fn apply(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction<'_, Any>,
     (from, to): (&EnvelopeCode, &EnvelopeCode),
     change: &Change<'_>,
 ) -> Result<u64, CustodyError> {
@@ -369,7 +374,7 @@ async fn apply(
 }
 
 async fn void_requested(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction<'_, Any>,
     request: &str,
     reason: &str,
 ) -> Result<u64, CustodyError> {
@@ -389,7 +394,7 @@ async fn void_requested(
 
 /// How many envelopes are in a stretch, and how many of them are void.
 async fn counts(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction<'_, Any>,
     (from, to): (&EnvelopeCode, &EnvelopeCode),
 ) -> Result<(u64, u64), CustodyError> {
     let (total, void): (i64, i64) = sqlx::query_as(
@@ -405,7 +410,7 @@ async fn counts(
 
 /// The first envelope of a stretch that does not stand as the change would have it. A range passes over void ones.
 async fn misfit(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction<'_, Any>,
     (from, to): (&EnvelopeCode, &EnvelopeCode),
     change: &Change<'_>,
     in_range: bool,

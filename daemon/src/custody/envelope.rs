@@ -6,12 +6,11 @@ use std::fmt;
 
 use cns_protocol::custody::EnvelopeStanding;
 use cns_secret::Secret;
-use sqlx::SqlitePool;
 
 use crate::custody::envelope_code::EnvelopeCode;
 use crate::custody::error::{CustodyError, Unavailable};
 use crate::custody::seal::{RecordName, Sealer};
-use crate::database::now;
+use crate::database::{Pool, now};
 
 /// How an envelope stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +96,12 @@ struct Standing {
 /// The envelopes in the database.
 #[derive(Clone)]
 pub(super) struct Envelopes {
-    pool: SqlitePool,
+    pool: Pool,
     sealer: Sealer,
 }
 
 impl Envelopes {
-    pub(super) fn new(pool: SqlitePool, sealer: Sealer) -> Self {
+    pub(super) fn new(pool: Pool, sealer: Sealer) -> Self {
         Self { pool, sealer }
     }
 

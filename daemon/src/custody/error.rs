@@ -162,6 +162,6 @@ pub enum KeyFileFault {
 
 impl From<sqlx::Error> for CustodyError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(DatabaseError::Sql(error))
+        Self::Database(error.into())
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use cns_protocol::custody::Imported;
 use cns_secret::Secret;
 use const_oid::ObjectIdentifier;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Any, Transaction};
 
 use crate::custody::envelope::pin_name;
 use crate::custody::envelope_code::EnvelopeCode;
@@ -18,7 +18,7 @@ use crate::custody::import_line::{Value, members};
 use crate::custody::puk::{PukKind, is_serial, key, puk_name};
 use crate::custody::seal::Sealer;
 use crate::custody::user_code::UserCodes;
-use crate::database::now;
+use crate::database::{Pool, now};
 
 /// The most cards or envelopes in a file.
 pub(super) const MAXIMUM_LINES: usize = 10_000;
@@ -258,7 +258,7 @@ fn each<'a, T>(
 
 impl Batch {
     /// Writes the batch in one transaction.
-    pub(super) async fn store(self, pool: &SqlitePool) -> Result<Imported, CustodyError> {
+    pub(super) async fn store(self, pool: &Pool) -> Result<Imported, CustodyError> {
         let mut transaction = pool.begin().await?;
         let at = now();
         let mut faults = Vec::new();
@@ -296,7 +296,7 @@ fn note(faults: &mut Vec<LineFault>, line: usize, inserted: u64) {
 }
 
 async fn insert_card(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction<'_, Any>,
     card: SealedCard,
     at: &str,
 ) -> Result<u64, CustodyError> {
@@ -323,7 +323,7 @@ async fn insert_card(
 }
 
 async fn insert_envelope(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction<'_, Any>,
     envelope: SealedEnvelope,
     at: &str,
 ) -> Result<u64, CustodyError> {

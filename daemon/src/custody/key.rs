@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{digest, hmac};
 use cns_secret::Secret;
-use sqlx::SqlitePool;
+use sqlx::{Any, Transaction};
 
 use crate::custody::error::{CustodyError, KeyFileFault};
 use crate::custody::seal::{KEY_LEN, RecordName, Sealer, random_secret};
-use crate::database::now;
+use crate::database::{Database, now};
 
 const MARK: &[u8; 8] = b"CNSDKEK1";
 const CHECK_LEN: usize = 8;
@@ -33,15 +33,18 @@ struct KeyEncryptionKey {
     identifier: String,
 }
 
-/// Opens the data key of the database with the key file at `path`; makes both at the first start.
-pub(super) async fn open_data_key(pool: &SqlitePool, path: &Path) -> Result<Sealer, CustodyError> {
+/// Opens the data key of the database with the key file at `path`; makes both at the first start. Of two daemons that
+/// start together one makes them.
+pub(super) async fn open_data_key(database: &Database, path: &Path) -> Result<Sealer, CustodyError> {
+    let mut transaction = database.alone().await?;
     let row: Option<(i64, String, Vec<u8>)> =
         sqlx::query_as("SELECT id, kek_id, sealed FROM data_key ORDER BY id DESC LIMIT 1")
-            .fetch_optional(pool)
+            .fetch_optional(&mut *transaction)
             .await?;
     let Some((id, needed, sealed)) = row else {
-        let orphan: Option<(String,)> =
-            sqlx::query_as("SELECT name FROM daemon_secret LIMIT 1").fetch_optional(pool).await?;
+        let orphan: Option<(String,)> = sqlx::query_as("SELECT name FROM daemon_secret LIMIT 1")
+            .fetch_optional(&mut *transaction)
+            .await?;
         if orphan.is_some() {
             return Err(CustodyError::Tampered { record: "data_key".to_owned() });
         }
@@ -49,8 +52,11 @@ pub(super) async fn open_data_key(pool: &SqlitePool, path: &Path) -> Result<Seal
             Some(kek) => kek,
             None => KeyEncryptionKey::create(path)?,
         };
-        return create_data_key(pool, &kek).await;
+        let sealer = create_data_key(&mut transaction, &kek).await?;
+        transaction.commit().await?;
+        return Ok(sealer);
     };
+    drop(transaction);
     let kek = KeyEncryptionKey::read(path)?
         .ok_or_else(|| CustodyError::KeyFileMissing { path: path.to_owned() })?;
     if kek.identifier != needed {
@@ -62,7 +68,10 @@ pub(super) async fn open_data_key(pool: &SqlitePool, path: &Path) -> Result<Seal
     Ok(Sealer::new(number, key))
 }
 
-async fn create_data_key(pool: &SqlitePool, kek: &KeyEncryptionKey) -> Result<Sealer, CustodyError> {
+async fn create_data_key(
+    transaction: &mut Transaction<'_, Any>,
+    kek: &KeyEncryptionKey,
+) -> Result<Sealer, CustodyError> {
     let key = random_secret(KEY_LEN)?;
     let sealed = kek.sealer.seal(data_key_name(&DATA_KEY_NUMBER.to_string()), &key)?;
     sqlx::query("INSERT INTO data_key (id, kek_id, sealed, created_at) VALUES ($1, $2, $3, $4)")
@@ -70,7 +79,7 @@ async fn create_data_key(pool: &SqlitePool, kek: &KeyEncryptionKey) -> Result<Se
         .bind(&kek.identifier)
         .bind(sealed)
         .bind(now())
-        .execute(pool)
+        .execute(&mut **transaction)
         .await?;
     Ok(Sealer::new(DATA_KEY_NUMBER, key))
 }

@@ -16,7 +16,6 @@ use der::pem::LineEnding;
 use der::{Any, Decode, Encode, EncodePem};
 use sha1::{Digest, Sha1};
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
-use sqlx::SqlitePool;
 use x509_cert::Certificate;
 use x509_cert::certificate::{TbsCertificate, Version};
 use x509_cert::ext::Extension;
@@ -27,7 +26,7 @@ use x509_cert::time::Validity;
 
 use crate::custody::error::CustodyError;
 use crate::custody::seal::{RecordName, Sealer, random_secret};
-use crate::database::now;
+use crate::database::{Pool, now};
 
 const LIFE: Duration = Duration::from_secs(3652 * 24 * 60 * 60);
 
@@ -85,21 +84,12 @@ pub(crate) struct OwnKey {
 
 impl OwnKey {
     /// Reads the key from the database; makes it the first time.
-    pub(super) async fn open(
-        pool: &SqlitePool,
-        sealer: &Sealer,
-        purpose: Purpose,
-    ) -> Result<Self, CustodyError> {
-        let row: Option<(Vec<u8>, Option<Vec<u8>>)> =
-            sqlx::query_as("SELECT sealed, public FROM daemon_secret WHERE name = $1")
-                .bind(purpose.name())
-                .fetch_optional(pool)
-                .await?;
-        let (sealed, der) = match row {
-            Some((sealed, Some(der))) => (sealed, der),
-            Some((_, None)) => return Err(purpose.tampered()),
+    pub(super) async fn open(pool: &Pool, sealer: &Sealer, purpose: Purpose) -> Result<Self, CustodyError> {
+        let (sealed, der) = match stored(pool, purpose).await? {
+            Some(known) => known,
             None => create(pool, sealer, purpose).await?,
         };
+        let der = der.ok_or_else(|| purpose.tampered())?;
         let certificate = Certificate::from_der(&der).map_err(|_| purpose.tampered())?;
         let key = Self { purpose, sealed, pem: certificate.to_pem(LineEnding::LF)?, certificate };
         key.check(sealer)?;
@@ -135,22 +125,30 @@ impl OwnKey {
     }
 }
 
-async fn create(
-    pool: &SqlitePool,
-    sealer: &Sealer,
-    purpose: Purpose,
-) -> Result<(Vec<u8>, Vec<u8>), CustodyError> {
+/// The sealed private key, and the certificate.
+type Stored = (Vec<u8>, Option<Vec<u8>>);
+
+async fn stored(pool: &Pool, purpose: Purpose) -> Result<Option<Stored>, CustodyError> {
+    let row = sqlx::query_as("SELECT sealed, public FROM daemon_secret WHERE name = $1").bind(purpose.name());
+    Ok(row.fetch_optional(pool).await?)
+}
+
+/// Of two daemons that make one, the first to store it wins, and both use that one.
+async fn create(pool: &Pool, sealer: &Sealer, purpose: Purpose) -> Result<Stored, CustodyError> {
     let sealer = sealer.clone();
     let made = tokio::task::spawn_blocking(move || generate(&sealer, purpose));
     let (sealed, der) = made.await.map_err(|_| CustodyError::Stopped)??;
-    sqlx::query("INSERT INTO daemon_secret (name, sealed, public, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(purpose.name())
-        .bind(&sealed)
-        .bind(&der)
-        .bind(now())
-        .execute(pool)
-        .await?;
-    Ok((sealed, der))
+    sqlx::query(
+        "INSERT INTO daemon_secret (name, sealed, public, created_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(purpose.name())
+    .bind(sealed)
+    .bind(der)
+    .bind(now())
+    .execute(pool)
+    .await?;
+    stored(pool, purpose).await?.ok_or_else(|| purpose.tampered())
 }
 
 fn generate(sealer: &Sealer, purpose: Purpose) -> Result<(Vec<u8>, Vec<u8>), CustodyError> {

@@ -1,11 +1,10 @@
 //! Cards' PUKs: kept sealed while the card lives, lent to one use at a time.
 
 use cns_secret::Secret;
-use sqlx::SqlitePool;
 
 use crate::custody::error::CustodyError;
 use crate::custody::seal::{RecordName, Sealer};
-use crate::database::now;
+use crate::database::{Pool, now};
 
 /// Digits of EF_ID_Carta, which name a card.
 pub(super) const SERIAL_DIGITS: usize = 16;
@@ -48,12 +47,12 @@ impl Lent {
 /// The PUKs in the database.
 #[derive(Clone)]
 pub(super) struct Puks {
-    pool: SqlitePool,
+    pool: Pool,
     sealer: Sealer,
 }
 
 impl Puks {
-    pub(super) fn new(pool: SqlitePool, sealer: Sealer) -> Self {
+    pub(super) fn new(pool: Pool, sealer: Sealer) -> Self {
         Self { pool, sealer }
     }
 

@@ -9,7 +9,6 @@ use super::envelope::EnvelopeState;
 use super::envelope_code::EnvelopeCode;
 use super::seal::random_secret;
 use super::{Custody, CustodyError};
-use crate::database::empty_log;
 
 /// Random bytes of a void request's identifier.
 const REQUEST_BYTES: usize = 8;
@@ -67,7 +66,7 @@ impl Custody {
         };
         let voided = self.inner.batches.void(selection, asker, (reason, note), request).await?;
         if voided.request.is_none() {
-            empty_log(&self.inner.pool).await?;
+            self.inner.database.empty_log().await?;
         }
         Ok(voided)
     }
@@ -92,7 +91,7 @@ impl Custody {
     ) -> Result<Changed, CustodyError> {
         let changed = self.inner.batches.decide(request, asker, confirm).await?;
         if confirm {
-            empty_log(&self.inner.pool).await?;
+            self.inner.database.empty_log().await?;
         }
         Ok(changed)
     }
@@ -118,7 +117,7 @@ impl Custody {
     /// # Errors
     /// The database failed.
     pub async fn stock(&self) -> Result<StockReport, CustodyError> {
-        let pool = &self.inner.pool;
+        let pool = self.inner.database.pool();
         let (cards,): (i64,) =
             sqlx::query_as("SELECT COUNT(*) FROM puk WHERE kind = 'cns'").fetch_one(pool).await?;
         let rows: Vec<(String, Option<String>, Option<String>, i64)> = sqlx::query_as(

@@ -6,12 +6,11 @@
 
 use aws_lc_rs::{constant_time, hmac, rand};
 use cns_secret::Secret;
-use sqlx::SqlitePool;
 
 use crate::custody::error::CustodyError;
 use crate::custody::seal::{KEY_LEN, RecordName, Sealer, random_secret};
 use crate::custody::user_code_hash::{harden, is_hardened};
-use crate::database::now;
+use crate::database::{Database, now};
 
 pub(super) const SALT_LEN: usize = 16;
 const LABEL: &[u8; 32] = b"cnsd user code verifier, v1\0\0\0\0\0";
@@ -28,16 +27,17 @@ pub(super) struct UserCodes {
 
 impl UserCodes {
     /// Opens the pepper; makes it at the first start.
-    pub(super) async fn open(pool: &SqlitePool, sealer: &Sealer) -> Result<Self, CustodyError> {
+    pub(super) async fn open(database: &Database, sealer: &Sealer) -> Result<Self, CustodyError> {
+        let mut transaction = database.alone().await?;
         let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT sealed FROM daemon_secret WHERE name = $1")
             .bind(NAME)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *transaction)
             .await?;
         if let Some((sealed,)) = row {
             return Ok(Self { pepper: sealer.open(RECORD, &sealed)? });
         }
         let orphan: Option<(String,)> =
-            sqlx::query_as("SELECT code FROM envelope LIMIT 1").fetch_optional(pool).await?;
+            sqlx::query_as("SELECT code FROM envelope LIMIT 1").fetch_optional(&mut *transaction).await?;
         if orphan.is_some() {
             return Err(CustodyError::Tampered { record: RECORD.to_string() });
         }
@@ -46,8 +46,9 @@ impl UserCodes {
             .bind(NAME)
             .bind(sealer.seal(RECORD, &pepper)?)
             .bind(now())
-            .execute(pool)
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(Self { pepper })
     }
 

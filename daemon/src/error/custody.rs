@@ -4,6 +4,7 @@ use cns_protocol::{ErrorKind, RpcError};
 
 use super::internal;
 use crate::custody::CustodyError;
+use crate::database::DatabaseError;
 
 impl From<CustodyError> for RpcError {
     fn from(error: CustodyError) -> Self {
@@ -47,6 +48,11 @@ impl From<CustodyError> for RpcError {
                     .hint("Ask the administrator to raise RLIMIT_MEMLOCK of cnsd")
             }
             CustodyError::Stopped => say(ErrorKind::Busy).hint("The daemon is stopping; connect again later"),
+            CustodyError::Database(DatabaseError::Unreachable(_)) => {
+                tracing::error!(%error, "custody's database");
+                RpcError::new(ErrorKind::Busy, "custody's database cannot be reached")
+                    .hint("Ask again: what was done is not done twice. Tell the administrator if it stays so")
+            }
             CustodyError::Database(_) | CustodyError::Cryptography(_) | CustodyError::Certificate(_) => {
                 internal(&error)
             }

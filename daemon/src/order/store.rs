@@ -1,10 +1,10 @@
 //! The table of orders. A number is used up before the card is touched, for ever.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::error::OrderError;
-use crate::database::{Database, empty_log, now};
+use crate::database::{Database, now};
 
 const COLUMNS: &str =
     "signer, number, sha256, card, certificate_sha256, state, not_after, message, puk_tries, receipt";
@@ -89,7 +89,7 @@ impl Store {
         .execute(self.0.pool())
         .await?;
         one(changed.rows_affected())?;
-        Ok(empty_log(self.0.pool()).await?)
+        Ok(self.0.empty_log().await?)
     }
 
     pub(super) async fn of_number(&self, signer: &str, number: &str) -> Result<Option<Kept>, OrderError> {
@@ -131,7 +131,7 @@ impl Store {
         .bind(now())
         .execute(self.0.pool())
         .await?;
-        Ok(empty_log(self.0.pool()).await?)
+        Ok(self.0.empty_log().await?)
     }
 }
 
@@ -139,7 +139,7 @@ fn one(changed: u64) -> Result<(), OrderError> {
     if changed == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
 }
 
-fn read(row: &SqliteRow) -> Result<Kept, OrderError> {
+fn read(row: &AnyRow) -> Result<Kept, OrderError> {
     let puk_tries: Option<i64> = row.try_get("puk_tries")?;
     Ok(Kept {
         signer: row.try_get("signer")?,

@@ -4,12 +4,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, Month, OffsetDateTime};
 
-/// Now, RFC 3339 in UTC.
-#[must_use]
-pub fn now() -> String {
-    // Formatting fails for years beyond 9999 only.
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
-}
+pub use crate::database::now;
 
 /// Today, in UTC.
 #[must_use]

@@ -1,7 +1,7 @@
 //! Procedures in the database. One row each; the whole of it is written at every transition, before the answer.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use crate::database::Database;
 use crate::procedure::clock;
@@ -146,7 +146,7 @@ fn texts(dossier: &Dossier) -> Result<(String, Option<String>), StoreError> {
     Ok((serde_json::to_string(&bare)?, intent))
 }
 
-fn read(row: &SqliteRow) -> Result<Dossier, StoreError> {
+fn read(row: &AnyRow) -> Result<Dossier, StoreError> {
     let document: String = row.try_get("document")?;
     let intent: Option<String> = row.try_get("intent")?;
     let mut dossier: Dossier = serde_json::from_str(&document)?;
@@ -159,7 +159,7 @@ fn read(row: &SqliteRow) -> Result<Dossier, StoreError> {
 
 /// Names the procedure and what is wrong, without anything of its content: it has personal data, and errors of the
 /// JSON reader quote it.
-fn log_unreadable(row: &SqliteRow, error: &StoreError) {
+fn log_unreadable(row: &AnyRow, error: &StoreError) {
     let procedure = row.try_get::<String, _>("id").unwrap_or_default();
     let why = match error {
         StoreError::Database(_) => "a column is of another type",

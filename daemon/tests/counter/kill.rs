@@ -21,6 +21,7 @@ use der::DecodePem;
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 
+use crate::database;
 use crate::rig::{document, personalise};
 use crate::running::{EVERYTHING, PATIENCE, Running, access, text};
 
@@ -55,10 +56,12 @@ impl Counter {
         let more = more(&running);
         let configured = format!(
             "{}{}{more}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
-             certificate_sha256 = \"{digest}\"\ncounter = \"ASL di prova\"\ncounter_kind = \"health-authority\"\n",
+             certificate_sha256 = \"{digest}\"\ncounter = \"ASL di prova\"\ncounter_kind = \"health-authority\"\n\
+             [custody]\ndatabase = {:?}\n",
             fs::read_to_string(running.path("cnsd.toml")).unwrap(),
             access(EVERYTHING),
             running.path("ca/ca.pem"),
+            database::address(&running.path("state")),
         );
         fs::write(running.path("cnsd.toml"), configured).unwrap();
         running.launch();

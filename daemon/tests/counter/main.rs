@@ -12,10 +12,14 @@
 
 mod activation;
 mod closing;
+#[path = "../support/database.rs"]
+mod database;
 mod faults;
 mod kill;
 mod logins;
 mod orders;
+#[path = "../support/postgresql.rs"]
+mod postgresql;
 mod refusals;
 mod rig;
 #[path = "../socket/running.rs"]

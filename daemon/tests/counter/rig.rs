@@ -22,7 +22,7 @@ use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
 use cnsd::audit::Audit;
 use cnsd::authority::{Authority, NetworkHelper};
 use cnsd::card::{CardError, CardSession, LastTry, sign};
-use cnsd::config::{AuthorityConfig, CustodyConfig};
+use cnsd::config::AuthorityConfig;
 use cnsd::custody::Custody;
 use cnsd::database::Database;
 use cnsd::dispatch::ProgressSender;
@@ -33,6 +33,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use x509_cert::Certificate;
 use x509_cert::request::CertReq;
+
+use crate::database;
 
 pub(crate) const UID: u32 = 1000;
 const SECRET: &str = "a secret of the tests";
@@ -48,8 +50,9 @@ fn template() -> &'static Path {
         let state = folder.path().join("state");
         fs::create_dir(&state).unwrap();
         let open = async {
-            let database = Database::open("sqlite:custody.db", &state).await.unwrap();
-            Custody::open(&database, &CustodyConfig::default(), &state).await.unwrap();
+            let config = database::config(&state);
+            let database = Database::open(&config.database, &state).await.unwrap();
+            Custody::open(&database, &config, &state).await.unwrap();
             database.close().await;
         };
         // A test's own runtime may not be blocked on.
@@ -136,6 +139,7 @@ impl Rig {
     pub(crate) async fn with(change: impl FnOnce(&mut Personalisation)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(template(), folder.path()).unwrap();
+        database::copy(&template().join("state"), &folder.path().join("state"));
         let certifier = Arc::new(Certifier::open(&folder.path().join("ca")).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/pkix/signature", listener.local_addr().unwrap());
@@ -162,8 +166,9 @@ impl Rig {
 
     async fn open_rooms(folder: &Path, url: &str) -> Rooms {
         let state = folder.join("state");
-        let database = Database::open("sqlite:custody.db", &state).await.unwrap();
-        let custody = Custody::open(&database, &CustodyConfig::default(), &state).await.unwrap();
+        let config = database::config(&state);
+        let database = Database::open(&config.database, &state).await.unwrap();
+        let custody = Custody::open(&database, &config, &state).await.unwrap();
         let audit = Audit::open(&state, custody.sealer()).await.unwrap();
         let spec = ReaderSpec::Vpcd(VpcdAddress::Unix(folder.join("card.sock")));
         let readers = Readers::start(&[spec]).unwrap();
@@ -296,7 +301,7 @@ impl Rig {
     /// Changes what the database has of a procedure, as another program or a power cut would have left it.
     pub(crate) async fn rewrite(&self, id: &str, from: &str, to: &str) {
         let changed = sqlx::query(
-            "UPDATE procedures SET document = replace(document, $2, $3) WHERE id = $1 AND instr(document, $2) > 0",
+            "UPDATE procedures SET document = replace(document, $2, $3) WHERE id = $1 AND document <> replace(document, $2, $3)",
         )
         .bind(id)
         .bind(from)

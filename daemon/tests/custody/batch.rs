@@ -6,7 +6,7 @@ use cnsd::config::CustodyConfig;
 use cnsd::custody::{Asker, Custody, CustodyError, Desk, EnvelopeState, Selection, Unavailable};
 use cnsd::database::Database;
 
-use super::{CARD, CODES, Daemon, HEADER_ENVELOPES, envelope_line, import_lines, name, start};
+use super::{CARD, CODES, Daemon, HEADER_ENVELOPES, database, envelope_line, import_lines, name, start};
 
 const DESK_1: (&str, &str) = ("op1", "Sportello 1");
 const DESK_2: (&str, &str) = ("op2", "Sportello 1");
@@ -182,7 +182,7 @@ async fn a_lost_envelope_is_void_and_its_secrets_are_gone() {
 }
 
 async fn with_four_eyes(daemon: &Daemon) -> Custody {
-    let config = CustodyConfig { void_four_eyes: true, ..CustodyConfig::default() };
+    let config = CustodyConfig { void_four_eyes: true, ..database::config(daemon.folder.path()) };
     let database = Database::open(&config.database, daemon.folder.path()).await.unwrap();
     Custody::open(&database, &config, daemon.folder.path()).await.unwrap()
 }
