@@ -1,6 +1,7 @@
 //! `cnsctl custody …`
 
 mod envelopes;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,23 @@ pub(crate) enum Verb {
     /// Assign, return and void blind envelopes by the batch
     #[command(subcommand)]
     Envelopes(envelopes::Verb),
+    /// Replace a key while everybody goes on working
+    Rotate {
+        /// Which key
+        #[arg(value_enum)]
+        key: upkeep::Key,
+    },
+    /// Tell which keys are in use, and how far a rotation has come
+    Keys,
+    /// Open every sealed record, and name those that were changed or moved
+    Verify,
+    /// Copy the database while it is in use (SQLite); back the key file up apart
+    Backup,
+    /// Erase what is kept of a holder; the audit log stays
+    Erase {
+        /// The holder's codice fiscale
+        codice_fiscale: String,
+    },
 }
 
 pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
@@ -56,6 +74,11 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             context.show(&report, stock_text)
         }
         Verb::Envelopes(verb) => envelopes::run(context, verb),
+        Verb::Rotate { key } => upkeep::rotate(context, key),
+        Verb::Keys => upkeep::keys(context),
+        Verb::Verify => upkeep::verify(context),
+        Verb::Backup => upkeep::backup(context),
+        Verb::Erase { codice_fiscale } => upkeep::erase(context, codice_fiscale),
     }
 }
 

@@ -98,6 +98,9 @@ pub(crate) enum CliError {
     /// The doctor found what keeps the card from being used.
     #[error("{0} faults keep the card from being used")]
     Faults(usize),
+    /// Records of custody do not open.
+    #[error("{0} records were changed, truncated or moved")]
+    Damaged(u64),
     /// The audit log's chain is broken.
     #[error("the audit log was tampered with or damaged: {0}")]
     Chain(#[from] ChainError),
@@ -119,6 +122,7 @@ impl CliError {
             CliError::EntriesDiffer => Some("Nothing was changed; try again".into()),
             CliError::WhichReader(_) => Some("`cnsctl reader list` shows the readers".into()),
             CliError::Chain(_) => Some("Keep the file as it is and tell the security officer".into()),
+            CliError::Damaged(_) => Some("Restore them from a backup, and tell the security officer".into()),
             CliError::Memory(_) => Some("Raise the limit of locked memory (ulimit -l)".into()),
             CliError::NotAgreed => Some("Run at a terminal, or agree beforehand with --yes".into()),
             CliError::NoModule => Some("Name it with --module".into()),

@@ -158,6 +158,27 @@ pub struct CustodyConfig {
     pub low_stock: u64,
     /// And so it says of a counter or an operator who has fewer.
     pub low_stock_holder: u64,
+    /// The HSM that has the key-encryption key instead.
+    pub hsm: Option<HsmConfig>,
+}
+
+/// A PKCS#11 HSM for the key-encryption key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HsmConfig {
+    /// Its PKCS#11 library, which is loaded into the daemon.
+    pub module: PathBuf,
+    /// The token's label.
+    pub token: String,
+    /// The file of the user's PIN; readable by root only. A trailing newline does not count.
+    pub pin_file: PathBuf,
+    /// The key's label.
+    #[serde(default = "default_hsm_key")]
+    pub key: String,
+}
+
+fn default_hsm_key() -> String {
+    "cnsd".into()
 }
 
 impl Default for CustodyConfig {
@@ -165,6 +186,7 @@ impl Default for CustodyConfig {
         Self {
             database: "sqlite:custody.db".into(),
             key_file: "custody.key".into(),
+            hsm: None,
             void_four_eyes: false,
             low_stock: 100,
             low_stock_holder: 10,

@@ -6,21 +6,27 @@
 //! No function here gives a PIN or PUK back: [`Lent`] has no accessor, only a use.
 
 mod batch;
+mod data_key;
 mod envelope;
 mod envelope_code;
 mod enveloped_data;
+mod erase;
 mod error;
+mod hsm;
 mod import;
 pub(crate) mod import_line;
+mod kek;
 pub(crate) mod key;
 pub(crate) mod own_key;
 mod puk;
+mod records;
 pub(crate) mod seal;
 mod stock;
+mod upkeep;
 mod user_code;
 mod user_code_hash;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cns_protocol::custody::Imported;
@@ -29,14 +35,16 @@ use cns_secret::Secret;
 pub use self::batch::{Asker, Selection, check_note};
 pub use self::envelope::{Desk, EnvelopeState};
 pub use self::envelope_code::EnvelopeCode;
-pub use self::error::{CustodyError, KeyFileFault, Unavailable};
+pub use self::error::{CustodyError, HsmError, KeyFileFault, Unavailable};
 pub use self::import::{Fault, ImportError, LineFault};
 pub use self::puk::{Lent, PukKind};
 pub use self::seal::{RecordName, Sealer};
 
 use self::batch::Batches;
+use self::data_key::DataKeys;
 use self::envelope::Envelopes;
 use self::import::{Batch, Seals};
+use self::kek::Source;
 use self::own_key::{OwnKey, Purpose};
 use self::puk::Puks;
 use self::stock::Policy;
@@ -55,7 +63,8 @@ type HolderRow = (String, Vec<u8>, Vec<u8>, String);
 
 struct Inner {
     database: Database,
-    sealer: Sealer,
+    state: PathBuf,
+    keys: DataKeys,
     import_key: OwnKey,
     user_codes: UserCodes,
     envelopes: Envelopes,
@@ -75,27 +84,27 @@ impl Custody {
         config: &CustodyConfig,
         state: &Path,
     ) -> Result<Self, CustodyError> {
-        let database = database.clone();
+        let (database, state) = (database.clone(), state.to_owned());
         let pool = database.pool();
-        let sealer = key::open_data_key(&database, &state.join(&config.key_file)).await?;
-        let import_key = OwnKey::open(pool, &sealer, Purpose::Import).await?;
-        let user_codes = UserCodes::open(&database, &sealer).await?;
-        let envelopes = Envelopes::new(pool.clone(), sealer.clone());
+        let keys = DataKeys::open(&database, Source::new(config, &state)).await?;
+        let import_key = OwnKey::open(pool, keys.sealer(), Purpose::Import).await?;
+        let user_codes = UserCodes::open(&database, keys.sealer()).await?;
+        let envelopes = Envelopes::new(pool.clone(), keys.clone());
         let batches = Batches::new(pool.clone());
-        let puks = Puks::new(pool.clone(), sealer.clone());
+        let puks = Puks::new(pool.clone(), keys.clone());
         let policy = Policy {
             void_four_eyes: config.void_four_eyes,
             low_stock: config.low_stock,
             low_stock_holder: config.low_stock_holder,
         };
-        let inner = Inner { database, sealer, import_key, user_codes, envelopes, batches, puks, policy };
+        let inner = Inner { database, state, keys, import_key, user_codes, envelopes, batches, puks, policy };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What seals other records under the same data key.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
-        &self.inner.sealer
+        self.inner.keys.sealer()
     }
 
     /// The certificate to which import files are encrypted, PEM.
@@ -109,7 +118,7 @@ impl Custody {
     /// # Errors
     /// As [`Custody::open`].
     pub(crate) async fn own_key(&self, purpose: Purpose) -> Result<OwnKey, CustodyError> {
-        OwnKey::open(self.inner.database.pool(), &self.inner.sealer, purpose).await
+        OwnKey::open(self.inner.database.pool(), self.inner.keys.sealer(), purpose).await
     }
 
     /// Decrypts RFC 5652 EnvelopedData with one of the daemon's keys.
@@ -117,7 +126,7 @@ impl Custody {
     /// # Errors
     /// [`CustodyError::Import`], without a word on what is wrong inside.
     pub(crate) fn decrypt(&self, key: &OwnKey, message: &[u8]) -> Result<Secret, CustodyError> {
-        enveloped_data::decrypt(message, key.certificate(), &key.private(&self.inner.sealer)?)
+        enveloped_data::decrypt(message, key.certificate(), &key.private(self.inner.keys.sealer())?)
     }
 
     /// Takes a sealed file of cards or envelopes in, all of it or nothing.
@@ -320,8 +329,8 @@ impl Custody {
 
 impl Inner {
     fn read_import(&self, file: &[u8]) -> Result<Batch, CustodyError> {
-        let private = self.import_key.private(&self.sealer)?;
+        let private = self.import_key.private(self.keys.sealer())?;
         let content = enveloped_data::decrypt(file, self.import_key.certificate(), &private)?;
-        Seals { sealer: &self.sealer, user_codes: &self.user_codes }.read(&content)
+        Seals { sealer: self.keys.sealer(), user_codes: &self.user_codes }.read(&content)
     }
 }

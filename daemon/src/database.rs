@@ -171,6 +171,36 @@ impl Database {
         }
     }
 
+    /// Copies an SQLite database, as of one moment, into a new file; nothing for PostgreSQL.
+    pub(crate) async fn copy_to(&self, path: &Path) -> Result<bool, DatabaseError> {
+        if self.kind == Kind::Postgres {
+            return Ok(false);
+        }
+        let name = path.to_str().ok_or(DatabaseError::Address("the backup's path is not UTF-8"))?;
+        sqlx::query("VACUUM INTO $1").bind(name).execute(&self.pool).await?;
+        Ok(true)
+    }
+
+    /// What SQLite finds wrong in its own file. PostgreSQL's administrators have `pg_amcheck` and page checksums.
+    pub(crate) async fn check(&self) -> Result<Vec<String>, DatabaseError> {
+        if self.kind == Kind::Postgres {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check(10)").fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|(text,)| text).filter(|text| text != "ok").collect())
+    }
+
+    /// Leaves nothing of what was deleted: empties SQLite's log; has PostgreSQL remove the rows that nobody sees any more.
+    pub(crate) async fn forget(&self) -> Result<(), DatabaseError> {
+        match self.kind {
+            Kind::Sqlite => self.empty_log().await?,
+            Kind::Postgres => {
+                self.pool.execute("VACUUM card, puk, envelope, procedures").await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes every connection, and merges SQLite's write-ahead log into the file. SQLite would merge it too when the
     /// last connection closes, but not when two close at the same moment.
     pub async fn close(&self) {

@@ -11,7 +11,7 @@ pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work}
 
 use crate::methods::{
     Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, operator, order, pin,
-    reader,
+    reader, upkeep,
 };
 
 /// Every method of the daemon.
@@ -57,6 +57,11 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, order::execute);
     router.add(daemon, order::receipt);
     router.add(daemon, order::certificates);
+    router.add(daemon, upkeep::rotate_key);
+    router.add(daemon, upkeep::keys);
+    router.add(daemon, upkeep::verify);
+    router.add(daemon, upkeep::backup);
+    router.add(daemon, upkeep::erase);
     router.add(daemon, audit::list);
     router.add(daemon, audit::verify);
     router.add(daemon, audit::rotate);

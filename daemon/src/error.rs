@@ -9,10 +9,12 @@ use cns_protocol::{ErrorKind, RpcError};
 
 use crate::audit::AuditError;
 use crate::card::CardError;
+use crate::database::DatabaseError;
 use crate::holder::HolderError;
 use crate::operator::{OperatorError, TrustError};
 use crate::procedure::ProcedureError;
 use crate::procedure::certifier::CertifierError;
+use crate::procedure::store::StoreError;
 
 /// A failure that only the log explains.
 fn internal(error: &impl std::error::Error) -> RpcError {
@@ -143,6 +145,12 @@ impl From<ProcedureError> for RpcError {
             ProcedureError::Audit(error) => error.into(),
             ProcedureError::Certifier(error) => error.into(),
             ProcedureError::Memory(error) => CardError::Memory(error).into(),
+            ProcedureError::Store(StoreError::Changed) => RpcError::new(ErrorKind::WrongStep, sentence),
+            ProcedureError::Store(StoreError::Database(error @ DatabaseError::Unreachable(_))) => {
+                tracing::error!(%error, "the procedures' database");
+                RpcError::new(ErrorKind::Busy, "the procedures' database cannot be reached")
+                    .hint("Ask again; tell the administrator if it stays so")
+            }
             ProcedureError::Store(error) => internal(&error),
             ProcedureError::Request(error) => internal(&error),
             ProcedureError::Internal => internal(&error),

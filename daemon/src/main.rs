@@ -145,6 +145,7 @@ async fn run(config: Config, state: &Path) -> Result<(), StartError> {
     if let Some(orders) = daemon.outside.orders.clone() {
         tokio::spawn(orders.settle_loop());
     }
+    tokio::spawn(daemon.custody.clone().keep_keys());
     tokio::spawn(watch_cards(Arc::clone(&daemon), stop.clone()));
     let service = Arc::new(Service { router: dispatch::router(&daemon), limits: config.limits.clone() });
     host::notify("READY=1");

@@ -13,6 +13,7 @@ pub mod operator;
 pub mod order;
 pub mod pin;
 pub mod reader;
+pub mod upkeep;
 
 use std::sync::Arc;
 use std::time::Instant;

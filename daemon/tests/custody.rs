@@ -34,6 +34,8 @@ mod import;
 mod postgresql;
 #[path = "custody/shared.rs"]
 mod shared;
+#[path = "custody/upkeep.rs"]
+mod upkeep;
 
 const CARD: &str = "6999000000001230";
 const CODES: [&str; 4] = ["1234567889", "9999999952", "0000000098", "1000000064"];

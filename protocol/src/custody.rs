@@ -1,12 +1,16 @@
 //! `custody.*`: sealed PUKs and blind envelopes. Nothing here gives a secret back.
 
 mod envelopes;
+mod upkeep;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::envelopes::{
     AssignEnvelopes, Assignee, Changed, DecideVoid, EnvelopeStanding, Envelopes, ReturnEnvelopes,
     ShowEnvelope, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
+};
+pub use self::upkeep::{
+    Backup, BackupMade, Erase, Erased, KeyState, Keys, RotateKey, RotatedKey, Verify, VerifyReport,
 };
 use crate::encoding::base64_bytes;
 use crate::pin::Done;

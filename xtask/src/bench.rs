@@ -57,6 +57,12 @@ pub(crate) enum What {
     },
     /// Certificates that `cns-authority` issues and revokes per second
     Authority,
+    /// What looking up in custody costs as it grows, on SQLite and PostgreSQL
+    Custody {
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+    },
     /// The application that `pkcs11` measures
     #[command(hide = true)]
     Pkcs11Client(pkcs11_client::Options),
@@ -81,6 +87,10 @@ pub(crate) fn run(what: &What) -> Result<()> {
         What::Pkcs11Inside { programs } => pkcs11::inside(programs),
         What::Authority => {
             cargo::run(&["bench", "--quiet", "-p", "cns-virtual-authority", "--bench", "issue"])
+        }
+        What::Custody { no_install } => {
+            packages::ensure(&[packages::BUILD, packages::MEMBERS], *no_install)?;
+            cargo::run(&["bench", "--quiet", "-p", "cnsd", "--bench", "custody"])
         }
         What::Pkcs11Client(options) => pkcs11_client::run(options),
     }

@@ -17,8 +17,8 @@ pub(crate) const DEMO: &[&str] = &["opensc", "openssl", "libengine-pkcs11-openss
 /// To build libFuzzer.
 pub(crate) const FUZZ: &[&str] = &["g++"];
 
-/// For the members' tests: the server that daemons share, and what the module is used under by a C program.
-pub(crate) const MEMBERS: &[&str] = &["postgresql", "valgrind"];
+/// For the members' tests: the server that daemons share, an HSM, and what the module is used under by a C program.
+pub(crate) const MEMBERS: &[&str] = &["postgresql", "softhsm2", "valgrind"];
 
 /// For the tests on real parts.
 pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2"];

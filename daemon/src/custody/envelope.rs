@@ -7,9 +7,10 @@ use std::fmt;
 use cns_protocol::custody::EnvelopeStanding;
 use cns_secret::Secret;
 
+use crate::custody::data_key::DataKeys;
 use crate::custody::envelope_code::EnvelopeCode;
 use crate::custody::error::{CustodyError, Unavailable};
-use crate::custody::seal::{RecordName, Sealer};
+use crate::custody::seal::RecordName;
 use crate::database::{Pool, now};
 
 /// How an envelope stands.
@@ -97,12 +98,12 @@ struct Standing {
 #[derive(Clone)]
 pub(super) struct Envelopes {
     pool: Pool,
-    sealer: Sealer,
+    keys: DataKeys,
 }
 
 impl Envelopes {
-    pub(super) fn new(pool: Pool, sealer: Sealer) -> Self {
-        Self { pool, sealer }
+    pub(super) fn new(pool: Pool, keys: DataKeys) -> Self {
+        Self { pool, keys }
     }
 
     pub(super) async fn reserve(
@@ -160,7 +161,7 @@ impl Envelopes {
         .fetch_optional(&self.pool)
         .await?;
         match row {
-            Some((Some(sealed),)) => self.sealer.open(pin_name(code.as_str()), &sealed),
+            Some((Some(sealed),)) => self.keys.open_record(pin_name(code.as_str()), &sealed).await,
             Some((None,)) => Err(CustodyError::PinDestroyed { code: code.to_string() }),
             None => Err(self.not_of_procedure(code, procedure).await?),
         }

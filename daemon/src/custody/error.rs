@@ -35,6 +35,15 @@ pub enum CustodyError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The data key is wrapped by a key in an HSM.
+    #[error("the database needs the key {needed}, and no HSM is configured ([custody.hsm])")]
+    HsmNotConfigured {
+        /// The identifier of the key.
+        needed: String,
+    },
+    /// The HSM.
+    #[error("the HSM: {0}")]
+    Hsm(#[from] HsmError),
     /// The key file is sound, but belongs to another database.
     #[error(
         "the key file does not belong to this database (it is key {found}, the database needs key {needed})"
@@ -109,6 +118,23 @@ pub enum CustodyError {
         /// Why.
         reason: Unavailable,
     },
+    /// A procedure of the holder is not over.
+    #[error("procedure {procedure} of this holder is not over")]
+    InProcedure {
+        /// Its identifier.
+        procedure: String,
+    },
+    /// The backup cannot be written.
+    #[error("the backup {path}: {source}")]
+    Backup {
+        /// The file or its folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The database is a server's, which has tools for it.
+    #[error("the database is on a PostgreSQL server: its own tools back it up (pg_dump)")]
+    BackupElsewhere,
     /// The envelope's PIN was destroyed.
     #[error("the PIN of envelope {code} was destroyed")]
     PinDestroyed {
@@ -121,6 +147,45 @@ pub enum CustodyError {
     /// What one person asked for must be confirmed by another.
     #[error("another person must confirm this: not the one who asked for it")]
     SecondPerson,
+}
+
+/// Why a PKCS#11 HSM is not used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HsmError {
+    /// A function of its library failed.
+    #[error("{0}")]
+    Call(#[from] cryptoki::error::Error),
+    /// No token of this label is there.
+    #[error("there is no token {label:?}")]
+    NoToken {
+        /// The label.
+        label: String,
+    },
+    /// The key that the database needs is not on the token.
+    #[error("the token has no key {identifier}, which the database needs")]
+    NoKey {
+        /// The key's identifier.
+        identifier: String,
+    },
+    /// Which of several keys is meant, nobody can tell.
+    #[error("the token has several keys {label:?}, and the database names none yet")]
+    SeveralKeys {
+        /// Their label.
+        label: String,
+    },
+    /// The key has no CKA_ID.
+    #[error("the key {label:?} has no CKA_ID")]
+    NoIdentifier {
+        /// The key's label.
+        label: String,
+    },
+    /// The key is not one that never left the HSM.
+    #[error("the key {label:?} can be taken out of the HSM, or was made outside of it")]
+    Extractable {
+        /// The key's label.
+        label: String,
+    },
 }
 
 /// Why an envelope cannot be used.

@@ -1,4 +1,4 @@
-//! The key-encryption key in its file, and the data key that it wraps.
+//! The key-encryption key in its file.
 //!
 //! The key file has 48 bytes: the mark `CNSDKEK1`, 32 random bytes, and the first 8 bytes of the SHA-256 of these 40.
 //! It belongs to root or to the daemon's user and nobody else may read it. The checksum tells a damaged file from the
@@ -11,81 +11,23 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{digest, hmac};
 use cns_secret::Secret;
-use sqlx::{Any, Transaction};
 
 use crate::custody::error::{CustodyError, KeyFileFault};
-use crate::custody::seal::{KEY_LEN, RecordName, Sealer, random_secret};
-use crate::database::{Database, now};
+use crate::custody::seal::{KEY_LEN, Sealer, random_secret};
 
 const MARK: &[u8; 8] = b"CNSDKEK1";
 const CHECK_LEN: usize = 8;
 const MARKED_LEN: usize = MARK.len() + KEY_LEN;
 const FILE_LEN: usize = MARKED_LEN + CHECK_LEN;
 /// Sealed records name the key that sealed them; the key-encryption key is number 0.
-const KEK_NUMBER: u32 = 0;
-/// The data key of a database. There is one; a second would come with a change of keys.
-const DATA_KEY_NUMBER: u32 = 1;
+pub(super) const KEK_NUMBER: u32 = 0;
 
 /// The key-encryption key.
-struct KeyEncryptionKey {
+#[derive(Clone)]
+pub(super) struct KeyEncryptionKey {
     sealer: Sealer,
     /// Tells keys apart without telling the key: HMAC-SHA256 under it, shortened.
     identifier: String,
-}
-
-/// Opens the data key of the database with the key file at `path`; makes both at the first start. Of two daemons that
-/// start together one makes them.
-pub(super) async fn open_data_key(database: &Database, path: &Path) -> Result<Sealer, CustodyError> {
-    let mut transaction = database.alone().await?;
-    let row: Option<(i64, String, Vec<u8>)> =
-        sqlx::query_as("SELECT id, kek_id, sealed FROM data_key ORDER BY id DESC LIMIT 1")
-            .fetch_optional(&mut *transaction)
-            .await?;
-    let Some((id, needed, sealed)) = row else {
-        let orphan: Option<(String,)> = sqlx::query_as("SELECT name FROM daemon_secret LIMIT 1")
-            .fetch_optional(&mut *transaction)
-            .await?;
-        if orphan.is_some() {
-            return Err(CustodyError::Tampered { record: "data_key".to_owned() });
-        }
-        let kek = match KeyEncryptionKey::read(path)? {
-            Some(kek) => kek,
-            None => KeyEncryptionKey::create(path)?,
-        };
-        let sealer = create_data_key(&mut transaction, &kek).await?;
-        transaction.commit().await?;
-        return Ok(sealer);
-    };
-    drop(transaction);
-    let kek = KeyEncryptionKey::read(path)?
-        .ok_or_else(|| CustodyError::KeyFileMissing { path: path.to_owned() })?;
-    if kek.identifier != needed {
-        return Err(CustodyError::WrongKey { found: kek.identifier, needed });
-    }
-    let number =
-        u32::try_from(id).map_err(|_| CustodyError::Tampered { record: format!("data_key.id[{id}]") })?;
-    let key = kek.sealer.open(data_key_name(&id.to_string()), &sealed)?;
-    Ok(Sealer::new(number, key))
-}
-
-async fn create_data_key(
-    transaction: &mut Transaction<'_, Any>,
-    kek: &KeyEncryptionKey,
-) -> Result<Sealer, CustodyError> {
-    let key = random_secret(KEY_LEN)?;
-    let sealed = kek.sealer.seal(data_key_name(&DATA_KEY_NUMBER.to_string()), &key)?;
-    sqlx::query("INSERT INTO data_key (id, kek_id, sealed, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(i64::from(DATA_KEY_NUMBER))
-        .bind(&kek.identifier)
-        .bind(sealed)
-        .bind(now())
-        .execute(&mut **transaction)
-        .await?;
-    Ok(Sealer::new(DATA_KEY_NUMBER, key))
-}
-
-fn data_key_name(id: &str) -> RecordName<'_> {
-    RecordName { table: "data_key", column: "sealed", key: id }
 }
 
 impl KeyEncryptionKey {
@@ -98,39 +40,61 @@ impl KeyEncryptionKey {
         Self { sealer: Sealer::new(KEK_NUMBER, key), identifier }
     }
 
+    /// What wraps under this key.
+    pub(super) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Tells keys apart without telling the key.
+    pub(super) fn identifier(&self) -> &str {
+        &self.identifier
+    }
+
     /// The key in the file at `path`; nothing when there is no file.
-    fn read(path: &Path) -> Result<Option<Self>, CustodyError> {
-        let failed = |source| CustodyError::KeyFile { path: path.to_owned(), source };
-        let fault = |fault| CustodyError::KeyFileFault { path: path.to_owned(), fault };
-        // NONBLOCK: a FIFO in the file's place must not stop the start for ever.
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-        let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-                return Err(fault(KeyFileFault::NotAFile));
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let metadata = file.metadata().map_err(failed)?;
-        judge(metadata.is_file(), metadata.uid(), metadata.mode(), own_user()).map_err(fault)?;
-        if metadata.len() != FILE_LEN as u64 {
-            return Err(fault(KeyFileFault::Damaged));
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, CustodyError> {
+        let damaged = || CustodyError::KeyFileFault { path: path.to_owned(), fault: KeyFileFault::Damaged };
+        let Some(bytes) = read_private(path, FILE_LEN as u64)? else { return Ok(None) };
+        if bytes.len() != FILE_LEN {
+            return Err(damaged());
         }
-        let mut bytes = Secret::zeroed(FILE_LEN)?;
-        file.read_exact(bytes.expose_mut()).map_err(failed)?;
-        let key = parse(&bytes)?.ok_or_else(|| fault(KeyFileFault::Damaged))?;
+        let key = parse(&bytes)?.ok_or_else(damaged)?;
         Ok(Some(Self::new(key)))
     }
 
     /// Makes the key file. It appears complete or not at all, and never replaces another.
-    fn create(path: &Path) -> Result<Self, CustodyError> {
+    pub(super) fn create(path: &Path) -> Result<Self, CustodyError> {
         let key = random_secret(KEY_LEN)?;
         let bytes = serialize(&key)?;
         write_new(path, bytes.expose())
             .map_err(|source| CustodyError::KeyFile { path: path.to_owned(), source })?;
         Ok(Self::new(key))
     }
+}
+
+/// A secret file of `maximum` bytes at most, which nobody but root and the daemon may have rights on; nothing when there
+/// is none.
+pub(super) fn read_private(path: &Path, maximum: u64) -> Result<Option<Secret>, CustodyError> {
+    let failed = |source| CustodyError::KeyFile { path: path.to_owned(), source };
+    let fault = |fault| CustodyError::KeyFileFault { path: path.to_owned(), fault };
+    // NONBLOCK: a FIFO in the file's place must not stop the start for ever.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(fault(KeyFileFault::NotAFile));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let metadata = file.metadata().map_err(failed)?;
+    judge(metadata.is_file(), metadata.uid(), metadata.mode(), own_user()).map_err(fault)?;
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    if metadata.len() > maximum || length == 0 {
+        return Err(fault(KeyFileFault::Damaged));
+    }
+    let mut bytes = Secret::zeroed(length)?;
+    file.read_exact(bytes.expose_mut()).map_err(failed)?;
+    Ok(Some(bytes))
 }
 
 /// Whether a file of this kind, owner and mode may hold the key.

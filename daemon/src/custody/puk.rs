@@ -2,8 +2,9 @@
 
 use cns_secret::Secret;
 
+use crate::custody::data_key::DataKeys;
 use crate::custody::error::CustodyError;
-use crate::custody::seal::{RecordName, Sealer};
+use crate::custody::seal::RecordName;
 use crate::database::{Pool, now};
 
 /// Digits of EF_ID_Carta, which name a card.
@@ -48,12 +49,12 @@ impl Lent {
 #[derive(Clone)]
 pub(super) struct Puks {
     pool: Pool,
-    sealer: Sealer,
+    keys: DataKeys,
 }
 
 impl Puks {
-    pub(super) fn new(pool: Pool, sealer: Sealer) -> Self {
-        Self { pool, sealer }
+    pub(super) fn new(pool: Pool, keys: DataKeys) -> Self {
+        Self { pool, keys }
     }
 
     pub(super) async fn has(&self, serial: &str, kind: PukKind) -> Result<bool, CustodyError> {
@@ -67,7 +68,7 @@ impl Puks {
             let tries_left = row.tries_left.and_then(|tries| u8::try_from(tries).ok());
             return Err(CustodyError::PukRefused { serial: serial.to_owned(), tries_left });
         }
-        Ok(Lent(self.open(serial, kind, &row.sealed)?))
+        Ok(Lent(self.open(serial, kind, &row.sealed).await?))
     }
 
     /// Stores a PUK that the daemon is about to set on the chip. The same again is no error; another one is, because
@@ -79,7 +80,7 @@ impl Puks {
         if puk.is_empty() || puk.len() > MAXIMUM_PUK {
             return Err(CustodyError::Invalid("the PUK"));
         }
-        let sealed = self.sealer.seal(puk_name(&key(serial, kind)), puk)?;
+        let sealed = self.keys.sealer().seal(puk_name(&key(serial, kind)), puk)?;
         let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO card (serial, created_at) VALUES ($1, $2) ON CONFLICT (serial) DO NOTHING")
             .bind(serial)
@@ -103,7 +104,7 @@ impl Puks {
         }
         let known =
             self.row(serial, kind).await?.ok_or_else(|| CustodyError::NoPuk { serial: serial.to_owned() })?;
-        if self.open(serial, kind, &known.sealed)?.ct_eq(puk) {
+        if self.open(serial, kind, &known.sealed).await?.ct_eq(puk) {
             Ok(())
         } else {
             Err(CustodyError::PukKnown { serial: serial.to_owned() })
@@ -131,8 +132,8 @@ impl Puks {
         if changed == 1 { Ok(()) } else { Err(CustodyError::NoPuk { serial: serial.to_owned() }) }
     }
 
-    fn open(&self, serial: &str, kind: PukKind, sealed: &[u8]) -> Result<Secret, CustodyError> {
-        self.sealer.open(puk_name(&key(serial, kind)), sealed)
+    async fn open(&self, serial: &str, kind: PukKind, sealed: &[u8]) -> Result<Secret, CustodyError> {
+        self.keys.open_record(puk_name(&key(serial, kind)), sealed).await
     }
 
     async fn row(&self, serial: &str, kind: PukKind) -> Result<Option<Row>, CustodyError> {

@@ -8,9 +8,10 @@
 //! under one key (SP 800-38D §8.3), far beyond what one daemon keeps.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+pub(crate) use aws_lc_rs::aead::NONCE_LEN;
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use cns_secret::Secret;
 
@@ -21,7 +22,7 @@ pub(crate) const KEY_LEN: usize = 32;
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 4;
 const HEADER_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
-const TAG_LEN: usize = 16;
+pub(crate) const TAG_LEN: usize = 16;
 
 /// Which record a sealed value belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -40,22 +41,47 @@ impl fmt::Display for RecordName<'_> {
     }
 }
 
-/// Seals and opens records under one key.
+/// Seals records under the newest of its keys, and opens what any of them sealed. Clones share the keys.
 #[derive(Clone)]
 pub struct Sealer {
-    inner: Arc<Inner>,
+    keys: Arc<RwLock<Vec<Key>>>,
 }
 
-struct Inner {
+#[derive(Clone)]
+struct Key {
     id: u32,
     /// The cipher's key schedule is built anew for each record, so that the key rests in locked memory only.
-    key: Secret,
+    secret: Arc<Secret>,
 }
 
 impl Sealer {
     /// A sealer under the key `key`, which records will name `id`.
     pub(crate) fn new(id: u32, key: Secret) -> Self {
-        Self { inner: Arc::new(Inner { id, key }) }
+        Self { keys: Arc::new(RwLock::new(vec![Key { id, secret: Arc::new(key) }])) }
+    }
+
+    /// Adds a key; from now on the one with the highest identifier seals.
+    pub(crate) fn add(&self, id: u32, key: Secret) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.iter().all(|known| known.id != id) {
+            keys.push(Key { id, secret: Arc::new(key) });
+            keys.sort_by_key(|key| key.id);
+        }
+    }
+
+    /// The identifiers of the keys, in order; the last one seals.
+    pub(crate) fn identifiers(&self) -> Vec<u32> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).iter().map(|key| key.id).collect()
+    }
+
+    fn newest(&self) -> Result<Key, CustodyError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.last().cloned().ok_or(CustodyError::Cryptography("there is no key to seal with"))
+    }
+
+    fn key(&self, id: u32) -> Option<Key> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().find(|key| key.id == id).cloned()
     }
 
     /// Seals `plaintext` for the record `name`.
@@ -66,21 +92,16 @@ impl Sealer {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| CustodyError::Cryptography("no random nonce"))?;
         let mut body = plaintext.duplicate()?;
-        let tag = self
+        let key = self.newest()?;
+        let tag = key
             .cipher()?
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(self.associated_data(name)),
+                Aad::from(associated_data(key.id, name)),
                 body.expose_mut(),
             )
             .map_err(|_| CustodyError::Cryptography("AES-256-GCM did not seal"))?;
-        let mut sealed = Vec::with_capacity(HEADER_LEN + body.len() + TAG_LEN);
-        sealed.push(VERSION);
-        sealed.extend_from_slice(&self.inner.id.to_be_bytes());
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(body.expose());
-        sealed.extend_from_slice(tag.as_ref());
-        Ok(sealed)
+        Ok(compose(key.id, &nonce, &[body.expose(), tag.as_ref()]))
     }
 
     /// Opens what was sealed for the record `name`, in locked memory.
@@ -89,38 +110,64 @@ impl Sealer {
     /// [`CustodyError::Tampered`] when it was not sealed for this record under this key.
     pub fn open(&self, name: RecordName<'_>, sealed: &[u8]) -> Result<Secret, CustodyError> {
         let tampered = || CustodyError::Tampered { record: name.to_string() };
-        let (version, rest) = sealed.split_first().ok_or_else(tampered)?;
-        let (id, rest) = rest.split_first_chunk::<KEY_ID_LEN>().ok_or_else(tampered)?;
-        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(tampered)?;
-        if *version != VERSION || u32::from_be_bytes(*id) != self.inner.id {
-            return Err(tampered());
-        }
-        let plaintext_len = body.len().checked_sub(TAG_LEN).ok_or_else(tampered)?;
-        let mut buffer = Secret::copy_from(body)?;
-        self.cipher()?
+        let parts = Parts::of(sealed).ok_or_else(tampered)?;
+        let key = self.key(parts.key_id).ok_or_else(tampered)?;
+        let plaintext_len = parts.body.len().checked_sub(TAG_LEN).ok_or_else(tampered)?;
+        let mut buffer = Secret::copy_from(parts.body)?;
+        key.cipher()?
             .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(self.associated_data(name)),
+                Nonce::assume_unique_for_key(*parts.nonce),
+                Aad::from(associated_data(key.id, name)),
                 buffer.expose_mut(),
             )
             .map_err(|_| tampered())?;
         Ok(buffer.truncated(plaintext_len))
     }
+}
 
+impl Key {
     fn cipher(&self) -> Result<LessSafeKey, CustodyError> {
-        UnboundKey::new(&AES_256_GCM, self.inner.key.expose())
+        UnboundKey::new(&AES_256_GCM, self.secret.expose())
             .map(LessSafeKey::new)
             .map_err(|_| CustodyError::Cryptography("an AES-256 key is 32 bytes"))
     }
+}
 
-    fn associated_data(&self, name: RecordName<'_>) -> Vec<u8> {
-        let mut data = vec![VERSION];
-        data.extend_from_slice(&self.inner.id.to_be_bytes());
-        for part in [name.table, name.column, name.key] {
-            data.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            data.extend_from_slice(part.as_bytes());
-        }
-        data
+/// What binds a sealed value to its place.
+pub(super) fn associated_data(key_id: u32, name: RecordName<'_>) -> Vec<u8> {
+    let mut data = vec![VERSION];
+    data.extend_from_slice(&key_id.to_be_bytes());
+    for part in [name.table, name.column, name.key] {
+        data.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        data.extend_from_slice(part.as_bytes());
+    }
+    data
+}
+
+/// A sealed value of ciphertext and tag, in one or two pieces.
+pub(super) fn compose(key_id: u32, nonce: &[u8; NONCE_LEN], body: &[&[u8]]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(HEADER_LEN + body.iter().map(|part| part.len()).sum::<usize>());
+    sealed.push(VERSION);
+    sealed.extend_from_slice(&key_id.to_be_bytes());
+    sealed.extend_from_slice(nonce);
+    body.iter().for_each(|part| sealed.extend_from_slice(part));
+    sealed
+}
+
+/// The parts of a sealed value.
+pub(super) struct Parts<'a> {
+    pub(super) key_id: u32,
+    pub(super) nonce: &'a [u8; NONCE_LEN],
+    /// Ciphertext and tag.
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(sealed: &'a [u8]) -> Option<Self> {
+        let (version, rest) = sealed.split_first()?;
+        let (id, rest) = rest.split_first_chunk::<KEY_ID_LEN>()?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
+        (*version == VERSION).then_some(Self { key_id: u32::from_be_bytes(*id), nonce, body })
     }
 }
 
@@ -186,6 +233,26 @@ mod tests {
             assert!(is_tampered(sealer.open(NAME, &bad)), "byte {place}");
             assert!(is_tampered(sealer.open(NAME, &good[..place])), "cut at {place}");
         }
+    }
+
+    #[test]
+    fn the_newest_key_seals_and_older_ones_still_open() {
+        let sealer = new_sealer();
+        let clone = sealer.clone();
+        let old = sealed(&sealer);
+        sealer.add(9, random_secret(KEY_LEN).unwrap());
+        sealer.add(8, random_secret(KEY_LEN).unwrap());
+        // The same identifier again changes nothing.
+        sealer.add(9, random_secret(KEY_LEN).unwrap());
+        assert_eq!(clone.identifiers(), [7, 8, 9], "clones share the keys");
+        let new = sealed(&clone);
+        assert_eq!((Parts::of(&old).unwrap().key_id, Parts::of(&new).unwrap().key_id), (7, 9));
+        for text in [&old, &new] {
+            assert_eq!(sealer.open(NAME, text).unwrap().expose(), b"12345678");
+        }
+        let mut renamed = old;
+        renamed[4] = 9;
+        assert!(is_tampered(sealer.open(NAME, &renamed)));
     }
 
     #[test]

@@ -31,6 +31,12 @@ impl From<CustodyError> for RpcError {
                     .hint("Take another one of the envelopes assigned to you")
                     .paragraph("§9.3.2-6")
             }
+            CustodyError::InProcedure { .. } => {
+                say(ErrorKind::InvalidParams).hint("Finish or cancel the procedure first")
+            }
+            CustodyError::BackupElsewhere => {
+                say(ErrorKind::InvalidParams).hint("docs/operations.md has the commands")
+            }
             CustodyError::Invalid(_) | CustodyError::Count(_) | CustodyError::PukKnown { .. } => {
                 say(ErrorKind::InvalidParams)
             }
@@ -38,6 +44,8 @@ impl From<CustodyError> for RpcError {
             | CustodyError::KeyFileFault { .. }
             | CustodyError::KeyFileMissing { .. }
             | CustodyError::WrongKey { .. }
+            | CustodyError::HsmNotConfigured { .. }
+            | CustodyError::Hsm(_)
             | CustodyError::Tampered { .. } => {
                 tracing::error!(%error, "custody is damaged");
                 RpcError::new(ErrorKind::CustodyDamaged, "custody's records or keys are damaged")
@@ -53,9 +61,10 @@ impl From<CustodyError> for RpcError {
                 RpcError::new(ErrorKind::Busy, "custody's database cannot be reached")
                     .hint("Ask again: what was done is not done twice. Tell the administrator if it stays so")
             }
-            CustodyError::Database(_) | CustodyError::Cryptography(_) | CustodyError::Certificate(_) => {
-                internal(&error)
-            }
+            CustodyError::Backup { .. }
+            | CustodyError::Database(_)
+            | CustodyError::Cryptography(_)
+            | CustodyError::Certificate(_) => internal(&error),
         }
     }
 }

@@ -7,6 +7,7 @@ use cns_protocol::counter::{Procedure, ProcedureState};
 use crate::custody::{CustodyError, EnvelopeState, Unavailable};
 use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent};
 use crate::procedure::signature::UNUSED;
+use crate::procedure::store::StoreError;
 use crate::procedure::{Actor, Engine, ProcedureError};
 
 impl Engine {
@@ -70,8 +71,14 @@ impl Engine {
         }
         self.custody.consume(&dossier.id).await?;
         dossier.intent = None;
-        self.store.update(dossier).await?;
-        Ok(())
+        match self.store.update(dossier).await {
+            // Another daemon on the same database may have found the same end waiting: it did the same.
+            Err(StoreError::Changed) => {
+                *dossier = self.load(&dossier.id).await?;
+                if dossier.intent.is_some() { Err(StoreError::Changed.into()) } else { Ok(()) }
+            }
+            outcome => Ok(outcome?),
+        }
     }
 }
 

@@ -62,6 +62,9 @@ pub struct Dossier {
     pub reader_requested: Option<bool>,
     /// What was begun and is not known to be finished.
     pub intent: Option<Intent>,
+    /// How often it was written: told by its row, not by its document.
+    #[serde(skip)]
+    pub revision: i64,
 }
 
 /// What was begun. Written before the card or custody is touched, removed after: what is found here after a power

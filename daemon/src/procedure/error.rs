@@ -159,7 +159,9 @@ impl ProcedureError {
             Self::NoAuthority => {
                 Some("Answer that no signature certificate is wanted, or configure [authority]")
             }
-            Self::WrongStep { .. } => Some("Show the procedure and answer its next step"),
+            Self::WrongStep { .. } | Self::Store(StoreError::Changed) => {
+                Some("Show the procedure and answer its next step")
+            }
             Self::WrongAnswer { .. }
             | Self::Card(_)
             | Self::Custody(_)

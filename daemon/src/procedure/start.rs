@@ -89,7 +89,7 @@ impl Engine {
             if let Some(Intent::SetPin(set_pin)) = &mut open.intent {
                 set_pin.told = None;
             }
-            self.store.update(&open).await?;
+            self.store.update(&mut open).await?;
             return Ok(Some(open.to_procedure()));
         }
         self.record(actor, &open, ("procedure-cancelled", Phase::Fact, "§6.1.1"), text).await?;
@@ -173,6 +173,7 @@ fn new_dossier(
         signature_wanted: matches!(case, Case::Signature),
         reader_requested: None,
         intent: None,
+        revision: 0,
     };
     bind(&mut dossier, contents);
     if let Some(warning) = identity::term_warning(&certificate.not_after, clock::today()) {

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::database::Database;
+use crate::database::{Database, DatabaseError};
 use crate::procedure::clock;
 use crate::procedure::dossier::{Dossier, Intent, VERSION};
 use cns_protocol::counter::ProcedureState;
@@ -13,13 +13,22 @@ use cns_protocol::counter::ProcedureState;
 pub enum StoreError {
     /// The database failed.
     #[error("the procedure could not be stored or read: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(DatabaseError),
     /// The stored JSON cannot be read or written.
     #[error("a stored procedure cannot be read: {0}")]
     Damaged(#[from] serde_json::Error),
+    /// Another daemon on the same database has written the procedure since it was read.
+    #[error("another daemon has meanwhile gone on with the procedure")]
+    Changed,
     /// Written by a newer program.
     #[error("a stored procedure has form {0}, which this version of cnsd does not know")]
     Newer(u32),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 /// The table of procedures.
@@ -58,14 +67,15 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a procedure as it now stands.
+    /// Writes a procedure as it now stands, unless somebody else has written it since it was read.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn update(&self, dossier: &Dossier) -> Result<(), StoreError> {
+    pub async fn update(&self, dossier: &mut Dossier) -> Result<(), StoreError> {
         let (document, intent) = texts(dossier)?;
         let written = sqlx::query(
-            "UPDATE procedures SET operator = $2, state = $3, intent = $4, document = $5, changed = $6 WHERE id = $1",
+            "UPDATE procedures SET operator = $2, state = $3, intent = $4, document = $5, changed = $6, \
+             revision = revision + 1 WHERE id = $1 AND revision = $7",
         )
         .bind(&dossier.id)
         .bind(&dossier.operator)
@@ -73,9 +83,14 @@ impl Store {
         .bind(intent)
         .bind(document)
         .bind(clock::now())
+        .bind(dossier.revision)
         .execute(self.database.pool())
         .await?;
-        if written.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
+        if written.rows_affected() != 1 {
+            return Err(StoreError::Changed);
+        }
+        dossier.revision = dossier.revision.saturating_add(1);
+        Ok(())
     }
 
     /// A procedure by its identifier.
@@ -83,7 +98,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn load(&self, id: &str) -> Result<Option<Dossier>, StoreError> {
-        let row = sqlx::query("SELECT document, intent FROM procedures WHERE id = $1")
+        let row = sqlx::query("SELECT document, intent, revision FROM procedures WHERE id = $1")
             .bind(id)
             .fetch_optional(self.database.pool())
             .await?;
@@ -96,7 +111,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn of_card(&self, card: &str) -> Result<Option<Dossier>, StoreError> {
         let row = sqlx::query(
-            "SELECT document, intent FROM procedures WHERE card = $1 AND state IN ('open', 'unsettled')",
+            "SELECT document, intent, revision FROM procedures WHERE card = $1 AND state IN ('open', 'unsettled')",
         )
         .bind(card)
         .fetch_optional(self.database.pool())
@@ -110,7 +125,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn not_over(&self) -> Result<Vec<Dossier>, StoreError> {
         let rows = sqlx::query(
-            "SELECT document, intent FROM procedures WHERE state IN ('open', 'unsettled') ORDER BY started, id",
+            "SELECT document, intent, revision FROM procedures WHERE state IN ('open', 'unsettled') ORDER BY started, id",
         )
         .fetch_all(self.database.pool())
         .await?;
@@ -124,7 +139,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn with_intent(&self) -> Result<Vec<Dossier>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, document, intent FROM procedures WHERE intent IS NOT NULL ORDER BY started, id",
+            "SELECT id, document, intent, revision FROM procedures WHERE intent IS NOT NULL ORDER BY started, id",
         )
         .fetch_all(self.database.pool())
         .await?;
@@ -154,6 +169,7 @@ fn read(row: &AnyRow) -> Result<Dossier, StoreError> {
         return Err(StoreError::Newer(dossier.version));
     }
     dossier.intent = intent.as_deref().map(serde_json::from_str::<Intent>).transpose()?;
+    dossier.revision = row.try_get("revision")?;
     Ok(dossier)
 }
 
@@ -164,6 +180,7 @@ fn log_unreadable(row: &AnyRow, error: &StoreError) {
     let why = match error {
         StoreError::Database(_) => "a column is of another type",
         StoreError::Damaged(_) => "its JSON is damaged",
+        StoreError::Changed => "it was changed meanwhile",
         StoreError::Newer(_) => "a newer version of cnsd wrote it",
     };
     tracing::error!(procedure, why, "a stored procedure cannot be read and is not settled");

@@ -26,4 +26,5 @@ mod rig;
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of the socket, which use more of it")]
 mod running;
 mod same_card;
+mod shared;
 mod signature;

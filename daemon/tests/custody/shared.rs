@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{CARD, CODES, Daemon, HEADER_CARDS, card_line, database, import_lines, name, stocked};
 
 /// A second daemon on the database of `first`, with a state folder of its own and a copy of the key file.
-async fn beside(first: &Daemon) -> (TempDir, Custody) {
+pub(super) async fn beside(first: &Daemon) -> (TempDir, Custody) {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(first.folder.path().join("custody.key"), folder.path().join("custody.key")).unwrap();
     let database = Database::open(&address(first), folder.path()).await.unwrap();
@@ -25,7 +25,7 @@ fn address(daemon: &Daemon) -> String {
     absolute(daemon.folder.path())
 }
 
-fn absolute(state: &std::path::Path) -> String {
+pub(super) fn absolute(state: &std::path::Path) -> String {
     match database::address(state).strip_prefix("sqlite:") {
         Some(file) => format!("sqlite:{}", state.join(file).display()),
         None => database::address(state),

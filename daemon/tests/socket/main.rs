@@ -9,6 +9,7 @@ mod openrpc;
 mod operator;
 mod running;
 mod traces;
+mod upkeep;
 
 #[path = "../support/plugged.rs"]
 mod plugged;

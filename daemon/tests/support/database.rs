@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use cnsd::config::CustodyConfig;
+use cnsd::custody::Custody;
 
 use crate::postgresql::Server;
 
@@ -44,6 +45,28 @@ pub fn copy(from: &Path, to: &Path) {
         fs::copy(from.join(SQLITE_FILE), to.join(SQLITE_FILE)).unwrap();
         fs::set_permissions(to.join(SQLITE_FILE), fs::Permissions::from_mode(0o600)).unwrap();
     }
+}
+
+/// Backs the database of a state folder up, as docs/operations.md says.
+pub async fn back_up(custody: &Custody, state: &Path) -> PathBuf {
+    if !on_postgresql() {
+        return custody.backup().await.unwrap().path.into();
+    }
+    let name = names().lock().unwrap().get(state).cloned().expect("the folder has a database");
+    let file = state.join("custody.sql");
+    fs::write(&file, Server::shared().dump(&name)).unwrap();
+    file
+}
+
+/// Makes the database of an empty state folder from a backup.
+pub fn restore(file: &Path, state: &Path) {
+    if !on_postgresql() {
+        fs::copy(file, state.join(SQLITE_FILE)).unwrap();
+        return;
+    }
+    config(state);
+    let name = names().lock().unwrap().get(state).cloned().unwrap();
+    Server::shared().restore(&name, file);
 }
 
 fn config_from(state: &Path, template: Option<&str>) -> CustodyConfig {

@@ -130,6 +130,23 @@ impl Server {
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// What `pg_dump` makes of a database.
+    pub fn dump(&self, name: &str) -> Vec<u8> {
+        let mut command = self.program("pg_dump");
+        command.args(["--no-owner", "-U", OWNER, "-d", name, "-h"]).arg(self.folder.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Fills an empty database from a dump, as the daemon's role.
+    pub fn restore(&self, name: &str, dump: &Path) {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name, "-U", ROLE, "-h"]);
+        let output = command.arg(self.folder.path()).arg("-f").arg(dump).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn psql(&self, sql: &str) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command.args(["-X", "-q", "-d", "postgres", "-U", OWNER, "-c", sql, "-h"]).arg(self.folder.path());

@@ -1,0 +1,81 @@
+//! Forgetting a holder (Regulation (EU) 2016/679, article 17).
+
+use std::collections::BTreeSet;
+
+use cns_protocol::custody::Erased;
+use sqlx::{Any, Transaction};
+
+use crate::custody::error::CustodyError;
+use crate::database::Database;
+
+/// Erases what is kept of a holder, all of it or nothing.
+pub(super) async fn erase(database: &Database, codice_fiscale: &str) -> Result<Erased, CustodyError> {
+    if codice_fiscale.len() != 16 || !codice_fiscale.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(CustodyError::Invalid("the codice fiscale"));
+    }
+    let codice_fiscale = codice_fiscale.to_ascii_uppercase();
+    let mut transaction = database.alone().await?;
+    let cards = cards_of(&mut transaction, &codice_fiscale).await?;
+    for card in &cards {
+        refuse_open(&mut transaction, card).await?;
+    }
+    let mut erased = Erased { cards: cards.iter().cloned().collect(), ..Erased::default() };
+    for card in &cards {
+        erased.envelopes = erased.envelopes.saturating_add(forget_envelopes(&mut transaction, card).await?);
+        let procedures = "DELETE FROM procedures WHERE card = $1";
+        erased.procedures = erased.procedures.saturating_add(run(&mut transaction, procedures, card).await?);
+        run(&mut transaction, "DELETE FROM puk WHERE serial = $1", card).await?;
+        run(&mut transaction, "DELETE FROM card WHERE serial = $1", card).await?;
+    }
+    transaction.commit().await?;
+    Ok(erased)
+}
+
+/// The holder's cards: as the manufacturer's file has told, and as the cards themselves have in procedures.
+async fn cards_of(
+    transaction: &mut Transaction<'_, Any>,
+    codice_fiscale: &str,
+) -> Result<BTreeSet<String>, CustodyError> {
+    let imported: Vec<(String,)> = sqlx::query_as("SELECT serial FROM card WHERE codice_fiscale = $1")
+        .bind(codice_fiscale)
+        .fetch_all(&mut **transaction)
+        .await?;
+    let seen: Vec<(String,)> = sqlx::query_as("SELECT DISTINCT card FROM procedures WHERE document LIKE $1")
+        .bind(format!("%\"{codice_fiscale}\"%"))
+        .fetch_all(&mut **transaction)
+        .await?;
+    Ok(imported.into_iter().chain(seen).map(|(card,)| card).collect())
+}
+
+async fn refuse_open(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<(), CustodyError> {
+    let open: Option<(String,)> = sqlx::query_as(
+        "SELECT id FROM procedures WHERE card = $1 AND (state IN ('open', 'unsettled') OR intent IS NOT NULL)",
+    )
+    .bind(card)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    match open {
+        Some((procedure,)) => Err(CustodyError::InProcedure { procedure }),
+        None => Ok(()),
+    }
+}
+
+async fn forget_envelopes(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<u64, CustodyError> {
+    let changed = sqlx::query(
+        "UPDATE envelope SET sealed_pin = NULL, user_code_salt = $2, user_code_verifier = $2, \
+         procedure_id = NULL, card_serial = NULL WHERE card_serial = $1 AND state IN ('used', 'void')",
+    )
+    .bind(card)
+    .bind(Vec::<u8>::new())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(changed.rows_affected())
+}
+
+async fn run(
+    transaction: &mut Transaction<'_, Any>,
+    sql: &'static str,
+    card: &str,
+) -> Result<u64, CustodyError> {
+    Ok(sqlx::query(sql).bind(card).execute(&mut **transaction).await?.rows_affected())
+}
