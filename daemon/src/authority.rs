@@ -2,28 +2,32 @@
 
 pub mod checks;
 pub mod cmp;
+mod enrol;
 pub mod helper;
 mod message;
 mod protection;
+mod revoke;
+pub mod status;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
-use cns_protocol::card::Holder as CardHolder;
 use cns_secret::{Secret, SecretError};
-use der::{Decode, Encode};
 use thiserror::Error;
 use tokio::time::sleep;
-use x509_cert::request::CertReq;
 
 pub use crate::authority::checks::{CheckError, Holder, Profile, TrustAnchors};
-pub use crate::authority::cmp::{CmpClient, CmpError, IssuedCertificate};
+pub use crate::authority::cmp::{
+    CmpClient, CmpError, Credentials, IssuedCertificate, MacKind, Signer, SignerError,
+};
 pub use crate::authority::helper::{NetworkError, NetworkHelper};
-use crate::config::AuthorityConfig;
-use crate::procedure::certifier::{Certifier, CertifierError, Enrolment};
+pub use crate::authority::protection::{RaKey, RaKeyError, Signing};
+pub use crate::authority::revoke::Changed;
+use crate::config::{AuthorityConfig, Protection, RequestForm};
 
 /// The secret may be a random key or a pass phrase, but not a file given by mistake.
 const SECRET_LIMIT: usize = 1024;
@@ -58,6 +62,12 @@ pub enum AuthorityError {
     /// The request that is to be sent cannot be read.
     #[error("the request cannot be read: {0}")]
     Request(der::Error),
+    /// The configuration lacks what the protection needs.
+    #[error("`authority` lacks {0}")]
+    Missing(&'static str),
+    /// The registration authority's key.
+    #[error(transparent)]
+    RaKey(#[from] RaKeyError),
     /// No locked memory for the secret.
     #[error("no locked memory: {0}")]
     Memory(#[from] SecretError),
@@ -77,9 +87,24 @@ pub struct Expected<'a> {
 /// The configured authority.
 pub struct Authority {
     url: String,
-    client: CmpClient,
-    network: NetworkHelper,
+    credentials: Held,
+    request: RequestForm,
+    implicit_confirm: bool,
+    wait: Duration,
+    network: Arc<NetworkHelper>,
     anchors: TrustAnchors,
+}
+
+/// What the daemon has to show who asks.
+enum Held {
+    Secret {
+        reference: String,
+        secret: Secret,
+        mac: MacKind,
+    },
+    Key(Box<RaKey>),
+    /// An operator's card, at each request.
+    Officer,
 }
 
 impl Authority {
@@ -87,13 +112,30 @@ impl Authority {
     ///
     /// # Errors
     /// When a file cannot be read, or the address is not one of HTTP.
-    pub fn open(config: &AuthorityConfig, network: NetworkHelper) -> Result<Self, AuthorityError> {
-        helper::check_url(&config.url)?;
+    pub fn open(config: &AuthorityConfig, network: Arc<NetworkHelper>) -> Result<Self, AuthorityError> {
+        network.check(&config.url)?;
         let bundle = fs::read(&config.trust_anchors).map_err(in_file(&config.trust_anchors))?;
         let anchors = TrustAnchors::from_pem(&bundle)?;
-        let secret = read_secret(&config.secret_file)?;
-        let client = CmpClient::new(&config.reference, secret, anchors.first_subject());
-        Ok(Self { url: config.url.clone(), client, network, anchors })
+        let credentials = match config.protection {
+            Protection::Pbm => with_secret(config, MacKind::Pbm)?,
+            Protection::Pbmac1 => with_secret(config, MacKind::Pbmac1)?,
+            Protection::RegistrationAuthority => {
+                let missing = || AuthorityError::Missing("`ra_certificate` and `ra_key_file`");
+                let certificate = config.ra_certificate.as_deref().ok_or_else(missing)?;
+                let key = config.ra_key_file.as_deref().ok_or_else(missing)?;
+                Held::Key(Box::new(RaKey::read(certificate, key)?))
+            }
+            Protection::Operator => Held::Officer,
+        };
+        Ok(Self {
+            url: config.url.clone(),
+            credentials,
+            request: config.request,
+            implicit_confirm: config.implicit_confirm,
+            wait: Duration::from_secs(config.wait_seconds.into()),
+            network,
+            anchors,
+        })
     }
 
     /// The certificates that issued ones must be signed with.
@@ -102,43 +144,22 @@ impl Authority {
         &self.anchors
     }
 
-    /// Asks for the certificate of a PKCS#10 request, checks it, and tells the authority that it came, or that it is
-    /// not wanted.
-    ///
-    /// A repetition with the same request and `transaction` brings the same certificate.
-    ///
-    /// # Errors
-    /// See [`AuthorityError`].
-    pub async fn certify(
-        &self,
-        pkcs10: &[u8],
-        transaction: [u8; 16],
-        expected: &Expected<'_>,
-    ) -> Result<IssuedCertificate, AuthorityError> {
-        let (message, sent) = self.client.p10cr(pkcs10, transaction)?;
-        let received = self.client.read_certificate(&self.post(&message).await?, &sent)?;
-        let verdict = checks::check_issued(
-            &received.issued.der,
-            expected.public_key,
-            &expected.holder,
-            &self.anchors,
-            SystemTime::now(),
-            expected.profile,
-        );
-        if !received.confirmed {
-            let confirmation = self.client.cert_conf(&received, verdict.as_ref().err());
-            // Whether or not the authority can be told, a certificate that is refused here stays refused.
-            match (&verdict, confirmation) {
-                (Ok(()), confirmation) => {
-                    let (message, sent) = confirmation?;
-                    self.client.read_pkiconf(&self.post(&message).await?, &sent)?;
-                }
-                (Err(_), Ok((message, _))) => drop(self.post(&message).await),
-                (Err(_), Err(error)) => tracing::warn!(%error, "the authority was not told of the refusal"),
+    /// Whether requests want the signature of an operator's card (§7).
+    #[must_use]
+    pub fn wants_officer(&self) -> bool {
+        matches!(self.credentials, Held::Officer)
+    }
+
+    fn client<'a>(&'a self, officer: Option<&'a dyn Signer>) -> Result<CmpClient<'a>, CmpError> {
+        let credentials = match (&self.credentials, officer) {
+            (Held::Secret { reference, secret, mac }, _) => {
+                Credentials::Secret { reference, secret, mac: *mac }
             }
-        }
-        verdict?;
-        Ok(received.issued)
+            (Held::Key(key), _) => Credentials::Signer(&**key),
+            (Held::Officer, Some(officer)) => Credentials::Signer(officer),
+            (Held::Officer, None) => return Err(CmpError::NoOfficer),
+        };
+        Ok(CmpClient::new(credentials, &self.anchors).with_implicit_confirm(self.implicit_confirm))
     }
 
     async fn post(&self, message: &[u8]) -> Result<Vec<u8>, NetworkError> {
@@ -156,73 +177,39 @@ impl Authority {
     }
 }
 
+fn with_secret(config: &AuthorityConfig, mac: MacKind) -> Result<Held, AuthorityError> {
+    let path = config.secret_file.as_deref().ok_or(AuthorityError::Missing("`secret_file`"))?;
+    let secret = match secret_file(path, SECRET_LIMIT) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(AuthorityError::SecretLength(path.to_path_buf()));
+        }
+        secret => secret.map_err(in_file(path))?,
+    };
+    let line = secret.expose().strip_suffix(b"\n").map(<[u8]>::len);
+    let length = secret.len();
+    let secret = secret.truncated(line.unwrap_or(length));
+    if secret.is_empty() {
+        return Err(AuthorityError::SecretLength(path.to_path_buf()));
+    }
+    Ok(Held::Secret { reference: config.reference.clone(), secret, mac })
+}
+
 fn in_file(path: &Path) -> impl FnOnce(io::Error) -> AuthorityError {
     move |source| AuthorityError::File { path: path.to_path_buf(), source }
 }
 
-/// The shared secret, from the disk into locked memory without a stop in between.
-fn read_secret(path: &Path) -> Result<Secret, AuthorityError> {
-    let mut file = File::open(path).map_err(in_file(path))?;
-    let about = file.metadata().map_err(in_file(path))?;
+/// A secret of a file, from the disk into locked memory without a stop in between.
+fn secret_file(path: &Path, limit: usize) -> io::Result<Secret> {
+    let mut file = File::open(path)?;
+    let about = file.metadata()?;
     if about.mode() & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "the CMP secret can be read by others than the daemon's user");
+        tracing::warn!(path = %path.display(), "a secret can be read by others than the daemon's user");
     }
     let length = usize::try_from(about.len()).unwrap_or(usize::MAX);
-    if length > SECRET_LIMIT {
-        return Err(AuthorityError::SecretLength(path.to_path_buf()));
+    if length > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let mut secret = Secret::zeroed(length)?;
-    file.read_exact(secret.expose_mut()).map_err(in_file(path))?;
-    let line = secret.expose().strip_suffix(b"\n").map(<[u8]>::len);
-    let secret = secret.truncated(line.unwrap_or(length));
-    if secret.is_empty() { Err(AuthorityError::SecretLength(path.to_path_buf())) } else { Ok(secret) }
-}
-
-impl Certifier for Authority {
-    fn enrol(&self, transaction: [u8; 16], request: Vec<u8>) -> Enrolment<'_> {
-        Box::pin(async move {
-            let asked = Asked::read(&request).map_err(|error| CertifierError::Failed(error.to_string()))?;
-            let expected = Expected {
-                public_key: &asked.public_key,
-                holder: asked.subject.holder(),
-                profile: Profile::Signature,
-            };
-            match self.certify(&request, transaction, &expected).await {
-                Ok(issued) => Ok(issued.der),
-                Err(AuthorityError::Certificate(fault)) => Err(CertifierError::Unfit(fault.to_string())),
-                Err(error @ AuthorityError::Cmp(CmpError::Refused(_))) => {
-                    Err(CertifierError::Refused(error.to_string()))
-                }
-                Err(error) => Err(CertifierError::Failed(error.to_string())),
-            }
-        })
-    }
-
-    fn check(&self, certificate: &[u8], request: &[u8], holder: &CardHolder) -> Result<(), CertifierError> {
-        let asked = Asked::read(request).map_err(|error| CertifierError::Unfit(error.to_string()))?;
-        let holder = Holder {
-            codice_fiscale: &holder.codice_fiscale,
-            given_name: &holder.name,
-            surname: &holder.surname,
-        };
-        let (key, now) = (&asked.public_key, SystemTime::now());
-        checks::check_issued(certificate, key, &holder, &self.anchors, now, Profile::Signature)
-            .map_err(|fault| CertifierError::Unfit(fault.to_string()))
-    }
-}
-
-/// What a request asks for: the certificate must say the same before the authority is told that it is welcome.
-struct Asked {
-    public_key: Vec<u8>,
-    subject: checks::Subject,
-}
-
-impl Asked {
-    fn read(pkcs10: &[u8]) -> Result<Self, AuthorityError> {
-        let info = CertReq::from_der(pkcs10).map_err(AuthorityError::Request)?.info;
-        Ok(Self {
-            public_key: info.public_key.to_der().map_err(AuthorityError::Request)?,
-            subject: checks::Subject::read(&info.subject),
-        })
-    }
+    let mut secret = Secret::zeroed(length).map_err(io::Error::other)?;
+    file.read_exact(secret.expose_mut())?;
+    Ok(secret)
 }

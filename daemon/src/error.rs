@@ -102,12 +102,16 @@ impl From<TrustError> for RpcError {
 
 impl From<CertifierError> for RpcError {
     fn from(error: CertifierError) -> Self {
-        match &error {
+        let sentence = error.to_string();
+        match error {
             CertifierError::Failed(_) | CertifierError::Refused(_) => {
-                RpcError::new(ErrorKind::AuthorityFailed, error.to_string())
+                RpcError::new(ErrorKind::AuthorityFailed, sentence)
                     .hint("Try again later: the procedure goes on where it stands")
             }
-            CertifierError::Unfit(_) => RpcError::new(ErrorKind::CertificateRefused, error.to_string())
+            CertifierError::Officer(error) => {
+                RpcError { message: sentence, ..RpcError::from(error) }.paragraph("§7")
+            }
+            CertifierError::Unfit(_) => RpcError::new(ErrorKind::CertificateRefused, sentence)
                 .hint("Nothing was loaded onto the card. Tell the certification authority"),
         }
     }
@@ -140,6 +144,7 @@ impl From<ProcedureError> for RpcError {
             }
             ProcedureError::CardElsewhere => RpcError::new(ErrorKind::NoCard, sentence),
             ProcedureError::NoAuthority => RpcError::new(ErrorKind::AuthorityFailed, sentence),
+            ProcedureError::OfficerPin => RpcError::new(ErrorKind::OperatorPinWanted, sentence),
             ProcedureError::Card(error) => error.into(),
             ProcedureError::Custody(error) => error.into(),
             ProcedureError::Audit(error) => error.into(),

@@ -168,7 +168,11 @@ async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<
     let readers = Readers::start(&config.readers)?;
     let operators = Operators::open(&config.operators, &config.operator, &readers)?;
     let certifier: Option<Arc<dyn Certifier>> = match &config.authority {
-        Some(authority) => Some(Arc::new(Authority::open(authority, NetworkHelper::default())?)),
+        Some(authority) => {
+            let network =
+                NetworkHelper::default().with_route(&config.network).map_err(AuthorityError::from)?;
+            Some(Arc::new(Authority::open(authority, Arc::new(network))?))
+        }
         None => None,
     };
     let procedures = Procedures::open(database, &custody, &readers, &audit, certifier);

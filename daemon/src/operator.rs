@@ -203,7 +203,7 @@ impl Operators {
         let der = contents.certificate(KeyUse::Authentication).ok_or(OperatorError::NoCertificate)?;
         let key = public_key(der)?;
         let message = challenge_message()?;
-        let digest_info = [SHA256_DIGEST_INFO.as_slice(), &Sha256::digest(&message)].concat();
+        let digest_info = digest_info(&message);
         let signature = self
             .0
             .readers
@@ -219,6 +219,11 @@ impl Operators {
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Open>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// DigestInfo of a message's SHA-256, which a card signs.
+pub(crate) fn digest_info(message: &[u8]) -> Vec<u8> {
+    [SHA256_DIGEST_INFO.as_slice(), &Sha256::digest(message)].concat()
 }
 
 fn challenge_message() -> Result<Vec<u8>, OperatorError> {

@@ -14,6 +14,7 @@ pub mod error;
 mod exclusive;
 mod identity;
 mod locks;
+mod officer;
 mod random;
 mod request;
 mod same_card;
@@ -182,16 +183,22 @@ async fn to_the_end<T: Send + 'static>(
 struct Actor {
     user: Option<u32>,
     operator: Option<String>,
+    /// The reader with the operator's own card.
+    reader: Option<String>,
 }
 
 impl Actor {
     fn new(user: u32, session: &Session) -> Self {
-        Self { user: Some(user), operator: Some(session.operator.clone()) }
+        Self {
+            user: Some(user),
+            operator: Some(session.operator.clone()),
+            reader: Some(session.reader.clone()),
+        }
     }
 
     /// The daemon itself, when it settles.
     fn daemon() -> Self {
-        Self { user: None, operator: None }
+        Self { user: None, operator: None, reader: None }
     }
 
     fn is_daemon(&self) -> bool {

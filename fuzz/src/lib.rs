@@ -69,6 +69,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("trace", 4096, targets::trace::run),
     Target::new("command", 1024, targets::command::run),
     Target::new("cryptoki", 2048, targets::cryptoki::run),
+    Target::new("cmp_response", 2048, targets::cmp_response::run),
     Target::new("session", 2048, targets::session::run),
     // A chip's memory is its own, and no part of the daemon.
     Target { bounded: false, ..Target::new("chip", 2048, targets::chip::run) },

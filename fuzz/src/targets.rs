@@ -2,6 +2,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod chip;
+pub(crate) mod cmp_response;
 pub(crate) mod command;
 pub(crate) mod cryptoki;
 pub(crate) mod fci;

@@ -193,6 +193,7 @@ impl From<ErrorKind> for Error {
             | ErrorKind::AuthorityFailed
             | ErrorKind::CertificateRefused
             | ErrorKind::SignatureAreaRefused
+            | ErrorKind::OperatorPinWanted
             | ErrorKind::AuditBroken
             | ErrorKind::OrdersOff
             | ErrorKind::OrderInvalid

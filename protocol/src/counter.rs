@@ -224,6 +224,9 @@ pub struct AnswerStep {
     /// The holder's PIN, where the step wants it.
     #[serde(default, serialize_with = "secret_text::write_optional")]
     pub pin: Option<SecretText>,
+    /// The PIN of the operator's own card, where the request to the certifier is signed with it (§7).
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub operator_pin: Option<SecretText>,
 }
 
 impl Method for AnswerStep {

@@ -101,6 +101,8 @@ pub enum ErrorKind {
     CertificateRefused,
     /// The card's signature area cannot be made: it exists already, or the card forbids it.
     SignatureAreaRefused,
+    /// The request to the certifier is signed on the operator's own card (§7): its PIN is wanted.
+    OperatorPinWanted,
     /// The audit log's chain is broken.
     AuditBroken,
     /// No CMS system's orders are taken here.
@@ -126,7 +128,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 56] = [
+    pub const ALL: [ErrorKind; 57] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -173,6 +175,7 @@ impl ErrorKind {
         ErrorKind::AuthorityFailed,
         ErrorKind::CertificateRefused,
         ErrorKind::SignatureAreaRefused,
+        ErrorKind::OperatorPinWanted,
         ErrorKind::AuditBroken,
         ErrorKind::OrdersOff,
         ErrorKind::OrderInvalid,
@@ -235,6 +238,7 @@ impl ErrorKind {
             ErrorKind::AuthorityFailed => 1500,
             ErrorKind::CertificateRefused => 1501,
             ErrorKind::SignatureAreaRefused => 1502,
+            ErrorKind::OperatorPinWanted => 1510,
             ErrorKind::AuditBroken => 1600,
             ErrorKind::OrdersOff => 1700,
             ErrorKind::OrderInvalid => 1701,

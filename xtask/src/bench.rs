@@ -43,6 +43,12 @@ pub(crate) enum What {
         /// Only this generation
         generation: Option<String>,
     },
+    /// Reading and searching a certificate revocation list
+    Crl {
+        /// How many entries it has
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: u32,
+    },
     /// The PKCS#11 module beside OpenSC's on the same card and reader
     Pkcs11 {
         /// List the system packages that are missing instead of installing them
@@ -77,6 +83,12 @@ pub(crate) fn run(what: &What) -> Result<()> {
             let mut arguments = vec![OsStr::new("bench"), OsStr::new("card-inside"), programs.as_os_str()];
             arguments.extend(generation.as_ref().map(OsStr::new));
             namespace::run(&arguments, LIMIT)
+        }
+        What::Crl { entries } => {
+            let entries = entries.to_string();
+            let what =
+                ["run", "--release", "-q", "-p", "cnsd", "--example", "revocation_list", "--", &entries];
+            cargo::run(&what)
         }
         What::CardInside { programs, generation } => inside(programs, generation.as_deref()),
         What::Pkcs11 { no_install } => {

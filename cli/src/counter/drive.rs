@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use cns_protocol::ErrorKind;
+use cns_protocol::client::ClientError;
 use cns_protocol::counter::{AnswerStep, Case, Procedure, ProcedureState, Start, StepDone, Wants};
 use cns_protocol::rpc::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,8 +41,24 @@ pub(crate) fn procedure(
         let pin = (step.wants == Wants::Pin)
             .then(|| prompt::secret(Source::from_flag(answers.pin_stdin), "the holder's PIN"))
             .transpose()?;
-        let request = AnswerStep { procedure: procedure.id.clone(), paragraph: step.paragraph, answer, pin };
-        procedure = answer_step(context, &request)?;
+        let mut request = AnswerStep {
+            procedure: procedure.id.clone(),
+            paragraph: step.paragraph,
+            answer,
+            pin,
+            operator_pin: None,
+        };
+        procedure = match answer_step(context, &request) {
+            // The request to the certifier is signed on the operator's own card (§7).
+            Err(CliError::Client(ClientError::Refused(error)))
+                if error.kind == ErrorKind::OperatorPinWanted =>
+            {
+                let source = Source::from_flag(answers.pin_stdin);
+                request.operator_pin = Some(prompt::secret(source, "the operator's PIN")?);
+                answer_step(context, &request)?
+            }
+            answered => answered?,
+        };
     }
     finish(context, &procedure)
 }

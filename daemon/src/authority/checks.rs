@@ -12,10 +12,10 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RsaParameters,
     UnparsedPublicKey,
 };
-use const_oid::AssociatedOid;
 use const_oid::db::rfc5912::{
     RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
+use const_oid::{AssociatedOid, ObjectIdentifier};
 use der::asn1::BitString;
 use der::{AnyRef, Decode, Encode, Sequence};
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
@@ -32,9 +32,11 @@ pub(super) use crate::authority::checks::profile::Subject;
 pub use crate::authority::checks::profile::{Holder, Profile};
 
 /// Clocks differ by this much.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// No certificate of a card has more than some kilobytes.
 const CERTIFICATE_LIMIT: usize = 64 * 1024;
+const ID_KP_CMC_CA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.27");
+const ID_KP_CMC_RA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.28");
 
 /// Why a certificate, or a revocation list, is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -87,6 +89,9 @@ pub enum CheckError {
     /// It names somebody else.
     #[error("its {0} is not the card holder's")]
     Holder(&'static str),
+    /// It may not sign for an authority.
+    #[error("it is neither a certification authority's nor one that speaks for such")]
+    NoSpokesman,
     /// The revocation list is out of date.
     #[error("the revocation list is out of date")]
     Stale,
@@ -112,10 +117,6 @@ impl TrustAnchors {
     /// # Errors
     /// [`CheckError::Anchors`].
     pub fn from_pem(bundle: &[u8]) -> Result<Self, CheckError> {
-        if bundle.is_empty() {
-            // The parser subtracts one from the length.
-            return Err(CheckError::Anchors);
-        }
         let bundle = bundle.trim_ascii();
         // x509-cert 0.2.5 subtracts one from the length of what it is given.
         if bundle.is_empty() {
@@ -123,6 +124,11 @@ impl TrustAnchors {
         }
         let anchors = Certificate::load_pem_chain(bundle).map_err(|_| CheckError::Anchors)?;
         if anchors.is_empty() { Err(CheckError::Anchors) } else { Ok(Self { anchors }) }
+    }
+
+    /// Their encodings.
+    pub(super) fn encoded(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.anchors.iter().filter_map(|anchor| anchor.to_der().ok())
     }
 
     /// The subject of the first: whom requests are addressed to.
@@ -209,7 +215,7 @@ fn names(leaf: &Certificate, anchor: &Certificate) -> Result<bool, CheckError> {
 }
 
 /// Whether an anchor is an authority whose key may be used so (RFC 5280 §4.2.1.3, §4.2.1.9).
-fn may_issue(anchor: &Certificate, usage: KeyUsages) -> Result<bool, CheckError> {
+pub(super) fn may_issue(anchor: &Certificate, usage: KeyUsages) -> Result<bool, CheckError> {
     let authority = extension::<BasicConstraints>(anchor)?.is_some_and(|constraints| constraints.ca);
     let usable = extension::<KeyUsage>(anchor)?.is_none_or(|allowed| allowed.0.contains(usage));
     Ok(authority && usable)
@@ -236,7 +242,7 @@ fn check_critical(certificate: &Certificate) -> Result<(), CheckError> {
 }
 
 /// The extension of this type, if the certificate has it.
-fn extension<T: AssociatedOid + for<'a> Decode<'a>>(
+pub(super) fn extension<T: AssociatedOid + for<'a> Decode<'a>>(
     certificate: &Certificate,
 ) -> Result<Option<T>, CheckError> {
     let extensions = certificate.tbs_certificate.extensions.iter().flatten();
@@ -259,7 +265,19 @@ fn verify_signed(
     if signed.algorithm != *named {
         return Err(CheckError::Signature);
     }
-    let algorithm: &'static RsaParameters = match signed.algorithm.oid {
+    let signature = signed.signature.as_bytes().ok_or(CheckError::Signature)?;
+    let content = signed.content.to_der().map_err(CheckError::Malformed)?;
+    verify_signature(signed.algorithm.oid, key, &content, signature)
+}
+
+/// Verifies a signature of RSA with PKCS#1 v1.5 padding, by the name of its algorithm.
+pub(super) fn verify_signature(
+    algorithm: ObjectIdentifier,
+    key: &SubjectPublicKeyInfoOwned,
+    content: &[u8],
+    signature: &[u8],
+) -> Result<(), CheckError> {
+    let algorithm: &'static RsaParameters = match algorithm {
         SHA_256_WITH_RSA_ENCRYPTION => &RSA_PKCS1_2048_8192_SHA256,
         SHA_384_WITH_RSA_ENCRYPTION => &RSA_PKCS1_2048_8192_SHA384,
         SHA_512_WITH_RSA_ENCRYPTION => &RSA_PKCS1_2048_8192_SHA512,
@@ -269,7 +287,28 @@ fn verify_signed(
         return Err(CheckError::Algorithm);
     }
     let key = key.subject_public_key.as_bytes().ok_or(CheckError::Algorithm)?;
-    let signature = signed.signature.as_bytes().ok_or(CheckError::Signature)?;
-    let content = signed.content.to_der().map_err(CheckError::Malformed)?;
-    UnparsedPublicKey::new(algorithm, key).verify(&content, signature).map_err(|_| CheckError::Signature)
+    UnparsedPublicKey::new(algorithm, key).verify(content, signature).map_err(|_| CheckError::Signature)
+}
+
+/// Whether a certificate may sign CMP messages for an authority: it is a configured authority's own, or one that such
+/// an authority issued for that purpose (RFC 9810 §5.1.3.3: id-kp-cmcCA or id-kp-cmcRA).
+pub(super) fn may_speak_for_authority(
+    certificate: &[u8],
+    anchors: &TrustAnchors,
+    now: SystemTime,
+) -> Result<Certificate, CheckError> {
+    let certificate = read_certificate(certificate)?;
+    if anchors.anchors.contains(&certificate) {
+        check_validity(&certificate, now)?;
+        return Ok(certificate);
+    }
+    check_path(&certificate, anchors, now)?;
+    let usage = extension::<KeyUsage>(&certificate)?;
+    let purposes = extension::<ExtendedKeyUsage>(&certificate)?.map(|usages| usages.0).unwrap_or_default();
+    let purpose = [ID_KP_CMC_CA, ID_KP_CMC_RA].iter().any(|wanted| purposes.contains(wanted));
+    if purpose && usage.is_none_or(|usage| usage.0.contains(KeyUsages::DigitalSignature)) {
+        Ok(certificate)
+    } else {
+        Err(CheckError::NoSpokesman)
+    }
 }

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use nix::unistd::{User, geteuid};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,8 +23,12 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::authority::checks::TrustAnchors;
 pub use crate::authority::helper::child::helper_main;
-use crate::authority::helper::frame::{Answer, BODY_LIMIT, Fault, HEADER_LIMIT, Method, Order, encode};
+use crate::authority::helper::frame::{
+    Answer, BODY_LIMIT, Fault, HEADER_LIMIT, Method, Order, Route, encode,
+};
+use crate::config::NetworkConfig;
 
 /// The hidden subcommand of `cnsd` that is the helper.
 pub const SUBCOMMAND: &str = "network-helper";
@@ -38,8 +44,22 @@ const NOBODY: u32 = 65534;
 #[derive(Debug, Error)]
 pub enum NetworkError {
     /// The address is not one of HTTP.
-    #[error("{0:?} is not an address of the form http://HOST/PATH")]
+    #[error("{0:?} is not an address of the form http://HOST/PATH or https://HOST/PATH")]
     Url(String),
+    /// The address is one of HTTPS, and no roots are configured.
+    #[error("{0:?} needs `network.tls_roots`: no other authority of servers is trusted")]
+    NoRoots(String),
+    /// A file that the configuration names cannot be read, or holds no certificate.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The proxy's address cannot be used.
+    #[error("{0:?} is not a proxy of the form http://HOST:PORT (one that wants a password is not supported)")]
+    Proxy(String),
     /// The helper could not be started.
     #[error("the network helper cannot be started: {0}")]
     Start(io::Error),
@@ -56,7 +76,7 @@ pub enum NetworkError {
     #[error("the server answered with HTTP status {0}")]
     Status(u16),
     /// What was to be sent, or was answered, is too long.
-    #[error("a message of more than {BODY_LIMIT} bytes")]
+    #[error("a message that is longer than it may be")]
     TooLarge,
 }
 
@@ -67,7 +87,12 @@ impl NetworkError {
         match self {
             Self::Helper(_) | Self::TimedOut | Self::Transport(_) => true,
             Self::Status(status) => *status >= 500,
-            Self::Url(_) | Self::Start(_) | Self::TooLarge => false,
+            Self::Url(_)
+            | Self::NoRoots(_)
+            | Self::File { .. }
+            | Self::Proxy(_)
+            | Self::Start(_)
+            | Self::TooLarge => false,
         }
     }
 }
@@ -82,18 +107,39 @@ impl From<Fault> for NetworkError {
     }
 }
 
-/// Refuses what is no plain HTTP address.
+/// Refuses what is no address of HTTP or HTTPS.
 ///
 /// # Errors
 /// [`NetworkError::Url`].
 pub fn check_url(url: &str) -> Result<(), NetworkError> {
-    let host = url.strip_prefix("http://").unwrap_or_default();
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).unwrap_or_default();
     let prints = url.bytes().all(|byte| byte.is_ascii_graphic());
     if prints && url.len() <= URL_LIMIT && !host.is_empty() && !host.starts_with('/') && !host.contains('@') {
         Ok(())
     } else {
         Err(NetworkError::Url(url.chars().take(100).collect()))
     }
+}
+
+fn check_proxy(proxy: &str) -> Result<(), NetworkError> {
+    let port = proxy.trim_end_matches('/').rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    check_url(proxy).ok().filter(|()| proxy.starts_with("http://") && matches!(port, Some(Ok(_)))).ok_or_else(
+        || NetworkError::Proxy(proxy.chars().filter(|sign| !sign.is_control()).take(100).collect()),
+    )
+}
+
+/// The roots of TLS, as the helper wants them.
+fn read_roots(path: &Path) -> Result<Vec<String>, NetworkError> {
+    let failed = |source| NetworkError::File { path: path.to_path_buf(), source };
+    let bundle = std::fs::read(path).map_err(failed)?;
+    let anchors = TrustAnchors::from_pem(&bundle)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let roots: Vec<String> = anchors.encoded().map(|der| BASE64.encode(der)).collect();
+    // The header of an order has other things to carry.
+    if roots.iter().map(String::len).sum::<usize>() > HEADER_LIMIT / 2 {
+        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(roots)
 }
 
 struct Running {
@@ -106,6 +152,7 @@ struct Running {
 pub struct NetworkHelper {
     program: PathBuf,
     time_limit: Duration,
+    route: Route,
     running: Mutex<Option<Running>>,
 }
 
@@ -120,7 +167,12 @@ impl NetworkHelper {
     /// The helper is `program`, called with [`SUBCOMMAND`].
     #[must_use]
     pub fn with_program(program: &Path) -> Self {
-        Self { program: program.to_path_buf(), time_limit: TIME_LIMIT, running: Mutex::new(None) }
+        Self {
+            program: program.to_path_buf(),
+            time_limit: TIME_LIMIT,
+            route: Route::default(),
+            running: Mutex::new(None),
+        }
     }
 
     /// The same with another time limit.
@@ -129,29 +181,60 @@ impl NetworkHelper {
         Self { time_limit, ..self }
     }
 
-    /// Posts `body` and returns the body of the answer.
+    /// The same by the configured way.
+    ///
+    /// # Errors
+    /// When the proxy's address or the file of the roots cannot be used.
+    pub fn with_route(self, config: &NetworkConfig) -> Result<Self, NetworkError> {
+        if let Some(proxy) = &config.proxy {
+            check_proxy(proxy)?;
+        }
+        let tls_roots = config.tls_roots.as_deref().map(read_roots).transpose()?.unwrap_or_default();
+        let no_proxy = config.no_proxy.clone();
+        Ok(Self { route: Route { proxy: config.proxy.clone(), no_proxy, tls_roots }, ..self })
+    }
+
+    /// Posts `body` and returns the body of the answer, of 1 MiB at most.
     ///
     /// # Errors
     /// See [`NetworkError`].
     pub async fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<Vec<u8>, NetworkError> {
-        self.request(Method::Post { content_type: content_type.to_owned() }, url, body).await
+        self.request(Method::Post { content_type: content_type.to_owned() }, url, body, BODY_LIMIT).await
     }
 
-    /// Gets what is at `url`.
+    /// Gets what is at `url`, of `limit` bytes at most.
     ///
     /// # Errors
     /// See [`NetworkError`].
-    pub async fn get(&self, url: &str) -> Result<Vec<u8>, NetworkError> {
-        self.request(Method::Get, url, &[]).await
+    pub async fn get(&self, url: &str, limit: usize) -> Result<Vec<u8>, NetworkError> {
+        self.request(Method::Get, url, &[], limit).await
     }
 
-    async fn request(&self, method: Method, url: &str, body: &[u8]) -> Result<Vec<u8>, NetworkError> {
+    /// Refuses an address that this helper would not reach.
+    ///
+    /// # Errors
+    /// [`NetworkError::Url`], [`NetworkError::NoRoots`].
+    pub fn check(&self, url: &str) -> Result<(), NetworkError> {
         check_url(url)?;
+        if url.starts_with("https:") && self.route.tls_roots.is_empty() {
+            return Err(NetworkError::NoRoots(url.to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        url: &str,
+        body: &[u8],
+        limit: usize,
+    ) -> Result<Vec<u8>, NetworkError> {
+        self.check(url)?;
         if body.len() > BODY_LIMIT {
             return Err(NetworkError::TooLarge);
         }
         let milliseconds = u64::try_from(self.time_limit.as_millis()).unwrap_or(u64::MAX);
-        let order = Order { method, url: url.to_owned(), milliseconds };
+        let order = Order { method, url: url.to_owned(), milliseconds, limit, route: self.route.clone() };
         let order = encode(&order, body).map_err(NetworkError::Helper)?;
         let mut place = self.running.lock().await;
         // Taken out, so that a helper whose answer nobody waited for is killed rather than asked something else.
@@ -159,7 +242,7 @@ impl NetworkHelper {
             Some(running) => running,
             None => self.start().map_err(NetworkError::Start)?,
         };
-        match timeout(self.time_limit.saturating_add(GRACE), exchange(&mut running, &order)).await {
+        match timeout(self.time_limit.saturating_add(GRACE), exchange(&mut running, &order, limit)).await {
             Ok(Ok((answer, body))) => {
                 *place = Some(running);
                 match answer {
@@ -218,11 +301,11 @@ async fn end(mut running: Running) {
     }
 }
 
-async fn exchange(running: &mut Running, order: &[u8]) -> io::Result<(Answer, Vec<u8>)> {
+async fn exchange(running: &mut Running, order: &[u8], limit: usize) -> io::Result<(Answer, Vec<u8>)> {
     running.orders.write_all(order).await?;
     running.orders.flush().await?;
     let header = part(&mut running.answers, HEADER_LIMIT).await?;
-    let body = part(&mut running.answers, BODY_LIMIT).await?;
+    let body = part(&mut running.answers, limit).await?;
     Ok((serde_json::from_slice(&header)?, body))
 }
 
@@ -242,15 +325,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_http_addresses() {
-        for good in ["http://127.0.0.1:8080/pkix/signature", "http://[::1]/", "http://ca.example"] {
+    fn only_addresses_of_http() {
+        for good in [
+            "http://127.0.0.1:8080/pkix/signature",
+            "http://[::1]/",
+            "http://ca.example",
+            "https://ca.example/",
+        ] {
             check_url(good).unwrap();
         }
         for bad in [
             "",
             "http://",
             "http:///etc",
-            "https://ca.example",
+            "https://",
+            "ftp://ca.example",
             "file:///etc/passwd",
             "http://u:p@ca.example/",
             "http://ca.example/\r\nX: y",
@@ -258,6 +347,16 @@ mod tests {
             "http://ca.example/ x",
         ] {
             assert!(matches!(check_url(bad), Err(NetworkError::Url(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn proxies_have_a_port_and_no_password() {
+        for good in ["http://proxy.example:3128", "http://[::1]:8080/"] {
+            check_proxy(good).unwrap();
+        }
+        for bad in ["", "proxy:3128", "http://proxy", "https://proxy:1", "http://u:p@proxy:1", "http://p:x"] {
+            assert!(matches!(check_proxy(bad), Err(NetworkError::Proxy(_))), "{bad}");
         }
     }
 }

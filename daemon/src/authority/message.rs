@@ -1,13 +1,15 @@
-//! The structures of RFC 4210 §5 that a client of p10cr meets.
+//! The structures of RFC 9810 §5 that the client meets.
 //!
 //! Not those of the `cmpv2` crate: its PKIFailureInfo has wrong bits, its error content cannot be read, and it decodes
 //! what is protected, where the very bytes that came must be verified.
 
 use cmpv2::r#gen::InfoTypeAndValue;
 use const_oid::ObjectIdentifier;
+use crmf::request::CertTemplate;
 use der::asn1::{BitString, GeneralizedTime, Int, OctetString};
 use der::{Any, AnyRef, Sequence};
 use spki::AlgorithmIdentifierOwned;
+use x509_cert::ext::Extensions;
 use x509_cert::ext::pkix::name::GeneralName;
 
 /// id-it-implicitConfirm (RFC 4210 §5.1.1.1).
@@ -31,6 +33,8 @@ pub(super) struct Request {
     pub(super) body: Any,
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
     pub(super) protection: Option<BitString>,
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
+    pub(super) extra_certs: Option<Vec<Any>>,
 }
 
 /// ProtectedPart: what the protection is computed over.
@@ -67,6 +71,11 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// The word that a message does without certConf, or asks to.
+    pub(super) fn implicit_confirm() -> InfoTypeAndValue {
+        InfoTypeAndValue { oid: IMPLICIT_CONFIRM, value: Some(Any::null()) }
+    }
+
     /// Whether the authority does without certConf.
     pub(super) fn grants_implicit_confirm(&self) -> bool {
         self.general_info.iter().flatten().any(|info| info.oid == IMPLICIT_CONFIRM)
@@ -119,4 +128,36 @@ pub(super) struct CertStatus {
     pub(super) cert_hash: OctetString,
     pub(super) cert_req_id: i32,
     pub(super) status_info: Option<StatusInfo>,
+}
+
+/// One of PollReqContent.
+#[derive(Sequence)]
+pub(super) struct PollRequest {
+    pub(super) cert_req_id: i32,
+}
+
+/// One of PollRepContent.
+#[derive(Sequence)]
+pub(super) struct PollReply {
+    pub(super) cert_req_id: i32,
+    /// Seconds.
+    pub(super) check_after: i64,
+    pub(super) reason: Option<Vec<String>>,
+}
+
+/// RevDetails, of which rr is a sequence.
+#[derive(Sequence)]
+pub(super) struct RevDetails {
+    pub(super) cert_details: CertTemplate,
+    pub(super) crl_entry_details: Option<Extensions>,
+}
+
+/// RevRepContent.
+#[derive(Sequence)]
+pub(super) struct RevReply<'a> {
+    pub(super) status: Vec<StatusInfo>,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    pub(super) rev_certs: Option<AnyRef<'a>>,
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
+    pub(super) crls: Option<AnyRef<'a>>,
 }

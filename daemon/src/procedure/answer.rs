@@ -1,6 +1,5 @@
 //! The answer to a step: one function per kind of step, in the manual's order.
 
-use cns_protocol::SecretText;
 use cns_protocol::audit::Phase;
 use cns_protocol::counter::{Answer, AnswerStep, Procedure, ProcedureState, Verdict, Wants};
 
@@ -8,6 +7,7 @@ use crate::custody::{Desk, EnvelopeCode};
 use crate::dispatch::ProgressSender;
 use crate::procedure::close::refuse_other_operator;
 use crate::procedure::dossier::Dossier;
+use crate::procedure::signature::Pins;
 use crate::procedure::steps::{StepName, StepRule};
 use crate::procedure::{Actor, Engine, Meter, ProcedureError, clock, identity};
 
@@ -48,7 +48,8 @@ impl Engine {
         }
         let step = judge_form(&dossier, &request)?;
         let meter = self.meter_of(&dossier);
-        match self.take(actor, &mut dossier, step, request.answer, request.pin, progress).await? {
+        let pins = Pins { holder: request.pin, operator: request.operator_pin };
+        match self.take(actor, &mut dossier, step, request.answer, pins, progress).await? {
             Led::On(outcome) => self.go_forward(actor, &mut dossier, step, outcome, &meter).await?,
             Led::Noted => {}
             Led::Out(outcome) => self.go_out(actor, &mut dossier, step, outcome, &meter).await?,
@@ -62,7 +63,7 @@ impl Engine {
         dossier: &mut Dossier,
         step: &'static StepRule,
         answer: Answer,
-        pin: Option<SecretText>,
+        pins: Pins,
         progress: &ProgressSender,
     ) -> Result<Led, ProcedureError> {
         use StepName as Name;
@@ -97,7 +98,7 @@ impl Engine {
             }
             (Name::SignatureWanted, Answer::Wanted(wanted)) => self.choose_signature(dossier, wanted),
             (Name::SignatureWork | Name::SignatureWithHolderPin, Answer::Confirmed) => {
-                self.make_signature(actor, dossier, step, pin, progress).await?;
+                self.make_signature(actor, dossier, step, pins, progress).await?;
                 Ok(Led::Noted)
             }
             (Name::ReaderRequest, Answer::Wanted(wanted)) => {

@@ -74,6 +74,9 @@ pub enum ProcedureError {
     /// No authority is configured.
     #[error("no certification authority is configured: this counter cannot make signature certificates")]
     NoAuthority,
+    /// The certifier wants the operator's own card to sign the request (§7), and no PIN was typed for that.
+    #[error("the request to the certifier is signed on the operator's own card, whose PIN was not given")]
+    OfficerPin,
     /// The card or the reader.
     #[error(transparent)]
     Card(#[from] CardError),
@@ -120,6 +123,7 @@ impl ProcedureError {
             | Self::Unsettled { .. } => Some("§9.3.2-7"),
             Self::CardElsewhere => Some("§9.3.2-4"),
             Self::NoAuthority => Some("§9.1.3"),
+            Self::OfficerPin => Some("§7"),
             Self::NotFound(_)
             | Self::Over(_)
             | Self::WrongStep { .. }
@@ -159,6 +163,7 @@ impl ProcedureError {
             Self::NoAuthority => {
                 Some("Answer that no signature certificate is wanted, or configure [authority]")
             }
+            Self::OfficerPin => Some("Answer the step again with `operator_pin`"),
             Self::WrongStep { .. } | Self::Store(StoreError::Changed) => {
                 Some("Show the procedure and answer its next step")
             }

@@ -13,7 +13,9 @@ use cns_protocol::counter::ProcedureState;
 use cns_protocol::rpc::Progress;
 use cns_secret::Secret;
 
+use crate::authority::Signer;
 use crate::card::{CardContents, CardError, CardSession, signature_area};
+use crate::config::RequestForm;
 use crate::custody::{Lent, PukKind};
 use crate::dispatch::ProgressSender;
 use crate::procedure::certifier::{Certifier, CertifierError};
@@ -28,6 +30,14 @@ const PARAGRAPH: &str = "§9.1.3";
 /// What to do about a certificate that was issued and will not be loaded.
 pub(super) const UNUSED: &str =
     "A signature certificate was issued and is not in use on the card: have the authority revoke it (§9.7)";
+
+/// What was typed beside the answer.
+pub(super) struct Pins {
+    /// By the holder.
+    pub(super) holder: Option<SecretText>,
+    /// By the operator, for the request to the certifier (§7).
+    pub(super) operator: Option<SecretText>,
+}
 
 /// The PIN of the card, which becomes the area's PIN too (X1): the envelope's, or the holder's own.
 enum HolderPin {
@@ -51,15 +61,20 @@ impl Engine {
         actor: &Actor,
         dossier: &mut Dossier,
         step: &'static StepRule,
-        pin: Option<SecretText>,
+        pins: Pins,
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
         let certifier = self.certifier.as_deref().ok_or(ProcedureError::NoAuthority)?;
         let contents = self.card_of(dossier, actor)?;
         let meter = Meter::start(&self.readers, Some(&contents.card.reader));
-        let typed = pin.map(SecretText::into_secret);
+        let officer = self.officer(certifier, actor, pins.operator)?;
+        let officer: Option<&dyn Signer> = match &officer {
+            Some(officer) => Some(officer),
+            None => None,
+        };
+        let typed = pins.holder.map(SecretText::into_secret);
         self.record(actor, dossier, (ACT, Phase::Intention, PARAGRAPH), "the signature area is made").await?;
-        let made = self.work_on(dossier, &contents, certifier, typed.as_ref(), progress).await;
+        let made = self.work_on(dossier, &contents, (certifier, officer), typed.as_ref(), progress).await;
         if let Err(error) = made {
             let text = format!("not finished: {error}");
             self.record(actor, dossier, (ACT, Phase::Outcome, PARAGRAPH), text).await?;
@@ -79,7 +94,7 @@ impl Engine {
         &self,
         dossier: &mut Dossier,
         contents: &CardContents,
-        certifier: &dyn Certifier,
+        (certifier, officer): (&dyn Certifier, Option<&dyn Signer>),
         typed: Option<&Secret>,
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
@@ -92,7 +107,9 @@ impl Engine {
         if intent.request.is_none() {
             let pin = self.pin_of(dossier, typed).await?;
             let puk = self.area_puk(&dossier.card).await?;
-            intent.request = Some(hex::encode(self.make_key(dossier, contents, pin, puk, progress).await?));
+            intent.request = Some(hex::encode(
+                self.make_key(dossier, contents, certifier.form(), (pin, puk), progress).await?,
+            ));
             self.keep(dossier, &intent).await?;
         }
         let request = unhex(intent.request.as_deref())?;
@@ -100,7 +117,7 @@ impl Engine {
             Some(certificate) => unhex(Some(certificate))?,
             None => {
                 tell(progress, "enrol", "Asking the authority for the certificate");
-                let certificate = match ask(certifier, &intent, &request, &dossier.holder).await {
+                let certificate = match ask((certifier, officer), &intent, &request, &dossier.holder).await {
                     Err(
                         error @ ProcedureError::Certifier(
                             CertifierError::Refused(_) | CertifierError::Unfit(_),
@@ -159,8 +176,8 @@ impl Engine {
         &self,
         dossier: &Dossier,
         contents: &CardContents,
-        pin: HolderPin,
-        puk: Lent,
+        form: RequestForm,
+        (pin, puk): (HolderPin, Lent),
         progress: &ProgressSender,
     ) -> Result<Vec<u8>, ProcedureError> {
         let (holder, progress) = (dossier.holder.clone(), progress.clone());
@@ -170,7 +187,7 @@ impl Engine {
                 puk.lend(|puk| signature_area::create(session, pin, pin, puk, &report))?;
                 let key = signature_area::generate_key(session, pin, pin, &report)?;
                 signature_area::lock(session, pin, &report)?;
-                let unsigned = match Unsigned::new(&holder, &key) {
+                let unsigned = match Unsigned::new(&holder, &key, form) {
                     Ok(unsigned) => unsigned,
                     Err(error) => return Ok(Err(error)),
                 };
@@ -213,12 +230,12 @@ impl Engine {
 
 /// The certificate for the request, judged.
 async fn ask(
-    certifier: &dyn Certifier,
+    (certifier, officer): (&dyn Certifier, Option<&dyn Signer>),
     intent: &Signature,
     request: &[u8],
     holder: &Holder,
 ) -> Result<Vec<u8>, ProcedureError> {
-    let certificate = certifier.enrol(transaction(intent)?, request.to_vec()).await?;
+    let certificate = certifier.enrol(transaction(intent)?, request.to_vec(), officer).await?;
     certifier.check(&certificate, request, holder)?;
     Ok(certificate)
 }

@@ -12,7 +12,12 @@ use std::time::Duration;
 use cns_virtual_authority::{Authority as Certifier, InitOptions, serve};
 use cnsd::authority::{Authority, Expected, Holder, NetworkHelper, Profile};
 use cnsd::config::AuthorityConfig;
-use der::{Decode, Encode};
+use const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION;
+use crmf::pop::{PopoSigningKey, ProofOfPossession};
+use crmf::request::{CertReqMsg, CertRequest, CertTemplate};
+use der::asn1::{BitString, Int};
+use der::{Any, Decode, Encode};
+use spki::AlgorithmIdentifierOwned;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -93,14 +98,43 @@ pub(crate) fn network() -> NetworkHelper {
 
 /// An authority as the daemon has it.
 pub(crate) fn authority(folder: &Path, url: &str, secret: &str, anchors: &str) -> Authority {
+    Authority::open(&config(folder, url, secret, anchors), Arc::new(network())).unwrap()
+}
+
+/// Its configuration.
+pub(crate) fn config(folder: &Path, url: &str, secret: &str, anchors: &str) -> AuthorityConfig {
     fs::write(folder.join("client-secret"), format!("{secret}\n")).unwrap();
-    let config = AuthorityConfig {
+    AuthorityConfig {
         url: url.to_owned(),
-        reference: "cnsd".to_owned(),
-        secret_file: folder.join("client-secret"),
+        secret_file: Some(folder.join("client-secret")),
         trust_anchors: folder.join(anchors).join("ca.pem"),
+        ..AuthorityConfig::default()
+    }
+}
+
+/// A CertReqMsg of the shared key, as the procedure makes it on the chip.
+pub(crate) fn crmf(folder: &Path, subject: &str) -> Vec<u8> {
+    let pkcs10 = CertReq::from_der(&request(folder, subject)).unwrap().info;
+    let cert_template = CertTemplate {
+        version: None,
+        serial_number: None,
+        signature: None,
+        issuer: None,
+        validity: None,
+        subject: Some(pkcs10.subject),
+        subject_public_key_info: Some(pkcs10.public_key),
+        issuer_unique_id: None,
+        subject_unique_id: None,
+        extensions: None,
     };
-    Authority::open(&config, network()).unwrap()
+    let cert_req = CertRequest { cert_req_id: Int::new(&[0]).unwrap(), cert_template, controls: None };
+    fs::write(folder.join("popo"), cert_req.to_der().unwrap()).unwrap();
+    openssl(folder, &["dgst", "-sha256", "-sign", "key.pem", "-out", "popo.sig", "popo"]);
+    let signature = BitString::from_bytes(&fs::read(folder.join("popo.sig")).unwrap()).unwrap();
+    let alg_id = AlgorithmIdentifierOwned { oid: SHA_256_WITH_RSA_ENCRYPTION, parameters: Some(Any::null()) };
+    let key = PopoSigningKey { poposk_input: None, alg_id, signature };
+    let popo = Some(ProofOfPossession::Signature(Box::new(key)));
+    CertReqMsg { cert_req, popo, reg_info: None }.to_der().unwrap()
 }
 
 /// The project's certifier on a port of loopback, for as long as this lives.

@@ -8,6 +8,8 @@ use der::Encode;
 
 use crate::fixture::{Running, network, rogue};
 
+const LIMIT: usize = 1024 * 1024;
+
 fn response(head: &str, body: &[u8]) -> Option<Vec<u8>> {
     Some([format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat())
 }
@@ -16,7 +18,7 @@ fn response(head: &str, body: &[u8]) -> Option<Vec<u8>> {
 async fn it_has_no_privileges_no_environment_and_no_files() {
     let running = Running::start().await;
     let network = network();
-    let got = network.get(&format!("http://{}/ca.der", running.address)).await.unwrap();
+    let got = network.get(&format!("http://{}/ca.der", running.address), LIMIT).await.unwrap();
     assert_eq!(got, running.certifier.ca_certificate().to_der().unwrap());
     let process = format!("/proc/{}", network.process().await.unwrap());
     // Readable by root even now; by others only while the process is theirs.
@@ -51,15 +53,15 @@ async fn one_helper_serves_many_requests_and_a_killed_one_is_replaced() {
     let running = Running::start().await;
     let network = network();
     let url = format!("http://{}/healthz", running.address);
-    network.get(&url).await.unwrap();
+    network.get(&url, LIMIT).await.unwrap();
     let first = network.process().await.unwrap();
-    network.get(&url).await.unwrap();
+    network.get(&url, LIMIT).await.unwrap();
     assert_eq!(network.process().await.unwrap(), first);
     let pid = rustix::process::Pid::from_raw(i32::try_from(first).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    let error = network.get(&url).await.unwrap_err();
+    let error = network.get(&url, LIMIT).await.unwrap_err();
     assert!(matches!(error, NetworkError::Helper(_)) && error.is_passing(), "{error}");
-    network.get(&url).await.unwrap();
+    network.get(&url, LIMIT).await.unwrap();
     assert_ne!(network.process().await.unwrap(), first);
 }
 
@@ -68,11 +70,11 @@ async fn a_silent_server_costs_the_time_limit_and_no_more() {
     let network = network().with_time_limit(Duration::from_secs(1));
     let silent = rogue(None);
     let begin = Instant::now();
-    let error = network.get(&format!("http://{silent}/")).await.unwrap_err();
+    let error = network.get(&format!("http://{silent}/"), LIMIT).await.unwrap_err();
     assert!(matches!(error, NetworkError::TimedOut), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
     let honest = rogue(response("200 OK", b"here"));
-    assert_eq!(network.get(&format!("http://{honest}/")).await.unwrap(), b"here");
+    assert_eq!(network.get(&format!("http://{honest}/"), LIMIT).await.unwrap(), b"here");
 }
 
 #[tokio::test]
@@ -80,9 +82,9 @@ async fn an_answer_that_nobody_waited_for_is_not_given_to_the_next() {
     let network = network();
     let silent = rogue(None);
     let url = format!("http://{silent}/");
-    assert!(tokio::time::timeout(Duration::from_millis(500), network.get(&url)).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(500), network.get(&url, LIMIT)).await.is_err());
     let honest = rogue(response("200 OK", b"here"));
-    assert_eq!(network.get(&format!("http://{honest}/")).await.unwrap(), b"here");
+    assert_eq!(network.get(&format!("http://{honest}/"), LIMIT).await.unwrap(), b"here");
 }
 
 #[tokio::test]
@@ -90,16 +92,16 @@ async fn redirects_errors_and_floods_are_not_followed_or_swallowed() {
     let network = network();
     let target = rogue(response("200 OK", b"secret"));
     let redirect = rogue(response(&format!("302 Found\r\nLocation: http://{target}/"), b""));
-    let error = network.get(&format!("http://{redirect}/")).await.unwrap_err();
+    let error = network.get(&format!("http://{redirect}/"), LIMIT).await.unwrap_err();
     assert!(matches!(error, NetworkError::Status(302)), "{error}");
     let failing = rogue(response("500 Broken", b"x"));
-    let error = network.get(&format!("http://{failing}/")).await.unwrap_err();
+    let error = network.get(&format!("http://{failing}/"), LIMIT).await.unwrap_err();
     assert!(matches!(error, NetworkError::Status(500)) && error.is_passing(), "{error}");
     let flood = rogue(response("200 OK", &vec![0; 1024 * 1024 + 1]));
-    let error = network.get(&format!("http://{flood}/")).await.unwrap_err();
+    let error = network.get(&format!("http://{flood}/"), LIMIT).await.unwrap_err();
     assert!(matches!(error, NetworkError::TooLarge), "{error}");
     let nonsense = rogue(Some(b"\0\0\0 nonsense\r\n\r\n".to_vec()));
-    let error = network.get(&format!("http://{nonsense}/")).await.unwrap_err();
+    let error = network.get(&format!("http://{nonsense}/"), LIMIT).await.unwrap_err();
     assert!(matches!(error, NetworkError::Transport(_)), "{error}");
     let error =
         network.post("http://127.0.0.1:1/", "text/plain", &vec![0; 1024 * 1024 + 1]).await.unwrap_err();

@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     missing_docs,
     reason = "a test that fails should say where, by panicking"
 )]
@@ -13,4 +14,6 @@ mod checks;
 mod enrolment;
 mod fixture;
 mod helper;
+mod hostile;
 mod mock;
+mod protections;

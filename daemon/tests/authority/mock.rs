@@ -4,18 +4,25 @@
 //! where there is nobody else.
 
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cns_virtual_authority::{Authority as Certifier, Profile};
+use cnsd::authority::checks::CheckError;
 use cnsd::authority::cmp::{CmpError, ProtectionError};
-use cnsd::authority::{AuthorityError, IssuedCertificate};
+use cnsd::authority::{Authority, AuthorityError, Changed, IssuedCertificate};
+use cnsd::config::{AuthorityConfig, Protection};
 use der::{Decode, Encode};
 use tempfile::TempDir;
+use x509_cert::ext::pkix::CrlReason;
 use x509_cert::request::CertReq;
 
-use crate::fixture::{SECRET, SUBJECT, authority, expected, public_key, request, workplace};
+use crate::fixture::{
+    SECRET, SUBJECT, config, crmf, expected, network, openssl, public_key, request, workplace,
+};
 
 /// Set in the process that runs inside the namespace.
 const INSIDE: &str = "CNSD_TEST_PRIVATE_NETWORK";
@@ -46,6 +53,10 @@ async fn inside() {
     refusals_of_openssl_s().await;
     unprotected_answers_are_not_believed().await;
     an_authority_that_wants_time().await;
+    crmf_and_its_proof().await;
+    a_registration_authority_s_signature().await;
+    who_may_sign_for_the_authority().await;
+    suspension_reactivation_revocation().await;
 }
 
 struct Mock {
@@ -65,17 +76,33 @@ impl Drop for Mock {
 impl Mock {
     /// Whatever it is asked for, it answers with the certificate of the shared key.
     fn start(extra: &[&str]) -> Self {
+        Self::protected(&["-srv_ref", "cnsd", "-srv_secret", "file:srv-secret"], extra)
+    }
+
+    /// The same that signs with this certificate, and believes whom the certifier issued one.
+    fn signing(extensions: &str, extra: &[&str]) -> Self {
+        let signing = ["-srv_cert", "server.pem", "-srv_key", "server.key", "-srv_trusted", "ca/ca.pem"];
+        Self::prepared(&signing, extra, |folder| spokesman(folder, "server", extensions))
+    }
+
+    fn protected(protection: &[&str], extra: &[&str]) -> Self {
+        Self::prepared(protection, extra, |_| ())
+    }
+
+    fn prepared(protection: &[&str], extra: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = workplace();
         let asked = request(folder.path(), SUBJECT);
         let certifier = Certifier::open(&folder.path().join("ca")).unwrap();
         let certificate =
             certifier.issue(Profile::QualifiedSignature, &CertReq::from_der(&asked).unwrap()).unwrap();
         std::fs::write(folder.path().join("leaf.der"), certificate.to_der().unwrap()).unwrap();
+        prepare(folder.path());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         std::fs::write(folder.path().join("srv-secret"), SECRET).unwrap();
-        let (accept, secret) = (port.to_string(), "file:srv-secret");
+        let accept = port.to_string();
         let child = Command::new("openssl")
-            .args(["cmp", "-config", "", "-port", &accept, "-srv_ref", "cnsd", "-srv_secret", secret])
+            .args(["cmp", "-config", "", "-port", &accept])
+            .args(protection)
             .args(["-rsp_cert", "leaf.der", "-rsp_extracerts", "ca/ca.pem", "-rsp_capubs", "ca/ca.pem"])
             .args(extra)
             .current_dir(folder.path())
@@ -92,23 +119,137 @@ impl Mock {
         Self { child, folder, port, asked }
     }
 
-    async fn certify(&self) -> Result<IssuedCertificate, AuthorityError> {
+    fn config(&self) -> AuthorityConfig {
         let url = format!("http://127.0.0.1:{}/pkix/", self.port);
-        let key = public_key(&self.asked);
-        authority(self.folder.path(), &url, SECRET, "ca").certify(&self.asked, [1; 16], &expected(&key)).await
+        config(self.folder.path(), &url, SECRET, "ca")
     }
+
+    /// A registration authority, as this server believes it.
+    fn registration_authority(&self) -> Authority {
+        spokesman(self.folder.path(), "ra", REGISTRATION_AUTHORITY);
+        let config = AuthorityConfig {
+            protection: Protection::RegistrationAuthority,
+            ra_certificate: Some(self.folder.path().join("ra.pem")),
+            ra_key_file: Some(self.folder.path().join("ra.key")),
+            secret_file: None,
+            ..self.config()
+        };
+        Authority::open(&config, Arc::new(network())).unwrap()
+    }
+
+    async fn certify(&self) -> Result<IssuedCertificate, AuthorityError> {
+        let authority = Authority::open(&self.config(), Arc::new(network())).unwrap();
+        self.certify_by(&authority, &self.asked).await
+    }
+
+    async fn certify_by(
+        &self,
+        authority: &Authority,
+        asked: &[u8],
+    ) -> Result<IssuedCertificate, AuthorityError> {
+        let key = public_key(&self.asked);
+        authority.certify(asked, [1; 16], &expected(&key), None).await
+    }
+
+    fn leaf(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("leaf.der")).unwrap()
+    }
+}
+
+/// What makes a certificate one of a registration authority: id-kp-cmcRA.
+const REGISTRATION_AUTHORITY: &str = "keyUsage=critical,digitalSignature\n\
+     extendedKeyUsage=1.3.6.1.5.5.7.3.28\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
+
+/// A key and a certificate of the certifier for it.
+fn spokesman(folder: &Path, name: &str, extensions: &str) {
+    std::fs::write(folder.join("extensions"), extensions).unwrap();
+    let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+    let subject = format!("/O=Prova/CN={name}");
+    let ask = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-subj", &subject, "-out"];
+    openssl(folder, &[&ask[..], &[&request]].concat());
+    let sign = ["x509", "-req", "-in", &request, "-CA", "ca/ca.pem", "-CAkey", "ca/ca-key.pem"];
+    let with = ["-CAcreateserial", "-sha256", "-days", "9", "-extfile", "extensions", "-out", &certificate];
+    openssl(folder, &[sign, with].concat());
+}
+
+async fn crmf_and_its_proof() {
+    let mock = Mock::start(&[]);
+    let asked = crmf(mock.folder.path(), SUBJECT);
+    let authority = Authority::open(&mock.config(), Arc::new(network())).unwrap();
+    assert_eq!(mock.certify_by(&authority, &asked).await.unwrap().der, mock.leaf());
+    let mut stolen = asked;
+    *stolen.last_mut().unwrap() ^= 1;
+    let error = mock.certify_by(&authority, &stolen).await.unwrap_err();
+    assert!(matches!(error, AuthorityError::Cmp(CmpError::Refused(_))), "{error}");
+}
+
+async fn a_registration_authority_s_signature() {
+    let mock = Mock::signing(REGISTRATION_AUTHORITY, &["-poll_count", "1", "-check_after", "1"]);
+    let authority = mock.registration_authority();
+    for asked in [mock.asked.clone(), crmf(mock.folder.path(), SUBJECT)] {
+        assert_eq!(mock.certify_by(&authority, &asked).await.unwrap().der, mock.leaf());
+    }
+    // A server that takes secrets only does not believe the signature, and what it says then is not believed either.
+    let other = Mock::start(&[]);
+    let error = other.certify_by(&other.registration_authority(), &other.asked).await.unwrap_err();
+    assert!(matches!(error, AuthorityError::Cmp(CmpError::Unbelieved { .. })), "{error}");
+}
+
+async fn who_may_sign_for_the_authority() {
+    // Whoever has a certificate of this certifier is not yet its spokesman: a citizen has one too.
+    for extensions in ["keyUsage=critical,digitalSignature\n", "extendedKeyUsage=clientAuth\n"] {
+        let mock = Mock::signing(extensions, &[]);
+        let error = mock.certify_by(&mock.registration_authority(), &mock.asked).await.unwrap_err();
+        let AuthorityError::Cmp(CmpError::Unbelieved { fault, .. }) = error else { panic!("{error}") };
+        let nobody = Some(CheckError::NoSpokesman);
+        assert!(matches!(&fault, ProtectionError::Signature(why) if *why == nobody), "{fault}");
+    }
+}
+
+async fn suspension_reactivation_revocation() {
+    let mock = Mock::signing(REGISTRATION_AUTHORITY, &[]);
+    let authority = mock.registration_authority();
+    let leaf = mock.leaf();
+    for reason in [
+        CrlReason::CertificateHold,
+        CrlReason::RemoveFromCRL,
+        CrlReason::KeyCompromise,
+        CrlReason::AffiliationChanged,
+        CrlReason::CessationOfOperation,
+        CrlReason::Superseded,
+    ] {
+        let changed = authority.revoke(&leaf, reason, [1; 16], None).await;
+        assert_eq!(changed.unwrap(), Changed::Now, "{reason:?}");
+    }
+    // A certificate that the server does not have.
+    let other = std::fs::read(mock.folder.path().join("ca/ca.der")).unwrap();
+    let error = authority.revoke(&other, CrlReason::KeyCompromise, [2; 16], None).await.unwrap_err();
+    assert!(matches!(error, AuthorityError::Cmp(CmpError::Refused(_))), "{error}");
+    let refusing = Mock::start(&["-pkistatus", "2", "-failure", "10"]);
+    let authority = Authority::open(&refusing.config(), Arc::new(network())).unwrap();
+    let changed = authority.revoke(&refusing.leaf(), CrlReason::KeyCompromise, [3; 16], None).await;
+    assert_eq!(changed.unwrap(), Changed::Already, "certRevoked");
+    let changed = authority.revoke(&refusing.leaf(), CrlReason::RemoveFromCRL, [4; 16], None).await;
+    assert!(matches!(changed, Err(AuthorityError::Cmp(CmpError::Refused(_)))), "{changed:?}");
 }
 
 async fn a_certificate_of_openssl_s() {
     let mock = Mock::start(&[]);
     let issued = mock.certify().await.unwrap();
-    assert_eq!(issued.der, std::fs::read(mock.folder.path().join("leaf.der")).unwrap());
+    assert_eq!(issued.der, mock.leaf());
     assert!(!issued.ca_certificates.is_empty());
 }
 
 async fn implicit_confirmation_is_not_taken_for_granted() {
     let mock = Mock::start(&["-grant_implicitconf"]);
     mock.certify().await.unwrap();
+    let asking = AuthorityConfig { implicit_confirm: true, ..mock.config() };
+    let authority = Authority::open(&asking, Arc::new(network())).unwrap();
+    mock.certify_by(&authority, &mock.asked).await.unwrap();
+    let mock = Mock::start(&[]);
+    let asking = AuthorityConfig { implicit_confirm: true, ..mock.config() };
+    let authority = Authority::open(&asking, Arc::new(network())).unwrap();
+    mock.certify_by(&authority, &mock.asked).await.unwrap();
 }
 
 async fn refusals_of_openssl_s() {
@@ -133,7 +274,9 @@ async fn unprotected_answers_are_not_believed() {
 }
 
 async fn an_authority_that_wants_time() {
-    let mock = Mock::start(&["-poll_count", "1", "-check_after", "1"]);
+    let mock = Mock::start(&["-poll_count", "2", "-check_after", "1"]);
+    assert_eq!(mock.certify().await.unwrap().der, mock.leaf());
+    let mock = Mock::start(&["-poll_count", "2", "-check_after", "90"]);
     let error = mock.certify().await.unwrap_err();
-    assert!(matches!(error, AuthorityError::Cmp(CmpError::Waiting)), "{error}");
+    assert!(matches!(error, AuthorityError::Cmp(CmpError::Waiting(Some(90)))), "{error}");
 }

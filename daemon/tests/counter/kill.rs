@@ -123,7 +123,13 @@ pub(crate) fn until(client: &mut Client, mut procedure: Procedure, code: &str, p
 }
 
 pub(crate) fn step_of(procedure: &Procedure, paragraph: &str, answer: Answer) -> AnswerStep {
-    AnswerStep { procedure: procedure.id.clone(), paragraph: paragraph.to_owned(), answer, pin: None }
+    AnswerStep {
+        procedure: procedure.id.clone(),
+        paragraph: paragraph.to_owned(),
+        answer,
+        pin: None,
+        operator_pin: None,
+    }
 }
 
 /// A card that obeys RESET RETRY COUNTER and keeps its answer to itself.

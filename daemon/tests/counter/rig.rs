@@ -177,11 +177,12 @@ impl Rig {
         let config = AuthorityConfig {
             url: url.to_owned(),
             reference: "cnsd".to_owned(),
-            secret_file,
+            secret_file: Some(secret_file),
             trust_anchors: folder.join("ca/ca.pem"),
+            ..AuthorityConfig::default()
         };
         let network = NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
-        let authority = Authority::open(&config, network).unwrap();
+        let authority = Authority::open(&config, Arc::new(network)).unwrap();
         let procedures = Procedures::open(&database, &custody, &readers, &audit, Some(Arc::new(authority)));
         Rooms { database, custody, audit, readers, procedures }
     }
@@ -275,6 +276,7 @@ impl Rig {
             paragraph: paragraph.to_owned(),
             answer,
             pin: pin.map(|pin| SecretText::new(secret(pin)).unwrap()),
+            operator_pin: None,
         };
         self.rooms().procedures.answer(UID, &session("op1"), step, ProgressSender::nobody()).await
     }

@@ -1,4 +1,4 @@
-//! The authority's no: PKIStatusInfo (RFC 4210 §5.2.3).
+//! The authority's no: PKIStatusInfo (RFC 9810 §5.2.3).
 
 use std::fmt;
 
@@ -56,6 +56,12 @@ impl Refusal {
         let words = info.text.as_deref().unwrap_or_default().join("; ");
         let text = words.chars().filter(|sign| !sign.is_control()).take(TEXT_LIMIT).collect();
         Self { status: info.status, failures, text }
+    }
+
+    /// Whether this PKIFailureInfo bit is set.
+    #[must_use]
+    pub fn names(&self, failure: &str) -> bool {
+        self.failures.contains(&failure)
     }
 }
 

@@ -4,14 +4,19 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use nix::errno::Errno;
 use nix::unistd::close;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use ureq::{Agent, Error};
+use rustls::crypto::aws_lc_rs;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Error, Proxy, ProxyProtocol};
 
-use crate::authority::helper::frame::{Answer, BODY_LIMIT, Fault, Method, Order, decode, encode};
+use crate::authority::helper::frame::{Answer, Fault, Method, Order, Route, decode, encode};
 
 const TEXT_LIMIT: usize = 300;
 const STDERR: RawFd = 2;
@@ -56,19 +61,19 @@ fn close_inherited() -> io::Result<()> {
 }
 
 fn serve(orders: &mut impl Read, answers: &mut impl Write) -> io::Result<()> {
-    // One for all, so that a CMP transaction can stay on one connection (RFC 6712 §3.1).
-    let agent: Agent = Agent::config_builder()
-        .proxy(None)
-        // A redirect would lead the daemon's request to where nobody configured it.
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .max_idle_connections(1)
-        .max_idle_age(IDLE_LIMIT)
-        .user_agent("cnsd")
-        .build()
-        .into();
+    // One for all, so that a CMP transaction can stay on one connection (RFC 9811 §3.1).
+    let mut at_hand: Option<(Route, Agent)> = None;
     while let Some((order, body)) = decode(orders)? {
-        let (answer, body) = match fetch(&agent, &order, &body) {
+        let agent = match at_hand.take() {
+            Some((route, agent)) if route == order.route => Ok(agent),
+            _ => agent(&order.route),
+        };
+        let fetched = agent.and_then(|agent| {
+            let fetched = fetch(&agent, &order, &body);
+            at_hand = Some((order.route, agent));
+            fetched
+        });
+        let (answer, body) = match fetched {
             Ok((status, body)) => (Answer::Response { status }, body),
             Err(fault) => (Answer::Fault(fault), Vec::new()),
         };
@@ -76,6 +81,39 @@ fn serve(orders: &mut impl Read, answers: &mut impl Write) -> io::Result<()> {
         answers.flush()?;
     }
     Ok(())
+}
+
+fn agent(route: &Route) -> Result<Agent, Fault> {
+    let unusable = |what: &str| Fault::Transport(format!("{what} cannot be used"));
+    let roots = route.tls_roots.iter().map(|root| BASE64.decode(root)).collect::<Result<Vec<_>, _>>();
+    let roots = roots.map_err(|_| unusable("a root certificate"))?;
+    let roots: Vec<_> = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
+        .build();
+    Ok(Agent::config_builder()
+        .proxy(route.proxy.as_deref().map(|proxy| through(proxy, &route.no_proxy)).transpose()?)
+        .tls_config(tls)
+        // A redirect would lead the daemon's request to where nobody configured it.
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .max_idle_connections(1)
+        .max_idle_age(IDLE_LIMIT)
+        .user_agent("cnsd")
+        .build()
+        .into())
+}
+
+/// The proxy at `http://HOST:PORT`.
+fn through(address: &str, no_proxy: &[String]) -> Result<Proxy, Fault> {
+    let unusable = || Fault::Transport("the proxy's address cannot be used".to_owned());
+    let place = address.strip_prefix("http://").unwrap_or_default().trim_end_matches('/');
+    let (host, port) = place.rsplit_once(':').ok_or_else(unusable)?;
+    let port = port.parse().map_err(|_| unusable())?;
+    let proxy = Proxy::builder(ProxyProtocol::Http).host(host).port(port);
+    let proxy = no_proxy.iter().fold(proxy, |proxy, host| proxy.no_proxy(host));
+    proxy.build().map_err(|_| unusable())
 }
 
 fn fetch(agent: &Agent, order: &Order, body: &[u8]) -> Result<(u16, Vec<u8>), Fault> {
@@ -88,7 +126,7 @@ fn fetch(agent: &Agent, order: &Order, body: &[u8]) -> Result<(u16, Vec<u8>), Fa
         }
     };
     let mut response = response.map_err(|error| fault(&error))?;
-    let limit = u64::try_from(BODY_LIMIT).unwrap_or(u64::MAX);
+    let limit = u64::try_from(order.limit).unwrap_or(u64::MAX);
     let body = response.body_mut().with_config().limit(limit).read_to_vec().map_err(|error| fault(&error))?;
     Ok((response.status().as_u16(), body))
 }

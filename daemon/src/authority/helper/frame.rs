@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
-/// More than any address and error text.
-pub(super) const HEADER_LIMIT: usize = 16 * 1024;
+/// More than any address and error text, and room for the roots of TLS.
+pub(super) const HEADER_LIMIT: usize = 64 * 1024;
 /// A PKIMessage with a chain is some kilobytes.
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -22,6 +22,22 @@ pub(super) struct Order {
     pub(super) method: Method,
     pub(super) url: String,
     pub(super) milliseconds: u64,
+    /// How long the answer's body may be.
+    pub(super) limit: usize,
+    /// How to get there; the same for all orders to one helper.
+    #[serde(default)]
+    pub(super) route: Route,
+}
+
+/// The way to the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Route {
+    /// `http://HOST:PORT` of a proxy, which is asked to CONNECT.
+    pub(super) proxy: Option<String>,
+    /// Whose servers the proxy is not asked for.
+    pub(super) no_proxy: Vec<String>,
+    /// The only authorities that a server's certificate may come from, base64 of DER.
+    pub(super) tls_roots: Vec<String>,
 }
 
 /// Why there is no response.
@@ -79,7 +95,9 @@ mod tests {
 
     #[test]
     fn frames_come_back_and_broken_ones_do_not() {
-        let order = Order { method: Method::Get, url: "http://ca.example/".into(), milliseconds: 5 };
+        let route = Route { proxy: None, no_proxy: Vec::new(), tls_roots: vec!["AA==".into()] };
+        let url = "http://ca.example/".into();
+        let order = Order { method: Method::Get, url, milliseconds: 5, limit: 9, route };
         let frame = encode(&order, b"body").unwrap();
         let (again, body) = decode(&mut frame.as_slice()).unwrap().unwrap();
         assert_eq!((again, body.as_slice()), (order, &b"body"[..]));
