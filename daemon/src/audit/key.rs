@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::audit::AuditError;
-use crate::custody::key::write_new;
+use crate::custody::key::{replace, write_new};
 use crate::custody::seal::random_secret;
 use crate::custody::{CustodyError, RecordName, Sealer};
 
@@ -36,6 +36,10 @@ pub(super) fn read(state: &Path, sealer: &Sealer) -> Result<Option<Ed25519KeyPai
     }
     let sealed = fs::read(&path).map_err(failed)?;
     let seed = sealer.open(RECORD, &sealed)?;
+    if !sealer.is_current(&sealed) {
+        // Custody's data key was replaced since.
+        replace(&path, &sealer.seal(RECORD, &seed)?).map_err(failed)?;
+    }
     Ok(Some(pair(seed.expose())?))
 }
 

@@ -1,7 +1,7 @@
 //! The data keys: wrapped in the database, open in locked memory, and how they are replaced while the daemon works.
 //!
 //! There may be several. The newest seals; the others open what is not yet sealed anew, and are kept, wrapped, for
-//! backups and for files such as the audit log's key. Another daemon on the same database meets a record of a key that it
+//! backups and for the audit log's key, which each daemon seals anew at its next start. Another daemon on the same database meets a record of a key that it
 //! does not know, or looks by itself once in a while, and reads the new key.
 
 use cns_secret::Secret;

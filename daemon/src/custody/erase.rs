@@ -8,14 +8,17 @@ use sqlx::{Any, Transaction};
 use crate::custody::error::CustodyError;
 use crate::database::Database;
 
-/// Erases what is kept of a holder, all of it or nothing.
-pub(super) async fn erase(database: &Database, codice_fiscale: &str) -> Result<Erased, CustodyError> {
+/// Erases what is kept of a holder, all of it or nothing; `attempts` is their subject in the table of wrong user codes.
+pub(super) async fn erase(
+    database: &Database,
+    codice_fiscale: &str,
+    attempts: &str,
+) -> Result<Erased, CustodyError> {
     if codice_fiscale.len() != 16 || !codice_fiscale.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(CustodyError::Invalid("the codice fiscale"));
     }
-    let codice_fiscale = codice_fiscale.to_ascii_uppercase();
     let mut transaction = database.alone().await?;
-    let cards = cards_of(&mut transaction, &codice_fiscale).await?;
+    let cards = cards_of(&mut transaction, codice_fiscale).await?;
     for card in &cards {
         refuse_open(&mut transaction, card).await?;
     }
@@ -27,6 +30,7 @@ pub(super) async fn erase(database: &Database, codice_fiscale: &str) -> Result<E
         run(&mut transaction, "DELETE FROM puk WHERE serial = $1", card).await?;
         run(&mut transaction, "DELETE FROM card WHERE serial = $1", card).await?;
     }
+    run(&mut transaction, "DELETE FROM user_code_attempt WHERE subject = $1", attempts).await?;
     transaction.commit().await?;
     Ok(erased)
 }
@@ -75,7 +79,7 @@ async fn forget_envelopes(transaction: &mut Transaction<'_, Any>, card: &str) ->
 async fn run(
     transaction: &mut Transaction<'_, Any>,
     sql: &'static str,
-    card: &str,
+    key: &str,
 ) -> Result<u64, CustodyError> {
-    Ok(sqlx::query(sql).bind(card).execute(&mut **transaction).await?.rows_affected())
+    Ok(sqlx::query(sql).bind(key).execute(&mut **transaction).await?.rows_affected())
 }

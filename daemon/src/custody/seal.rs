@@ -74,6 +74,12 @@ impl Sealer {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).iter().map(|key| key.id).collect()
     }
 
+    /// Whether this was sealed under the key that seals now.
+    pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
+        let newest = self.identifiers().last().copied();
+        Parts::of(sealed).is_some_and(|parts| Some(parts.key_id) == newest)
+    }
+
     fn newest(&self) -> Result<Key, CustodyError> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.last().cloned().ok_or(CustodyError::Cryptography("there is no key to seal with"))

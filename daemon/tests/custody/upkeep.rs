@@ -1,11 +1,14 @@
 //! New keys, backups, a look at every record, and what is forgotten.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use cns_protocol::audit::Phase;
 use cns_protocol::custody::Erased;
 use cns_secret::Secret;
+use cnsd::audit::{Audit, Record};
 use cnsd::custody::{Custody, CustodyError, PukKind};
 use cnsd::database::Database;
 
@@ -129,6 +132,30 @@ async fn a_new_data_key_seals_little_by_little_and_both_are_read_meanwhile() {
     let daemon = reopened(daemon).await;
     assert!(daemon.custody.user_code_matches(&many[7], &user_code).await.unwrap());
     import_lines(&daemon.custody, &[HEADER_CARDS, &card_line(SECOND, "11223344")]).await.unwrap();
+}
+
+/// The audit log's key is in a file of each daemon: it follows when the log is opened.
+#[tokio::test]
+async fn the_audit_logs_key_follows_a_new_data_key() {
+    let daemon = stocked().await;
+    let state = daemon.folder.path();
+    let open_log = async || Audit::open(state, daemon.custody.sealer()).await.unwrap();
+    open_log().await.checkpoint().await.unwrap();
+    let read = || fs::read(state.join("audit.key")).unwrap();
+    let first = read();
+    drop(open_log().await);
+    assert_eq!(read(), first);
+    daemon.custody.rotate_data_key().await.unwrap();
+    drop(open_log().await);
+    let second = read();
+    assert_ne!(second, first);
+    assert_eq!(fs::metadata(state.join("audit.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    let log = open_log().await;
+    assert_eq!(read(), second);
+    // Signed by the same key as before.
+    log.record(Record::new("test", Phase::Fact, "It goes on.")).await.unwrap();
+    log.checkpoint().await.unwrap();
+    assert_eq!(log.verify().await.unwrap().checkpoints, 2);
 }
 
 #[tokio::test]
