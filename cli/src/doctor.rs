@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// Also ask the card how many PIN tries are left. By the standard this costs no try; it is not proven for every chip
     #[arg(long)]
     ask_tries: bool,
+    /// Also name the card's holder; without it what is told can be shown to who helps
+    #[arg(long)]
+    show_holder: bool,
     #[command(flatten)]
     place: PlaceOptions,
 }
@@ -79,7 +82,7 @@ struct Diagnosis {
 pub(crate) fn run(context: &mut Context, options: Options) -> Result<(), CliError> {
     let place = Place::new(options.place);
     let facts = Facts::gather(&place, context.socket(), options.ask_tries);
-    let findings = judge::judge(&facts);
+    let findings = judge::judge(&facts, options.show_holder);
     let faults = findings.iter().filter(|finding| finding.level == Level::Fault).count();
     context.show(&Diagnosis { healthy: faults == 0, findings }, text)?;
     if faults == 0 { Ok(()) } else { Err(CliError::Faults(faults)) }

@@ -81,7 +81,7 @@ fn daemon(socket: &Path, connections: usize) -> std::thread::JoinHandle<Vec<Stri
                     "daemon.status" => {
                         json!({ "version": "99.0.0", "protocol": 1, "uptime_seconds": 1, "roles": ["user"] })
                     }
-                    "reader.list" => json!({ "change": 1, "readers": [] }),
+                    "reader.list" => json!({ "instance": "1", "change": 1, "readers": [] }),
                     other => panic!("{other}"),
                 };
                 asked.push(method);

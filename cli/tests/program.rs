@@ -88,7 +88,7 @@ fn daemon_with_a_report(socket: &Path, connections: usize) -> std::thread::JoinH
             while let Ok(body) = cns_protocol::frame::read(&mut stream) {
                 let request: serde_json::Value = serde_json::from_slice(body.bytes()).unwrap();
                 let result = match request["method"].as_str().unwrap() {
-                    "reader.list" => serde_json::json!({ "change": 1, "readers": [] }),
+                    "reader.list" => serde_json::json!({ "instance": "1", "change": 1, "readers": [] }),
                     "card.report" => serde_json::json!({ "text": "# card: unknown\n" }),
                     other => panic!("{other}"),
                 };
@@ -140,7 +140,7 @@ fn daemon_with_a_pin_pad(socket: &Path) -> std::thread::JoinHandle<serde_json::V
         while let Ok(body) = cns_protocol::frame::read(&mut stream) {
             let request: serde_json::Value = serde_json::from_slice(body.bytes()).unwrap();
             let result = if request["method"] == "reader.list" {
-                serde_json::json!({ "change": 1, "readers": [{
+                serde_json::json!({ "instance": "1", "change": 1, "readers": [{
                     "name": "Keypad 00 00", "kind": "pcsc", "insertion": 3, "state": "reading", "pin_pad": true,
                     "traffic": { "commands": 0, "bytes_sent": 0, "bytes_received": 0 }, "contents_reads": 0
                 }] })

@@ -61,6 +61,9 @@ pub enum ReaderError {
     /// A thread cannot be started.
     #[error("cannot start a reader's thread: {0}")]
     Thread(std::io::Error),
+    /// The system gives no random numbers.
+    #[error("no random numbers can be had")]
+    Random,
 }
 
 /// Ends what watches for cards.
@@ -105,7 +108,7 @@ impl Readers {
     /// # Errors
     /// As [`Readers::start`].
     pub fn start_with(specs: &[ReaderSpec], limits: TimeLimits) -> Result<Self, ReaderError> {
-        let mut shared = Shared { slots: Slots::new(limits), stoppers: Vec::new() };
+        let mut shared = Shared { slots: Slots::new(limits)?, stoppers: Vec::new() };
         for (index, spec) in specs.iter().enumerate() {
             if specs.iter().take(index).any(|earlier| earlier == spec) {
                 return Err(ReaderError::Twice(spec.to_string()));

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cns_protocol::client::ClientError;
+use cns_protocol::daemon::Status;
 use cns_protocol::reader::{self, Reader, ReaderState, Readers};
 use cns_protocol::{Client, Method, RpcError};
 
 use crate::error::Error;
 
-/// How long the daemon may take for what it already knows.
-pub(crate) const KNOWN: Duration = Duration::from_secs(15);
+/// How long the daemon may take to make room for a connection, and for what it already knows.
+pub(crate) const KNOWN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// How long it may take for work with a card, which may have to wait for another program's transaction, or for a person
-/// who types on the reader: four entries of half a minute.
+/// who types on the reader: four entries of half a minute. Meanwhile it is asked whether it is there, each time that it
+/// has said nothing for [`KNOWN`].
 const CARD_WORK: Duration = Duration::from_secs(180);
 /// How long a listing waits for cards whose contents are being read, so that a card that was just plugged in, or a
 /// daemon that was just started, is not reported as an empty slot.
@@ -24,8 +26,10 @@ const SETTLE: Duration = Duration::from_secs(4);
 pub(crate) enum CallError {
     /// Nobody listens on the daemon's socket.
     Absent,
-    /// The connection broke, or took too long; it is closed.
+    /// The connection broke; it is closed.
     Broken,
+    /// The daemon took too long. The connection is closed: its answer could only come out of step.
+    Late,
     /// The daemon refused.
     Refused(RpcError),
 }
@@ -33,9 +37,32 @@ pub(crate) enum CallError {
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Absent | CallError::Broken => Error::DeviceError,
+            CallError::Absent | CallError::Broken | CallError::Late => Error::DeviceError,
             CallError::Refused(refusal) => refusal.kind.into(),
         }
+    }
+}
+
+impl From<ClientError> for CallError {
+    fn from(error: ClientError) -> Self {
+        let (is_late, is_absent) = (error.is_late(), error.is_absent());
+        match error {
+            ClientError::Refused(refusal) => CallError::Refused(refusal),
+            _ if is_late => CallError::Late,
+            _ if is_absent => CallError::Absent,
+            ClientError::Connect { .. }
+            | ClientError::Frame(_)
+            | ClientError::Answer(_)
+            | ClientError::OutOfStep
+            | ClientError::Request(_) => CallError::Broken,
+        }
+    }
+}
+
+impl CallError {
+    /// Whether the connection is lost, and its login with it.
+    pub(crate) fn lost_connection(&self) -> bool {
+        matches!(self, CallError::Absent | CallError::Broken | CallError::Late)
     }
 }
 
@@ -43,7 +70,7 @@ impl From<CallError> for Error {
 pub(crate) struct Link {
     socket: PathBuf,
     client: Option<Client>,
-    /// Counts the connections: what the daemon told over an earlier one may be void.
+    /// Counts the connections: what was told over an earlier one is older.
     epoch: u64,
     /// Cards for whose contents a listing waited in vain, by reader and insertion.
     slow: BTreeSet<(String, u64)>,
@@ -72,7 +99,13 @@ impl Link {
 
     /// Asks for work with a card. Never repeated: the daemon may have done it although the answer was lost.
     pub(crate) fn work<M: Method>(&mut self, request: &M) -> Result<M::Answer, CallError> {
-        self.call(request, CARD_WORK)
+        let socket = self.socket.clone();
+        self.call(CARD_WORK, |client| client.call_while(request, KNOWN, || is_alive(&socket)))
+    }
+
+    /// Asks for something that the daemon can do by itself. Never repeated, as [`Link::work`].
+    pub(crate) fn tell<M: Method>(&mut self, request: &M) -> Result<M::Answer, CallError> {
+        self.call(KNOWN, |client| client.call(request))
     }
 
     /// All readers, from what the daemon knows.
@@ -103,33 +136,44 @@ impl Link {
     /// Asks a question, on a new connection if the one at hand has broken since its last use.
     fn ask<M: Method>(&mut self, request: &M, timeout: Duration) -> Result<M::Answer, CallError> {
         let was_open = self.is_open();
-        match self.call(request, timeout) {
-            Err(CallError::Broken) if was_open => self.call(request, timeout),
+        match self.call(timeout, |client| client.call(request)) {
+            Err(CallError::Broken) if was_open => self.call(timeout, |client| client.call(request)),
             answer => answer,
         }
     }
 
-    fn call<M: Method>(&mut self, request: &M, timeout: Duration) -> Result<M::Answer, CallError> {
+    fn call<T>(
+        &mut self,
+        timeout: Duration,
+        call: impl FnOnce(&mut Client) -> Result<T, ClientError>,
+    ) -> Result<T, CallError> {
         let mut client = match self.client.take() {
             Some(client) => client,
             None => {
-                let client = Client::connect(&self.socket).map_err(|_| CallError::Absent)?;
+                let client = Client::connect_within(&self.socket, KNOWN)?;
                 self.epoch = self.epoch.saturating_add(1);
                 client
             }
         };
-        client.set_timeout(Some(timeout)).map_err(|_| CallError::Broken)?;
-        let answer = client.call(request);
+        client.set_timeout(Some(timeout))?;
+        let answer = call(&mut client);
         if matches!(answer, Ok(_) | Err(ClientError::Refused(_))) {
             self.client = Some(client);
         }
-        answer.map_err(|error| match error {
-            ClientError::Refused(refusal) => CallError::Refused(refusal),
-            ClientError::Connect { .. } => CallError::Absent,
-            ClientError::Frame(_)
-            | ClientError::Answer(_)
-            | ClientError::OutOfStep
-            | ClientError::Request(_) => CallError::Broken,
-        })
+        answer.map_err(CallError::from)
     }
 }
+
+/// Whether the daemon answers others while it works for us.
+fn is_alive(socket: &Path) -> bool {
+    let asked = || {
+        let mut client = Client::connect_within(socket, KNOWN)?;
+        client.set_timeout(Some(KNOWN))?;
+        client.call(&Status {})
+    };
+    // A refusal, for instance of one connection too many, is a word as well.
+    matches!(asked(), Ok(_) | Err(ClientError::Refused(_)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -65,10 +65,14 @@ impl Session {
             .next()
     }
 
-    /// Forgets what was decrypted and not fetched yet: the login under which it was is gone.
-    pub(crate) fn forget_plaintext(&mut self) {
+    /// Forgets what only the login gave, which is gone: what was decrypted and not fetched yet, and the PIN that was
+    /// given for a signature.
+    pub(crate) fn lose_login(&mut self) {
         if let Some(operation) = &mut self.decrypt {
             operation.done = None;
+        }
+        for operation in [&mut self.sign, &mut self.sign_recover].into_iter().flatten() {
+            operation.pin = None;
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cns_protocol::pin;
@@ -24,6 +24,8 @@ pub(crate) struct Module {
     socket: PathBuf,
     /// The connection for questions about all readers.
     questions: Mutex<Link>,
+    /// How often the daemon was waited for in vain.
+    vain: AtomicU64,
     /// Tells whether an answer would be another than the last. Never held while the daemon is reached.
     watch: Mutex<Option<Watch>>,
     tables: Mutex<Tables>,
@@ -44,10 +46,11 @@ pub(crate) struct Tables {
     pub(crate) counted: bool,
 }
 
-/// The newest answer about the readers: of which connection, and its change counter.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// The newest answer about the readers: of which connection, of which daemon, and its change counter.
+#[derive(Default, PartialEq, Eq)]
 struct Told {
     epoch: u64,
+    instance: String,
     change: u64,
 }
 
@@ -66,6 +69,7 @@ impl Module {
         let slots = readers.iter().map(|reader| Slot::new(reader, &socket)).collect();
         Self {
             questions: Mutex::new(Link::new(&socket)),
+            vain: AtomicU64::new(0),
             watch: Mutex::new(None),
             tables: Mutex::new(Tables { slots, ..Tables::default() }),
             closed: AtomicBool::new(false),
@@ -94,10 +98,19 @@ impl Module {
         lock(&self.tables)
     }
 
-    /// Asks the daemon about all readers and brings the slots up to date. Without a daemon all slots are empty.
+    /// Asks the daemon about all readers and brings the slots up to date. Without a daemon all slots are empty; one that
+    /// does not answer in time says nothing about them.
     pub(crate) fn refresh(&self) -> Result<(), Error> {
+        let vain = self.vain.load(Ordering::Acquire);
         let mut questions = lock(&self.questions);
+        if self.vain.load(Ordering::Acquire) != vain {
+            // Another thread has found out meanwhile. Each waiting its own time, the last would wait for ever.
+            return Err(Error::DeviceError);
+        }
         let answer = questions.readers();
+        if matches!(answer, Err(CallError::Late)) {
+            self.vain.fetch_add(1, Ordering::AcqRel);
+        }
         let epoch = questions.epoch();
         drop(questions);
         self.learn(epoch, answer)
@@ -148,20 +161,20 @@ impl Module {
     pub(crate) fn log_out_on(link: &mut Link, place: &Place) {
         if link.is_open() {
             // Closing the connection ends the login as well: the call only makes sure that it has ended on return.
-            drop(link.work(&pin::Logout { reader: place.reader.clone() }));
+            drop(link.tell(&pin::Logout { reader: place.reader.clone() }));
             link.close();
         }
     }
 
     /// What a failed call means for the state here, and to the application.
     pub(crate) fn failed(&self, place: &Place, error: CallError) -> Error {
-        let broken = matches!(error, CallError::Absent | CallError::Broken);
+        let lost_connection = error.lost_connection();
         let error = Error::from(error);
-        if broken || error == Error::UserNotLoggedIn {
+        if lost_connection || error == Error::UserNotLoggedIn {
             let mut tables = self.tables();
             if let Ok(token) = tables.token_at(place) {
                 token.lose_login();
-                tables.sessions_of(place.slot).for_each(Session::forget_plaintext);
+                tables.sessions_of(place.slot).for_each(Session::lose_login);
             }
         }
         if error == Error::DeviceRemoved {
@@ -213,13 +226,13 @@ impl Module {
 impl Tables {
     /// Takes over the daemon's list.
     fn update(&mut self, socket: &Path, epoch: u64, readers: Readers) {
-        let restarted = epoch != self.told.epoch;
-        if !restarted && readers.change < self.told.change {
+        let restarted = readers.instance != self.told.instance;
+        if epoch < self.told.epoch || (!restarted && readers.change < self.told.change) {
             return; // another thread's answer is newer
         }
         // The first answer tells what is there, not what happened.
         let is_first = self.told == Told::default();
-        self.told = Told { epoch, change: readers.change };
+        self.told = Told { epoch, instance: readers.instance, change: readers.change };
         let mut listed: BTreeMap<String, Reader> = BTreeMap::new();
         for reader in readers.readers {
             if !self.slots.iter().any(|slot| slot.reader == reader.name) {
@@ -242,7 +255,7 @@ impl Tables {
                 sessions
                     .values_mut()
                     .filter(|session| session.slot == id)
-                    .for_each(Session::forget_plaintext);
+                    .for_each(Session::lose_login);
             }
             slot.event &= !is_first;
         }
@@ -259,7 +272,7 @@ impl Tables {
         }
     }
 
-    /// The number of the connection and the change counter of the newest answer.
+    /// The change counter of the newest answer.
     pub(crate) fn change(&self) -> u64 {
         self.told.change
     }

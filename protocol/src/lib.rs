@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod card;
 pub mod client;
+mod connect;
 pub mod counter;
 pub mod custody;
 pub mod daemon;

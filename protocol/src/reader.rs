@@ -77,6 +77,9 @@ pub struct List {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
 pub struct Readers {
+    /// Which daemon tells this: 32 hexadecimal digits, drawn at each start. The counters here, and logins, are that
+    /// daemon's; a client that sees another instance starts over.
+    pub instance: String,
     /// Rises whenever a reader or a card comes, goes or changes.
     pub change: u64,
     /// The readers, in a stable order.

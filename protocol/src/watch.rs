@@ -36,7 +36,7 @@ impl Watcher {
     ///
     /// # Errors
     /// When the daemon is gone or does not read.
-    pub fn watch(self, change: u64, timeout: Duration) -> Result<Watch, ClientError> {
+    pub fn watch(mut self, change: u64, timeout: Duration) -> Result<Watch, ClientError> {
         self.0.set_timeout(Some(timeout))?;
         let stream = self.0.ask_only(&reader::Wait { change, timeout_ms: LONGEST })?;
         stream.set_nonblocking(true).map_err(FrameError::Io)?;

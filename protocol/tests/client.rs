@@ -8,7 +8,10 @@
 )]
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,8 @@ use cns_protocol::pin::Verify;
 use cns_protocol::rpc::Progress;
 use cns_protocol::{Client, ErrorKind, SecretText, card, daemon};
 use cns_secret::Secret;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -164,6 +169,88 @@ fn a_peer_that_closes_or_keeps_silent_does_not_hold_the_caller() {
     let begun = Instant::now();
     assert!(matches!(client.call(&daemon::Status {}), Err(ClientError::Frame(FrameError::Io(_)))));
     assert!(begun.elapsed() < Duration::from_secs(5));
+    drop(client);
+    peer.join().unwrap();
+}
+
+/// A listener that takes nobody out of its full queue, and who waits in it.
+fn full_queue(path: &Path) -> (OwnedFd, Vec<OwnedFd>) {
+    let address = SocketAddrUnix::new(path).unwrap();
+    let open = |flags| socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+    let listener = open(SocketFlags::CLOEXEC);
+    bind(&listener, &address).unwrap();
+    listen(&listener, 0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let next = open(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+        match connect(&next, &address) {
+            Ok(()) => waiting.push(next),
+            Err(Errno::AGAIN) => return (listener, waiting),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_queue_is_waited_for_and_not_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full.sock");
+    let (listener, waiting) = full_queue(&path);
+    let Err(error) = Client::connect_within(&path, Duration::from_millis(200)) else { panic!("connected") };
+    assert!(error.is_late() && !error.is_absent(), "{error}");
+    // As soon as somebody is taken out of it there is room.
+    thread::scope(|scope| {
+        let client = scope.spawn(|| Client::connect_within(&path, Duration::from_secs(60)).map(drop));
+        let taken: Vec<_> = waiting.iter().map(|_| rustix::net::accept(&listener).unwrap()).collect();
+        client.join().unwrap().unwrap();
+        drop(taken);
+    });
+    drop(listener);
+    let Err(error) = Client::connect(&path) else { panic!("connected to nobody") };
+    assert!(error.is_absent() && !error.is_late(), "{error}");
+}
+
+#[test]
+fn a_peer_that_sends_a_byte_now_and_then_does_not_hold_the_caller() {
+    let (_folder, mut client, peer) = peer(|mut stream| {
+        receive(&mut stream);
+        stream.write_all(b"Content-Length: 1000000\r\n\r\n").unwrap();
+        // Until the client gives up.
+        while stream.write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    client.set_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(client.call(&daemon::Status {}).is_err_and(|error| error.is_late()));
+    drop(client);
+    peer.join().unwrap();
+}
+
+#[test]
+fn a_long_answer_is_waited_for_as_long_as_the_peer_is_alive() {
+    let (again, go_on) = mpsc::channel();
+    let (_folder, mut client, peer) = peer(move |mut stream| {
+        let request = receive(&mut stream);
+        go_on.recv().unwrap();
+        send(&mut stream, &json!({ "jsonrpc": "2.0", "id": request["id"], "result": status() }));
+        receive(&mut stream);
+        // Until the client gives up.
+        drop(stream.read(&mut [0]));
+    });
+    client.set_timeout(Some(Duration::from_secs(60))).unwrap();
+    let glance = Duration::from_millis(20);
+    let mut looks = 0;
+    let answer = client.call_while(&daemon::Status {}, glance, || {
+        looks += 1;
+        if looks == 3 {
+            again.send(()).unwrap();
+        }
+        true
+    });
+    assert_eq!(answer.unwrap().uptime_seconds, 7);
+    assert!(looks >= 3);
+    let answer = client.call_while(&daemon::Status {}, glance, || false);
+    assert!(answer.is_err_and(|error| error.is_late()));
     drop(client);
     peer.join().unwrap();
 }

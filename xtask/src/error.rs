@@ -40,12 +40,10 @@ pub(crate) enum Error {
     /// System packages are missing and must not be installed.
     #[error("these Debian packages are missing: {0}\nInstall them with: apt-get install {0}")]
     PackagesMissing(String),
-    /// Python packages are missing and must not be installed.
-    #[error("these Python packages are missing: {packages}\nInstall them with: python3 -m venv {folder} && \
-             {folder}/bin/pip install {packages}", folder = folder.display())]
+    /// pyHanko is missing, or not in these versions, and must not be installed.
+    #[error("pyHanko is not in {}, or not in the versions of xtask/pyhanko.txt; without --no-install it is put there",
+        folder.display())]
     PythonPackagesMissing {
-        /// Their names and versions.
-        packages: String,
         /// The virtual environment.
         folder: PathBuf,
     },

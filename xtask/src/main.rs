@@ -98,7 +98,7 @@ enum Command {
         /// The folder to leak to
         folder: PathBuf,
     },
-    /// Run the tests on real parts inside the namespace that `test` made for them
+    /// Run the tests on real parts, or some of them, with programs that are built; as root, in namespaces of their own
     #[command(hide = true)]
     Rig {
         /// The folder with the built programs

@@ -42,8 +42,9 @@ pub(crate) const PROGRAMS: &[&str] = &[
 /// gives it the focus, and something that types.
 pub(crate) const BROWSERS: &[&str] = &["chromium", "firefox-esr", "openbox", "xdotool", "xvfb"];
 
-/// pyHanko, of which Debian has no package, with what it needs for PKCS#11: names and versions at PyPI.
-const PYHANKO: &[&str] = &["pyHanko[pkcs11]==0.38.0", "pyhanko-cli==0.6.0", "python-pkcs11==0.9.5"];
+/// pyHanko, of which Debian has no package, with all that it needs for PKCS#11: each package with the hashes of its files,
+/// which pip compares.
+const PYHANKO: &str = include_str!("../pyhanko.txt");
 
 /// Where pyHanko lies: beside the folder of the built programs, so that it need not be fetched for each run, and the
 /// tests find it where there is no network.
@@ -51,23 +52,25 @@ pub(crate) fn pyhanko_folder(programs: &Path) -> PathBuf {
     programs.with_file_name("pyhanko")
 }
 
-/// Installs pyHanko into a virtual environment of its own; or only names it.
+/// Installs pyHanko into a virtual environment of its own, anew where the list of packages has changed; or only names it.
 pub(crate) fn ensure_pyhanko(programs: &Path, no_install: bool) -> Result<()> {
     let folder = pyhanko_folder(programs);
-    let wanted = PYHANKO.join(" ");
     // Written last, so that a half installed one is made anew.
     let mark = folder.join("installed");
-    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == PYHANKO) {
         return Ok(());
     }
     if no_install {
-        return Err(Error::PythonPackagesMissing { packages: wanted, folder });
+        return Err(Error::PythonPackagesMissing { folder });
     }
-    report::line(&format!("Installing {wanted} into {}", folder.display()));
+    report::line(&format!("Installing pyHanko into {}", folder.display()));
     output_of(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let list = folder.join("pyhanko.txt");
+    fs::write(&list, PYHANKO).during("writing the list of pyHanko's packages")?;
     let mut pip = Command::new(folder.join("bin/pip"));
-    output_of(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYHANKO))?;
-    fs::write(mark, wanted).during("noting that pyHanko is installed")
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+    output_of(pip.args(["--require-hashes", "--only-binary=:all:", "--requirement"]).arg(list))?;
+    fs::write(mark, PYHANKO).during("noting that pyHanko is installed")
 }
 
 /// Installs what is missing, through `sudo` when not root; or only names it.

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::report::{self, Section, line};
-use crate::{Result, cargo, demo, fuzz, lint, namespace, packages};
+use crate::{Result, cargo, demo, fuzz, lint, namespace, packages, rig};
 
 /// How long the members' tests may take, building included: several times what two cores need.
 const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
-
-/// How long the tests on real parts may take: they need about a minute on two cores.
-const REAL_PARTS_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Runs everything, to the end even when something fails.
 pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
@@ -56,7 +53,7 @@ fn on_postgresql() -> Result<()> {
 }
 
 fn real_parts(programs: &Path) -> Result<()> {
-    namespace::run(&["rig".as_ref(), programs.as_os_str()], REAL_PARTS_LIMIT)
+    namespace::run(&["rig".as_ref(), programs.as_os_str()], rig::REAL_PARTS_LIMIT)
 }
 
 /// Counts what passed and what failed, and goes on after a failure so that one run shows all.

@@ -11,14 +11,15 @@ use super::{Finding, Level};
 /// This program's version, which is the project's.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// All findings, in the order of the way from the reader to the browser.
-pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+/// All findings, in the order of the way from the reader to the browser; a card's holder is named only when that is asked
+/// for.
+pub(super) fn judge(facts: &Facts, show_holder: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     pcscd(&facts.pcscd, &mut findings);
     match &facts.daemon {
         Daemon::Answers(answers) => {
             daemon(answers, &mut findings);
-            card::judge(answers, facts, &mut findings);
+            card::judge(answers, facts, show_holder, &mut findings);
         }
         Daemon::NotRunning { is_installed } => findings.push(not_running(*is_installed, facts)),
         Daemon::NoAccess(access) => findings.push(no_access(access, facts)),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use aws_lc_rs::rand;
 use cns_protocol::pin::PinName;
 use cns_protocol::reader::{CardFace, Reader, ReaderKind, ReaderState, Readers};
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ const MOST_WAITING: usize = 64;
 
 /// All readers by name, and the counter of changes.
 pub(crate) struct Slots {
+    /// Tells this daemon from the one that ran before it.
+    instance: String,
     slots: RwLock<BTreeMap<String, Arc<Slot>>>,
     change: watch::Sender<u64>,
     limits: TimeLimits,
@@ -28,13 +31,16 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(limits: TimeLimits) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(limits: TimeLimits) -> Result<Arc<Self>, ReaderError> {
+        let mut instance = [0; 16];
+        rand::fill(&mut instance).map_err(|_| ReaderError::Random)?;
+        Ok(Arc::new(Self {
+            instance: hex::encode(instance),
             slots: RwLock::default(),
             change: watch::Sender::new(1),
             limits,
             retired: AtomicU64::new(0),
-        })
+        }))
     }
 
     /// Adds a reader and starts its owner.
@@ -74,7 +80,8 @@ impl Slots {
     pub(crate) fn list(&self) -> Readers {
         // The counter first: what changes after it is listed too early, never too late.
         let change = *self.change.borrow();
-        Readers { change, readers: self.all().iter().map(|slot| slot.reader()).collect() }
+        let readers = self.all().iter().map(|slot| slot.reader()).collect();
+        Readers { instance: self.instance.clone(), change, readers }
     }
 
     pub(crate) fn stop(&self) {

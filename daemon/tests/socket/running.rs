@@ -100,7 +100,7 @@ impl Running {
     }
 
     pub fn client(&self) -> Client {
-        let client = Client::connect(&self.socket()).unwrap();
+        let mut client = Client::connect(&self.socket()).unwrap();
         client.set_timeout(Some(PATIENCE)).unwrap();
         client
     }

@@ -368,5 +368,5 @@ fn readers() -> Readers {
         traffic: Traffic::default(),
         contents_reads: 1,
     };
-    Readers { change: 1, readers: vec![reader] }
+    Readers { instance: text("1"), change: 1, readers: vec![reader] }
 }

@@ -96,7 +96,7 @@ pub(crate) fn init_pin(module: &Module, session: CK_SESSION_HANDLE, pin: In<'_, 
 
 /// What a refused PUK means here and to the application.
 fn refused(module: &Module, place: &Place, error: CallError) -> Error {
-    let unheard = matches!(error, CallError::Absent | CallError::Broken);
+    let unheard = error.lost_connection();
     let is_wrong = matches!(&error, CallError::Refused(refusal)
         if matches!(refusal.kind, ErrorKind::PukIncorrect | ErrorKind::PukBlocked));
     if (unheard || is_wrong)

@@ -12,7 +12,7 @@ use cryptoki_sys::{
 };
 
 use crate::api::general::LIBRARY;
-use crate::daemon::{CallError, Link};
+use crate::daemon::Link;
 use crate::error::Error;
 use crate::ffi::buffer::{Asked, Out, Put};
 use crate::ffi::template::UNAVAILABLE;
@@ -177,7 +177,7 @@ pub(crate) fn wait_for_slot_event(
         }
         let change = module.tables().change();
         drop(turn);
-        if let Err(CallError::Absent | CallError::Broken) = link.wait(change, GLANCE) {
+        if link.wait(change, GLANCE).is_err_and(|error| error.lost_connection()) {
             thread::sleep(GLANCE);
         }
         if module.is_closed() {

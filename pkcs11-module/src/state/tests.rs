@@ -4,16 +4,17 @@ use std::sync::Arc;
 use cns_protocol::card::KeyUse;
 use cns_protocol::reader::{Reader, ReaderState, Readers};
 use cns_secret::Secret;
-use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID};
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID, CKM_RSA_PKCS};
 
 use super::Module;
 use crate::cipher::Cipher;
 use crate::daemon::CallError;
 use crate::error::Error;
 use crate::input::Input;
+use crate::mechanism::Scheme;
 use crate::object::{Object, PrivateKey};
 use crate::session::{DecryptOperation, Session};
-use crate::sign_operation::PinSource;
+use crate::sign_operation::{PinSource, SignOperation};
 use crate::test_cards::{card, reader};
 
 fn module(readers: &[&str]) -> Module {
@@ -30,8 +31,18 @@ fn empty(name: &str, insertion: u64) -> Reader {
     reader(name, insertion, ReaderState::Empty)
 }
 
+/// The daemon tells, over the connection of this number.
 fn tell(module: &Module, epoch: u64, change: u64, readers: Vec<Reader>) {
-    module.learn(epoch, Ok(Readers { change, readers })).unwrap();
+    tell_as(module, epoch, "a", change, readers);
+}
+
+/// The same of the daemon that was started next.
+fn tell_anew(module: &Module, epoch: u64, change: u64, readers: Vec<Reader>) {
+    tell_as(module, epoch, "b", change, readers);
+}
+
+fn tell_as(module: &Module, epoch: u64, instance: &str, change: u64, readers: Vec<Reader>) {
+    module.learn(epoch, Ok(Readers { instance: instance.to_owned(), change, readers })).unwrap();
 }
 
 fn open(module: &Module, slot: CK_SLOT_ID) -> CK_SESSION_HANDLE {
@@ -74,9 +85,31 @@ fn without_a_daemon_all_slots_are_empty() {
     module.learn(1, Err(CallError::Absent)).unwrap();
     assert_eq!(occupied(&module), [("A".to_owned(), false)]);
     assert_eq!(module.tables().session(session).err(), Some(Error::SessionHandleInvalid));
-    // A connection that breaks says nothing about the cards.
+    // A connection that breaks says nothing about the cards, and a daemon that is late neither.
     tell(&module, 2, 1, vec![with_card("A", 1)]);
-    assert_eq!(module.learn(2, Err(CallError::Broken)), Err(Error::DeviceError));
+    for error in [CallError::Broken, CallError::Late] {
+        assert_eq!(module.learn(2, Err(error)), Err(Error::DeviceError));
+        assert_eq!(occupied(&module), [("A".to_owned(), true)]);
+    }
+}
+
+#[test]
+fn a_daemon_that_answered_late_has_not_forgotten_the_login() {
+    let module = module(&[]);
+    tell(&module, 1, 9, vec![with_card("A", 5)]);
+    let (session, made) = with_a_login(&module);
+    let link = module.tables().place_of(session).unwrap().link;
+    assert_eq!(module.learn(1, Err(CallError::Late)), Err(Error::DeviceError));
+    // Asked again, over another connection, because the late answer may still come over the first.
+    tell(&module, 2, 10, vec![with_card("A", 5)]);
+    let tables = module.tables();
+    let place = tables.place_of(session).unwrap();
+    assert!(Arc::ptr_eq(&place.link, &link), "the login is that connection's");
+    let token = tables.token_of(session).unwrap();
+    assert!(token.logged_in && token.visible_object(made).is_some());
+    drop(tables);
+    // What was asked before and is heard after it is old.
+    tell_as(&module, 1, "before", 99, vec![empty("A", 6)]);
     assert_eq!(occupied(&module), [("A".to_owned(), true)]);
 }
 
@@ -87,7 +120,7 @@ fn a_restarted_daemon_ends_logins_but_not_sessions() {
     let session = open(&module, 0);
     module.tables().slot_mut(0).unwrap().token_mut().unwrap().logged_in = true;
     // Its change counter starts again, and must not be taken for an older answer.
-    tell(&module, 2, 1, vec![with_card("A", 1)]);
+    tell_anew(&module, 2, 1, vec![with_card("A", 1)]);
     assert!(!module.tables().token_of(session).unwrap().logged_in);
     assert_eq!(module.tables().place_of(session).unwrap().insertion, 1);
 }
@@ -103,6 +136,9 @@ fn with_a_login(module: &Module) -> (CK_SESSION_HANDLE, CK_OBJECT_HANDLE) {
     let key = Arc::new(PrivateKey { key_use, length: 256, pin_for_each_use: false, decrypts: true });
     let private = Object::all(&token.card).into_iter().find(Object::is_private).unwrap();
     let made = tables.make(session, |_| Ok(private)).unwrap();
+    let mut sign = SignOperation::new(Arc::clone(&key), Scheme::read(CKM_RSA_PKCS, &[]).unwrap()).unwrap();
+    sign.pin = Some(PinSource::Given(Secret::copy_from(b"24680").unwrap()));
+    tables.session_mut(session).unwrap().sign = Some(sign);
     let input = Input::plain(key.length);
     let done = Some((vec![0; 256], Secret::copy_from(b"plain").unwrap()));
     let operation = DecryptOperation { key, cipher: Cipher::Pkcs1, most: 245, input, in_parts: false, done };
@@ -119,7 +155,9 @@ fn is_lost(module: &Module, session: CK_SESSION_HANDLE, made: CK_OBJECT_HANDLE) 
     token.logged_in = true;
     assert!(token.visible_object(made).is_none());
     assert!(token.private_keys().next().is_some());
-    assert!(tables.session(session).unwrap().decrypt.as_ref().unwrap().done.is_none());
+    let session = tables.session(session).unwrap();
+    assert!(session.decrypt.as_ref().unwrap().done.is_none());
+    assert!(session.sign.as_ref().unwrap().pin.is_none());
 }
 
 #[test]
@@ -129,7 +167,7 @@ fn what_a_login_gave_is_gone_with_the_daemon() {
     let (session, made) = with_a_login(&module);
     tell(&module, 1, 10, vec![with_card("A", 5)]);
     assert!(module.tables().token_of(session).unwrap().puk.is_some());
-    tell(&module, 2, 1, vec![with_card("A", 1)]);
+    tell_anew(&module, 2, 1, vec![with_card("A", 1)]);
     is_lost(&module, session, made);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags};
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::session::UserType;
+use cryptoki::session::{SessionState, UserType};
 
 use crate::desk::{Desk, pin, private_keys, refusal, until};
 
@@ -78,6 +78,20 @@ fn a_restarted_daemon_has_forgotten_the_login_only() {
         assert_eq!(refusal(state), RvError::DeviceRemoved);
         std::mem::forget(session);
     }
+}
+
+#[test]
+fn a_daemon_that_stands_still_is_no_new_one() {
+    let desk = Desk::set_up();
+    let (session, key) = desk.logged_in();
+    let slot = desk.card();
+    desk.freeze_daemon();
+    let asked = desk.application.get_slot_info(slot);
+    desk.thaw_daemon();
+    assert_eq!(refusal(asked), RvError::DeviceError);
+    assert!(desk.application.get_slot_info(slot).unwrap().token_present());
+    assert!(matches!(session.get_session_info().unwrap().session_state(), SessionState::RwUser));
+    assert_eq!(session.sign(&Mechanism::RsaPkcs, key, b"x").unwrap().len(), 256);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn calls_that_need_no_card_ask_nobody() {
         let began = Instant::now();
         let answered = session.get_session_info();
         desk.thaw_daemon();
-        // The module would wait fifteen seconds for the daemon.
+        // The module would wait ten seconds for the daemon.
         (answered.is_ok() && began.elapsed() < Duration::from_secs(5)).then_some(())
     });
     desk.freeze_daemon();

@@ -13,7 +13,7 @@ use crate::card::use_name;
 /// How long before its end a certificate is worth a word.
 const SOON: Duration = Duration::days(30);
 
-pub(super) fn judge(answers: &Answers, facts: &Facts, findings: &mut Vec<Finding>) {
+pub(super) fn judge(answers: &Answers, facts: &Facts, show_holder: bool, findings: &mut Vec<Finding>) {
     if answers.readers.is_empty() {
         let remedy = if facts.pcscd.answers {
             "Plug the reader in. If it is: its driver may be missing (Debian: apt install libccid), or another one is \
@@ -30,7 +30,9 @@ pub(super) fn judge(answers: &Answers, facts: &Facts, findings: &mut Vec<Finding
         ));
         return;
     }
-    answers.readers.iter().for_each(|reader| judge_reader(reader, answers, facts, findings));
+    for reader in &answers.readers {
+        judge_reader(reader, answers, facts, show_holder, findings);
+    }
     let is_empty = |reader: &Reader| matches!(reader.state, ReaderState::Empty);
     if answers.readers.iter().all(is_empty) {
         findings.push(Finding::new(
@@ -43,7 +45,13 @@ pub(super) fn judge(answers: &Answers, facts: &Facts, findings: &mut Vec<Finding
     }
 }
 
-fn judge_reader(reader: &Reader, answers: &Answers, facts: &Facts, findings: &mut Vec<Finding>) {
+fn judge_reader(
+    reader: &Reader,
+    answers: &Answers,
+    facts: &Facts,
+    show_holder: bool,
+    findings: &mut Vec<Finding>,
+) {
     let name = &reader.name;
     match &reader.state {
         ReaderState::Empty => findings.push(Finding::ok("reader", format!("{name}: empty"))),
@@ -62,9 +70,7 @@ fn judge_reader(reader: &Reader, answers: &Answers, facts: &Facts, findings: &mu
             "Take it out, wipe its contacts, put it in again. If it is a CNS all the same: `cnsctl card report`.",
         )),
         ReaderState::Card(card) => {
-            let kind = if reader.kind == ReaderKind::Vpcd { ", a virtual card" } else { "" };
-            let holder = format!("{} {}", card.holder.name, card.holder.surname);
-            findings.push(Finding::ok("card", format!("{name}: the card of {holder}, {}{kind}", card.generation)));
+            findings.push(Finding::ok("card", format!("{name}: {}", describe(card, reader.kind, show_holder))));
             judge_card(card, facts, findings);
             if reader.face == Some(CardFace::Contactless) {
                 findings.push(Finding::new(
@@ -79,6 +85,16 @@ fn judge_reader(reader: &Reader, answers: &Answers, facts: &Facts, findings: &mu
             judge_pins(card, asked.unwrap_or_default(), findings);
         }
     }
+}
+
+fn describe(card: &Card, kind: ReaderKind, show_holder: bool) -> String {
+    let whose = if show_holder {
+        format!("the card of {} {}", card.holder.name, card.holder.surname)
+    } else {
+        "a CNS".to_owned()
+    };
+    let kind = if kind == ReaderKind::Vpcd { ", a virtual card" } else { "" };
+    format!("{whose}, {}{kind}", card.generation)
 }
 
 fn judge_card(card: &Card, facts: &Facts, findings: &mut Vec<Finding>) {

@@ -128,7 +128,7 @@ fn well() -> Facts {
 fn found(change: impl FnOnce(&mut Facts)) -> Vec<Finding> {
     let mut facts = well();
     change(&mut facts);
-    judge(&facts).into_iter().filter(|finding| finding.level != Level::Ok).collect()
+    judge(&facts, false).into_iter().filter(|finding| finding.level != Level::Ok).collect()
 }
 
 /// As [`found`], which must be this finding alone, with reason and remedy.
@@ -154,8 +154,18 @@ fn with_card(facts: &mut Facts, change: impl FnOnce(&mut Card)) {
 #[test]
 fn where_all_is_well_nothing_is_complained_of() {
     assert_eq!(found(|_| {}), []);
-    let ids: Vec<_> = judge(&well()).iter().map(|finding| finding.id).collect();
+    let ids: Vec<_> = judge(&well(), false).iter().map(|finding| finding.id).collect();
     assert_eq!(ids, ["pcscd-answers", "cnsd-answers", "card", "certificate", "pin", "module", "registered"]);
+}
+
+#[test]
+fn the_holder_is_named_only_to_who_asks() {
+    let told = |show_holder| format!("{:?}", judge(&well(), show_holder));
+    assert!(told(true).contains("the card of GRAZIA MELIS"), "{}", told(true));
+    let unasked = told(false);
+    for secret in ["GRAZIA", "MELIS", "MLSGRZ", "6200000000001235"] {
+        assert!(!unasked.contains(secret), "{secret}: {unasked}");
+    }
 }
 
 #[test]

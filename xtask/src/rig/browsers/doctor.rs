@@ -20,7 +20,10 @@ pub(super) fn looks(desk: &mut Desk) -> Result<()> {
     let healthy = office::parse(&output_of(&mut doctor(desk))?)?;
     let loud = loud(&healthy);
     expect(loud == ["double"], || format!("the findings are {loud:?}:\n{healthy:#}"))?;
-    expect(healthy.to_string().contains("the card of GRAZIA MELIS"), || format!("no card:\n{healthy:#}"))?;
+    expect(healthy.to_string().contains("a CNS, st2021"), || format!("no card:\n{healthy:#}"))?;
+    expect(!healthy.to_string().contains("MELIS"), || format!("the holder, unasked:\n{healthy:#}"))?;
+    let named = output_of(doctor(desk).arg("--show-holder"))?;
+    expect(named.contains("the card of GRAZIA MELIS"), || format!("no holder:\n{named}"))?;
     for (program, whose) in [("firefox", Whose::Own), ("chromium", Whose::Own), ("p11-kit", Whose::System)] {
         desk.module("unregister", program, whose)?;
     }
