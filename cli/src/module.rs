@@ -3,6 +3,7 @@
 mod child;
 pub(crate) mod files;
 mod firefox;
+mod folders;
 mod nss;
 mod own;
 pub(crate) mod place;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
+use folders::Folders;
 use place::{Place, PlaceOptions};
 use plan::{Plan, Step};
 use survey::{Loaded, Maker};
@@ -84,6 +86,9 @@ impl Target {
 struct Outcome {
     program: Target,
     changes: Vec<Step>,
+    /// The folders that were missing and are made for it; a list of them is kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    new_folders: Vec<PathBuf>,
     notes: Vec<String>,
     /// Why it went no further.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +102,9 @@ struct Outcomes {
     #[serde(skip_serializing_if = "Option::is_none")]
     module: Option<PathBuf>,
     programs: Vec<Outcome>,
+    /// The folders that were made for what is gone, and went with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed_folders: Vec<PathBuf>,
     /// What makes the module a danger to those who load it.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
@@ -151,11 +159,14 @@ fn carry_out(
 ) -> Result<(), CliError> {
     let base = place.base()?;
     let programs = if programs.is_empty() { Target::value_variants() } else { programs };
+    let folders = Folders::new(place, base)?;
     let outcomes = Outcomes {
         dry_run,
         for_all: place.is_system,
         module: module.map(Path::to_path_buf),
-        programs: programs.iter().map(|program| one(place, base, *program, module, dry_run)).collect(),
+        programs: programs.iter().map(|program| one(place, &folders, *program, module, dry_run)).collect(),
+        // Also after what could not be registered: a folder that was made in vain is empty.
+        removed_folders: if dry_run { Vec::new() } else { folders.take_back()? },
         warning: module.filter(|_| place.is_system).and_then(Place::exposed_folder).map(|folder| {
             format!(
                 "{} is not root's alone: whoever can write there can run what they like in everybody's browser. \
@@ -170,19 +181,23 @@ fn carry_out(
     if failed == 0 { Ok(()) } else { Err(CliError::Unfinished(failed)) }
 }
 
-fn one(place: &Place, base: &Path, program: Target, module: Option<&Path>, dry_run: bool) -> Outcome {
+fn one(place: &Place, folders: &Folders<'_>, program: Target, module: Option<&Path>, dry_run: bool) -> Outcome {
     let plan = module.map_or_else(|| plan_back(place, program), |module| plan(place, program, module));
-    let mut outcome = Outcome { program, changes: Vec::new(), notes: Vec::new(), problem: None };
+    let mut outcome =
+        Outcome { program, changes: Vec::new(), new_folders: Vec::new(), notes: Vec::new(), problem: None };
     let plan = match plan {
         Ok(plan) => plan,
         Err(error) => return Outcome { problem: Some(error.in_full()), ..outcome },
     };
     outcome.notes = plan.notes;
     for step in plan.steps {
-        if !dry_run && let Err(error) = step.apply(base) {
+        let missing = folders.missing(&step);
+        let apply = || folders.note(&missing).and_then(|()| step.apply(folders.base()));
+        if !dry_run && let Err(error) = apply() {
             outcome.problem = Some(error.in_full());
             break;
         }
+        outcome.new_folders.extend(missing);
         outcome.changes.push(step);
     }
     outcome
@@ -249,8 +264,12 @@ fn outcomes_text(outcomes: &Outcomes) -> String {
         };
         text += &format!("{}: {state}\n", outcome.program.name());
         text.extend(outcome.changes.iter().map(|step| step.text(!outcomes.dry_run)));
+        let made = if outcomes.dry_run { "would make" } else { "made" };
+        text.extend(outcome.new_folders.iter().map(|folder| format!("  {made} the folder {}\n", folder.display())));
         text.extend(outcome.notes.iter().map(|note| format!("  {note}\n")));
     }
+    let removed = outcomes.removed_folders.iter();
+    text.extend(removed.map(|folder| format!("Removed the folder {}, made by register and empty.\n", folder.display())));
     text.extend(outcomes.warning.iter().map(|warning| format!("WARNING: {warning}.\n")));
     text.extend(outcomes.sandboxed.iter().map(|advice| format!("{advice}.\n")));
     text

@@ -171,6 +171,41 @@ fn what_is_registered_is_shown_first_told_once_and_taken_back_whole() {
 }
 
 #[test]
+fn folders_that_were_there_stay_and_those_that_were_made_go() {
+    let computer = computer_with_openssl_engine();
+    // Empty, as p11-kit's and Firefox's packages leave them.
+    fs::create_dir_all(computer.path("home/.config/pkcs11/modules")).unwrap();
+    fs::create_dir(computer.path("root/etc/firefox")).unwrap();
+    let before = computer.everything();
+    for (program, whose, _) in WITHOUT_NSS {
+        computer.json(&["register", program, whose]);
+    }
+    let lists = ["root/etc/cnsd/made-folders", "home/.config/cns/made-folders"];
+    let noted = lists.map(|list| fs::read_to_string(computer.path(list)).unwrap());
+    let noted = noted.each_ref().map(|text| text.lines().skip(1).collect::<Vec<_>>());
+    assert_eq!(noted[0], ["etc/cnsd", "etc/firefox/policies", "etc/pkcs11", "etc/pkcs11/modules"]);
+    assert_eq!(noted[1], [".config/cns"]);
+    for (program, whose, file) in WITHOUT_NSS {
+        assert!(computer.path(file).exists(), "{file} went with another program's");
+        computer.json(&["unregister", program, whose]);
+    }
+    assert_eq!(computer.everything(), before);
+
+    // What somebody else keeps in a folder of ours makes it theirs.
+    computer.json(&["register", "java", "openssl", "--user"]);
+    computer.json(&["unregister", "java", "--user"]);
+    let theirs = computer.write("home/.config/cns/theirs", "x");
+    let told = computer.json(&["unregister", "openssl", "--user"]);
+    assert_eq!(told.get("removed_folders"), None, "{told}");
+    assert_eq!(fs::read_dir(computer.path("home/.config/cns")).unwrap().count(), 1);
+    computer.json(&["register", "openssl", "--user"]);
+    computer.json(&["unregister", "openssl", "--user"]);
+    fs::remove_file(theirs).unwrap();
+    fs::remove_dir(computer.path("home/.config/cns")).unwrap();
+    assert_eq!(computer.everything(), before);
+}
+
+#[test]
 fn policies_of_an_administrator_are_merged_and_restored_byte_for_byte() {
     let computer = Computer::new();
     let file = computer.write(

@@ -89,16 +89,6 @@ pub(super) fn make_folders(folder: &Path, base: &Path, mode: u32) -> Result<(), 
     fs::DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(failed)
 }
 
-/// Removes folders that are empty, from the innermost.
-pub(super) fn remove_empty(folders: &[PathBuf]) {
-    for folder in folders {
-        // One that is not empty stays, and so do those around it.
-        if fs::remove_dir(folder).is_err() {
-            return;
-        }
-    }
-}
-
 fn write_like(file: &Path, text: &str, base: &Path, like: Option<&Metadata>) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: file.to_owned(), source };
     let folder = file.parent().unwrap_or(base);

@@ -120,10 +120,7 @@ fn unregister_policy(place: &Place) -> Result<Plan, CliError> {
     plan.steps.push(match without {
         _ if is_as_before => Step::Restore { file, kept_as },
         Some(text) => Step::Write { file, text, kept_as: None },
-        None => {
-            let folders = file.ancestors().skip(1).take(2).map(Path::to_path_buf).collect();
-            Step::Remove { file, folders }
-        }
+        None => Step::Remove { file },
     });
     plan.notes.push(
         "profiles that Firefox opened meanwhile keep the module: `cnsctl module unregister firefox --user` for each user"

@@ -18,7 +18,7 @@ use crate::error::CliError;
 pub(crate) const MODULES: &str = "pkcs11.txt";
 
 /// The file that says what a database looked like when we made it.
-const MADE: &str = "made-by-cnsctl";
+pub(super) const MADE: &str = "made-by-cnsctl";
 
 /// The files of a database that hold what people keep in it.
 const CONTENTS: [&str; 2] = ["cert9.db", "key4.db"];
@@ -122,18 +122,13 @@ pub(super) fn delete(folder: &Path, name: &str) -> Result<(), CliError> {
 }
 
 /// Removes a database that is still as we made it.
-pub(super) fn remove(folder: &Path, base: &Path) -> Result<(), CliError> {
+pub(super) fn remove(folder: &Path) -> Result<(), CliError> {
     if !is_unused(folder)? {
         return Ok(());
     }
     for name in CONTENTS.iter().chain(&[MODULES, MADE]) {
         files::remove(&folder.join(name))?;
     }
-    let is_own = |path: &&Path| {
-        *path != base
-            && ["nssdb", "pki", ".pki"].iter().any(|name| path.file_name() == Some(OsStr::new(name)))
-    };
-    files::remove_empty(&folder.ancestors().take_while(is_own).map(Path::to_path_buf).collect::<Vec<_>>());
     Ok(())
 }
 

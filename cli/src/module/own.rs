@@ -99,13 +99,7 @@ pub(super) fn unregister(file: PathBuf) -> Result<Plan, CliError> {
     match files::read(&file)? {
         None => {}
         Some(text) if !text.starts_with(MARK) => return Err(not_ours(file)),
-        Some(_) => {
-            let own = ["modules", "pkcs11", "cns", "cnsd"];
-            let is_own =
-                |folder: &&Path| folder.file_name().is_some_and(|name| own.iter().any(|own| name == *own));
-            let folders = file.ancestors().skip(1).take_while(is_own).map(Path::to_path_buf).collect();
-            plan.steps.push(Step::Remove { file, folders });
-        }
+        Some(_) => plan.steps.push(Step::Remove { file }),
     }
     Ok(plan)
 }

@@ -25,9 +25,6 @@ pub(super) enum Step {
     Remove {
         /// Which.
         file: PathBuf,
-        /// The folders that were made for it, from the innermost; those that are empty go too.
-        #[serde(skip)]
-        folders: Vec<PathBuf>,
     },
     /// Puts the file that was kept back.
     Restore {
@@ -74,16 +71,25 @@ impl Step {
                 }
                 files::write(file, text, base)
             }
-            Step::Remove { file, folders } => {
-                files::remove(file)?;
-                files::remove_empty(folders);
-                Ok(())
-            }
+            Step::Remove { file } => files::remove(file),
             Step::Restore { file, .. } => files::restore(file),
             Step::CreateDatabase { folder } => nss::create(folder, base),
             Step::AddModule { folder, name, library } => nss::add(folder, name, library, base),
             Step::DeleteModule { folder, name } => nss::delete(folder, name),
-            Step::RemoveDatabase { folder } => nss::remove(folder, base),
+            Step::RemoveDatabase { folder } => nss::remove(folder),
+        }
+    }
+
+    /// The folder in which it makes something.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Step::Write { file, .. } => file.parent(),
+            Step::CreateDatabase { folder } => Some(folder),
+            Step::Remove { .. }
+            | Step::Restore { .. }
+            | Step::AddModule { .. }
+            | Step::DeleteModule { .. }
+            | Step::RemoveDatabase { .. } => None,
         }
     }
 
@@ -98,7 +104,7 @@ impl Step {
                 let lines: String = text.lines().map(|line| format!("    | {line}\n")).collect();
                 format!("  {} {}{kept}\n{lines}", say("wrote", "write"), file.display())
             }
-            Step::Remove { file, .. } => format!("  {} {}\n", say("removed", "remove"), file.display()),
+            Step::Remove { file } => format!("  {} {}\n", say("removed", "remove"), file.display()),
             Step::Restore { file, .. } => {
                 format!("  {} {} as it was before\n", say("restored", "restore"), file.display())
             }
