@@ -15,6 +15,7 @@ mod authorities;
 mod c_program;
 mod decryption;
 mod desk;
+mod dual;
 mod generations;
 #[path = "../../../daemon/tests/support/keypad.rs"]
 mod keypad;

@@ -11,7 +11,9 @@ use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
-use cryptoki_sys::{CKR_ARGUMENTS_BAD, CKR_FUNCTION_CANCELED, CKR_OK, CKR_PIN_INVALID};
+use cryptoki_sys::{
+    CKR_ARGUMENTS_BAD, CKR_FUNCTION_CANCELED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_USER_NOT_LOGGED_IN,
+};
 use tempfile::TempDir;
 
 use crate::desk::{module, pin, refusal, start_daemon_with, until};
@@ -23,6 +25,8 @@ use crate::signature_key;
 /// The PIN of the sample card, and one that is long enough not to be found by chance.
 const FIRST: &str = "12345";
 const LONG: &str = "80917263";
+/// The PUK of the sample card.
+const PUK: &str = "87654321";
 
 /// Ends with the test.
 struct Daemon(Child);
@@ -56,8 +60,9 @@ fn inside() {
     changes(pad, &session);
     logins(pad, &session);
     signatures(pad, &session);
-    // A PIN that is given is taken as elsewhere.
     session.logout().unwrap();
+    unblocks(pad, &session);
+    // A PIN that is given is taken as elsewhere.
     session.login(UserType::User, Some(&pin(LONG))).unwrap();
     let key = keys(&session, false);
     assert_eq!(session.sign(&Mechanism::RsaPkcs, key, b"data").unwrap().len(), 256);
@@ -101,6 +106,36 @@ fn logins(pad: &Pad, session: &Session) {
     assert_eq!(refusal(session.login(UserType::User, None)), RvError::FunctionCanceled);
     pad.types(&[LONG]);
     session.login(UserType::User, None).unwrap();
+}
+
+/// `C_InitPIN` without a PIN, after `C_Login` of the security officer without a PUK.
+fn unblocks(pad: &Pad, session: &Session) {
+    let raw = Raw::new();
+    let init_pin = raw.functions().C_InitPIN.unwrap();
+    let at_pad = || unsafe { init_pin(session.handle(), ptr::null_mut(), 0) };
+    for _ in 0..2 {
+        pad.types(&["11111"]);
+        assert_eq!(refusal(session.login(UserType::User, None)), RvError::PinIncorrect);
+    }
+    // Both are typed on the reader, or none.
+    session.login(UserType::So, Some(&pin(PUK))).unwrap();
+    assert_eq!(at_pad(), CKR_ARGUMENTS_BAD);
+    session.logout().unwrap();
+    session.login(UserType::So, None).unwrap();
+    assert_eq!(refusal(session.init_pin(&pin(LONG))), RvError::ArgumentsBad);
+
+    pad.types(&[CANCEL]);
+    assert_eq!(at_pad(), CKR_FUNCTION_CANCELED);
+    pad.types(&[PUK, LONG, "12346"]);
+    assert_eq!(at_pad(), CKR_PIN_INVALID);
+    pad.types(&["11111111", LONG, LONG]);
+    assert_eq!(at_pad(), CKR_PIN_INCORRECT);
+    // A wrong PUK has ended the officer's login.
+    assert_eq!(at_pad(), CKR_USER_NOT_LOGGED_IN);
+    session.login(UserType::So, None).unwrap();
+    pad.types(&[PUK, LONG, LONG]);
+    assert_eq!(at_pad(), CKR_OK);
+    session.logout().unwrap();
 }
 
 /// Each use of a key is one more entry, whose PIN the daemon never has.

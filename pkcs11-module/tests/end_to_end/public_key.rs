@@ -18,7 +18,7 @@ use crate::raw::{Raw, ask, begin, get};
 use crate::signing::{pss, traffic};
 
 /// The sample card's key: another implementation signs and decrypts with it.
-fn key() -> RsaPrivateKey {
+pub(crate) fn key() -> RsaPrivateKey {
     cns_virtual_card::sample::key().unwrap()
 }
 

@@ -24,6 +24,11 @@ impl Raw {
         Self { loaded }
     }
 
+    /// A function that the list of version 2.40 does not have.
+    pub(crate) fn symbol<T: Copy>(&self, name: &[u8]) -> T {
+        *unsafe { self.loaded.get::<T>(name) }.unwrap()
+    }
+
     pub(crate) fn functions(&self) -> &CK_FUNCTION_LIST {
         type GetFunctionList = unsafe extern "C" fn(*mut *mut CK_FUNCTION_LIST) -> CK_RV;
         let get = unsafe { self.loaded.get::<GetFunctionList>(b"C_GetFunctionList\0") }.unwrap();
