@@ -18,6 +18,14 @@ use crate::terminal::describe;
 /// How long a program may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// How much slower than a quiet machine one may be. Only a failure takes so long.
+const SLOWNESS: u64 = 4;
+
+/// How long something may take that needs so many seconds at most where nothing else runs.
+pub(crate) const fn patience(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.saturating_mul(SLOWNESS))
+}
+
 /// The most that a program that prints secrets may print, in bytes.
 const SECRET_LIMIT: usize = 4096;
 
@@ -132,14 +140,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until `check` gives something, up to `seconds`.
+    /// Waits until `check` gives something; `seconds` are enough where nothing else runs, as [`patience`] has it.
     pub(crate) fn wait_for<T>(
         &mut self,
         what: &str,
         seconds: u64,
         mut check: impl FnMut(&Self) -> Result<Option<T>>,
     ) -> Result<T> {
-        let limit = Instant::now() + Duration::from_secs(seconds);
+        let patience = patience(seconds);
+        let limit = Instant::now() + patience;
         loop {
             if let Some(found) = check(self)? {
                 return Ok(found);
@@ -151,7 +160,8 @@ impl Stage {
                     .iter()
                     .map(|r| format!("--- {}\n{}", r.name, tail(&self.log(&r.name))))
                     .collect();
-                return Err(Error::TooSlow { what: what.into(), seconds, output: logs.join("\n") });
+                let (seconds, output) = (patience.as_secs(), logs.join("\n"));
+                return Err(Error::TooSlow { what: what.into(), seconds, output });
             }
             std::thread::sleep(Duration::from_millis(20));
         }

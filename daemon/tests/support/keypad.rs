@@ -13,7 +13,7 @@ use cns_virtual_reader::{BEHAVIOUR, Behaviour, CARD, TYPED, WAITING};
 use super::private_pcscd::Pcscd;
 
 /// How long the reader may take to ask for an entry.
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(60);
 
 /// One reader of pcscd with its folder.
 #[derive(Clone)]

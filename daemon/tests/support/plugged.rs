@@ -15,7 +15,7 @@ use der::Decode;
 use tempfile::TempDir;
 use x509_cert::request::CertReq;
 
-pub const WAIT: Duration = Duration::from_secs(20);
+pub const WAIT: Duration = Duration::from_secs(60);
 
 /// The certifier, whose key takes a while to make.
 pub fn authority() -> &'static Authority {

@@ -357,3 +357,6 @@ entry! {
     /// `C_CancelFunction`.
     C_CancelFunction = refused::parallel { session: CK_SESSION_HANDLE }
 }
+
+#[cfg(test)]
+mod tests;

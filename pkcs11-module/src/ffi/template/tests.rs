@@ -56,7 +56,18 @@ fn ask(questions: &mut [Question]) -> (Result<(), Error>, Vec<CK_ULONG>) {
     (outcome, table.iter().map(|attribute| attribute.ulValueLen).collect())
 }
 
+/// Fewer cases under Miri, which is slow and keeps no files of failures.
+fn settings() -> ProptestConfig {
+    if cfg!(miri) {
+        ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() }
+    } else {
+        ProptestConfig::default()
+    }
+}
+
 proptest! {
+    #![proptest_config(settings())]
+
     /// PKCS#11 v2.40 §5.7 `C_GetAttributeValue`, cases 1 to 5, for any template.
     #[test]
     fn every_blank_is_answered_by_the_rules(asked in questions()) {

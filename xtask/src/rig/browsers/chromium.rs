@@ -11,14 +11,14 @@ use crate::Result;
 use crate::error::{During, Error};
 use crate::office::OwnCard;
 use crate::rig::{expect, nginx};
-use crate::stage::{output_of, output_with_input};
+use crate::stage::{output_of, output_with_input, patience};
 
 /// Chooses the certificate without asking; a window for that has no place in a count of questions.
 const POLICY: &str =
     r#"{"AutoSelectCertificateForUrls":["{\"pattern\":\"https://localhost\",\"filter\":{}}"]}"#;
 
 /// How long one visit may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = patience(60);
 
 /// What the titles of windows that want the PIN have in them.
 const QUESTIONS: [&str; 3] = ["Security Device", "Unlock", "Sign in to"];
@@ -61,7 +61,7 @@ fn visit(desk: &mut Desk, card: &OwnCard) -> Result<Visits> {
     // The second call hands the address to the running browser and ends.
     let mut again = Command::new("timeout");
     let second = browser(desk, &display, 2);
-    again.arg("30").arg(second.get_program()).args(second.get_args());
+    again.arg(patience(30).as_secs().to_string()).arg(second.get_program()).args(second.get_args());
     for (name, value) in second.get_envs() {
         match value {
             Some(value) => again.env(name, value),

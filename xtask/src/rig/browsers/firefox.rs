@@ -15,12 +15,13 @@ use crate::error::{During, Error};
 use crate::office::{CITIZEN, OwnCard};
 use crate::report;
 use crate::rig::{expect, nginx};
+use crate::stage::patience;
 
 /// Where Firefox listens for its remote control, in the tests' own network namespace.
 const PORT: u16 = 2828;
 
 /// How long a card may take to be seen by Firefox.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = patience(10);
 
 /// Nothing that goes out to the network, no pages of greeting; a certificate is chosen without asking.
 const PREFERENCES: &str = r#"user_pref("security.default_personal_cert", "Select Automatically");

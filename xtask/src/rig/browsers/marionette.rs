@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::error::{During, Error};
+use crate::stage::patience;
 
 /// The longest message that is taken, in bytes.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// How long an answer may take; a navigation waits for the card.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = patience(60);
 
 /// A connection to Firefox.
 pub(super) struct Marionette {
