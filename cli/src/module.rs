@@ -181,7 +181,13 @@ fn carry_out(
     if failed == 0 { Ok(()) } else { Err(CliError::Unfinished(failed)) }
 }
 
-fn one(place: &Place, folders: &Folders<'_>, program: Target, module: Option<&Path>, dry_run: bool) -> Outcome {
+fn one(
+    place: &Place,
+    folders: &Folders<'_>,
+    program: Target,
+    module: Option<&Path>,
+    dry_run: bool,
+) -> Outcome {
     let plan = module.map_or_else(|| plan_back(place, program), |module| plan(place, program, module));
     let mut outcome =
         Outcome { program, changes: Vec::new(), new_folders: Vec::new(), notes: Vec::new(), problem: None };
@@ -265,11 +271,16 @@ fn outcomes_text(outcomes: &Outcomes) -> String {
         text += &format!("{}: {state}\n", outcome.program.name());
         text.extend(outcome.changes.iter().map(|step| step.text(!outcomes.dry_run)));
         let made = if outcomes.dry_run { "would make" } else { "made" };
-        text.extend(outcome.new_folders.iter().map(|folder| format!("  {made} the folder {}\n", folder.display())));
+        text.extend(
+            outcome.new_folders.iter().map(|folder| format!("  {made} the folder {}\n", folder.display())),
+        );
         text.extend(outcome.notes.iter().map(|note| format!("  {note}\n")));
     }
     let removed = outcomes.removed_folders.iter();
-    text.extend(removed.map(|folder| format!("Removed the folder {}, made by register and empty.\n", folder.display())));
+    text.extend(
+        removed
+            .map(|folder| format!("Removed the folder {}, made by register and empty.\n", folder.display())),
+    );
     text.extend(outcomes.warning.iter().map(|warning| format!("WARNING: {warning}.\n")));
     text.extend(outcomes.sandboxed.iter().map(|advice| format!("{advice}.\n")));
     text

@@ -252,10 +252,7 @@ impl Tables {
             if change == Change::Replaced {
                 sessions.retain(|_, session| session.slot != id);
             } else if restarted {
-                sessions
-                    .values_mut()
-                    .filter(|session| session.slot == id)
-                    .for_each(Session::lose_login);
+                sessions.values_mut().filter(|session| session.slot == id).for_each(Session::lose_login);
             }
             slot.event &= !is_first;
         }

@@ -22,7 +22,9 @@ use cns_protocol::rpc::Progress;
 use cns_protocol::{Client, ErrorKind, SecretText, card, daemon};
 use cns_secret::Secret;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -80,8 +80,13 @@ mod tests {
     fn inside_no_namespace_is_that_of_outside() {
         let here = ["mnt:[1]", "net:[2]", "pid:[3]"].map(str::to_owned);
         assert!(is_elsewhere("mnt:[4] net:[5] pid:[6]", &here));
-        for outside in ["", "mnt:[4] net:[5]", "mnt:[1] net:[5] pid:[6]", "mnt:[4] net:[2] pid:[6]", "mnt:[4] net:[5] pid:[3]"]
-        {
+        for outside in [
+            "",
+            "mnt:[4] net:[5]",
+            "mnt:[1] net:[5] pid:[6]",
+            "mnt:[4] net:[2] pid:[6]",
+            "mnt:[4] net:[5] pid:[3]",
+        ] {
             assert!(!is_elsewhere(outside, &here), "{outside}");
         }
     }

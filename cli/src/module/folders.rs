@@ -9,8 +9,7 @@ use super::{files, nss};
 use crate::error::CliError;
 
 /// The first line of the list.
-const MARK: &str =
-    "# Folders that `cnsctl module register` made; `cnsctl module unregister` removes them when they are empty.";
+const MARK: &str = "# Folders that `cnsctl module register` made; `cnsctl module unregister` removes them when they are empty.";
 
 /// The list of one computer or user.
 pub(super) struct Folders<'a> {
@@ -24,7 +23,11 @@ impl<'a> Folders<'a> {
     pub(super) fn new(place: &Place, base: &'a Path) -> Result<Self, CliError> {
         let list = place.own_file("made-folders")?;
         let databases = nss::shared(place).map(|folder| folder.join(nss::MADE));
-        let files = [super::own::p11_kit_file(place)?, super::own::java_file(place)?, super::own::openssl_file(place)?];
+        let files = [
+            super::own::p11_kit_file(place)?,
+            super::own::java_file(place)?,
+            super::own::openssl_file(place)?,
+        ];
         let policies = place.system(super::firefox::POLICIES);
         Ok(Self { base, list, registered: files.into_iter().chain(databases).chain([policies]).collect() })
     }

@@ -6,7 +6,9 @@ use std::{fs, thread};
 
 use cns_protocol::{frame, pin};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -31,7 +31,10 @@ fn pass(turn: Turn, session: &Session, data: &[u8]) -> CK_RV {
 }
 
 /// Ends an operation that gives something.
-fn last(end: unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV, session: &Session) -> Vec<u8> {
+fn last(
+    end: unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV,
+    session: &Session,
+) -> Vec<u8> {
     let (mut place, mut length) = (vec![0; 256], 256);
     assert_eq!(unsafe { end(session.handle(), place.as_mut_ptr(), &raw mut length) }, CKR_OK);
     place.truncate(usize::try_from(length).unwrap());
@@ -105,11 +108,19 @@ struct VerifySignature {
 
 impl VerifySignature {
     fn init(&self, session: &Session, key: ObjectHandle, signature: &[u8]) -> CK_RV {
-        type Init =
-            unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *const CK_BYTE, CK_ULONG) -> CK_RV;
+        type Init = unsafe extern "C" fn(
+            CK_SESSION_HANDLE,
+            *mut CK_MECHANISM,
+            CK_OBJECT_HANDLE,
+            *const CK_BYTE,
+            CK_ULONG,
+        ) -> CK_RV;
         let init = self.raw.symbol::<Init>(b"C_VerifySignatureInit\0");
-        let mut mechanism =
-            CK_MECHANISM { mechanism: CKM_SHA256_RSA_PKCS, pParameter: std::ptr::null_mut(), ulParameterLen: 0 };
+        let mut mechanism = CK_MECHANISM {
+            mechanism: CKM_SHA256_RSA_PKCS,
+            pParameter: std::ptr::null_mut(),
+            ulParameterLen: 0,
+        };
         let length = CK_ULONG::try_from(signature.len()).unwrap();
         unsafe { init(session.handle(), &raw mut mechanism, key.handle(), signature.as_ptr(), length) }
     }

@@ -12,7 +12,8 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki_sys::{
-    CKR_ARGUMENTS_BAD, CKR_FUNCTION_CANCELED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_USER_NOT_LOGGED_IN,
+    CKR_ARGUMENTS_BAD, CKR_FUNCTION_CANCELED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_INVALID,
+    CKR_USER_NOT_LOGGED_IN,
 };
 use tempfile::TempDir;
 

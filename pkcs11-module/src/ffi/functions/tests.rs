@@ -1,5 +1,9 @@
 //! The exported functions with pointers of all kinds, as far as no daemon is needed: what Miri can run.
-#![allow(clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block, reason = "the application's side")]
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the application's side"
+)]
 
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -53,7 +57,8 @@ fn the_border_with_pointers_of_all_kinds() {
         flags: 0,
         pReserved: ptr::null_mut(),
     };
-    let initialize = |arguments: &mut CK_C_INITIALIZE_ARGS| unsafe { C_Initialize((&raw mut *arguments).cast()) };
+    let initialize =
+        |arguments: &mut CK_C_INITIALIZE_ARGS| unsafe { C_Initialize((&raw mut *arguments).cast()) };
     assert_eq!(initialize(&mut arguments), CKR_ARGUMENTS_BAD, "three of four");
     arguments.UnlockMutex = Some(give);
     let crooked = (&raw mut arguments).cast::<u8>().wrapping_add(1).cast();
@@ -102,7 +107,8 @@ fn without_a_session() {
     let (mut text, mut made, mut length) = (*b"abc", [0xEE_u8; 4], 4);
     let mut attribute = CK_ATTRIBUTE { type_: CKA_LABEL, pValue: text.as_mut_ptr().cast(), ulValueLen: 3 };
     let mut absurd = CK_ATTRIBUTE { ulValueLen: CK_ULONG::MAX, ..attribute };
-    let mut mechanism = CK_MECHANISM { mechanism: CKM_SHA256, pParameter: ptr::null_mut(), ulParameterLen: 0 };
+    let mut mechanism =
+        CK_MECHANISM { mechanism: CKM_SHA256, pParameter: ptr::null_mut(), ulParameterLen: 0 };
     let (text, made, length) = (text.as_mut_ptr(), made.as_mut_ptr(), &raw mut length);
     let answers = unsafe {
         [
