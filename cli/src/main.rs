@@ -19,6 +19,7 @@ mod order;
 mod output;
 mod pin;
 mod prompt;
+mod puk;
 mod reader;
 
 use std::path::PathBuf;
@@ -58,6 +59,9 @@ enum Noun {
     /// PINs: status, change, unblock
     #[command(subcommand)]
     Pin(pin::Verb),
+    /// Your own card's PUK, which only the card opens (§6.3)
+    #[command(subcommand)]
+    Puk(puk::Verb),
     /// The operator's session, opened with the operator's own card
     #[command(subcommand)]
     Operator(operator::Verb),
@@ -99,6 +103,7 @@ fn run(context: &mut Context, noun: Noun) -> Result<(), CliError> {
         Noun::Reader(verb) => reader::run(context, verb),
         Noun::Card(verb) => card::run(context, verb),
         Noun::Pin(verb) => pin::run(context, verb),
+        Noun::Puk(verb) => puk::run(context, verb),
         Noun::Operator(verb) => operator::run(context, verb),
         Noun::Counter(verb) => counter::run(context, verb),
         Noun::Custody(verb) => custody::run(context, verb),

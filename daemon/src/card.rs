@@ -27,6 +27,7 @@ use cns_secret::Secret;
 
 pub(crate) use self::chip::{Chip, Standing};
 pub use self::contents::CardContents;
+pub use self::decrypt::KeyUsageRule;
 pub use self::error::CardError;
 pub use self::pin::{LastTry, PinSource};
 pub(crate) use self::sent::{Sent, what_was_sent};

@@ -77,6 +77,8 @@ pub struct Config {
     pub operator: Vec<OperatorEntry>,
     /// How often user codes may be tried.
     pub user_codes: UserCodesConfig,
+    /// PUKs for their holders (§6.3-PUK); absent: none is delivered.
+    pub puk_delivery: Option<PukDeliveryConfig>,
     /// CMS systems whose sealed orders are carried out; absent: none.
     pub orders: Option<OrdersConfig>,
     /// The audit log.
@@ -100,6 +102,7 @@ impl Default for Config {
             operators: OperatorsConfig::default(),
             operator: Vec::new(),
             user_codes: UserCodesConfig::default(),
+            puk_delivery: None,
             orders: None,
             audit: AuditConfig::default(),
             limits: Limits::default(),
@@ -394,6 +397,21 @@ impl Default for UserCodesConfig {
     }
 }
 
+/// To whom PUKs are delivered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PukDeliveryConfig {
+    /// PEM bundle of the authorities that certify cards.
+    pub trust_anchors: PathBuf,
+    /// The authorities' revocation list, DER. Absent: revocation is not checked, and the log says so at the start.
+    #[serde(default)]
+    pub crl: Option<PathBuf>,
+    /// Whether the card's certificate must have keyEncipherment. A TS-CNS has digitalSignature alone, and its chip deciphers
+    /// nevertheless.
+    #[serde(default)]
+    pub demand_key_encipherment: bool,
+}
+
 /// Whose sealed orders are carried out.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -449,11 +467,24 @@ pub struct Limits {
     pub frame_seconds: u32,
     /// Seconds that a request may take before its client is told so. The work itself is never cut.
     pub request_seconds: u32,
+    /// Requests at a time that one Unix user may have at work.
+    pub user_requests_in_flight: u32,
+    /// Requests a second of one Unix user; four seconds' share may come at once.
+    pub user_requests_per_second: u32,
+    /// KiB a second of one Unix user's requests, likewise.
+    pub user_kib_per_second: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 256, frame_seconds: 10, request_seconds: 300 }
+        Self {
+            connections: 256,
+            frame_seconds: 10,
+            request_seconds: 300,
+            user_requests_in_flight: 64,
+            user_requests_per_second: 2000,
+            user_kib_per_second: 32 * 1024,
+        }
     }
 }
 
@@ -498,7 +529,10 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         let limits = &self.limits;
-        if limits.connections == 0 || limits.frame_seconds == 0 || limits.request_seconds == 0 {
+        let users =
+            [limits.user_requests_in_flight, limits.user_requests_per_second, limits.user_kib_per_second];
+        let all = [limits.connections, limits.frame_seconds, limits.request_seconds];
+        if users.into_iter().chain(all).any(|limit| limit == 0) {
             return Err("`limits` must not be zero".into());
         }
         if self.operators.session_minutes == 0 {

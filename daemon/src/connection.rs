@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Limits;
 use crate::dispatch::{Begun, Caller, Encoded, OnHangUp, ProgressSender, Router};
+use crate::server::Quota;
 
 /// Held by whatever must be over before the daemon may stop; the daemon waits until none is left.
 pub type Alive = mpsc::Sender<std::convert::Infallible>;
@@ -50,6 +51,7 @@ pub struct Service {
 pub struct Connection {
     stream: Stream,
     caller: Caller,
+    quota: Arc<Quota>,
     service: Arc<Service>,
     stop: watch::Receiver<bool>,
     alive: Alive,
@@ -62,11 +64,12 @@ impl Connection {
     pub fn new(
         stream: Stream,
         caller: Caller,
+        quota: Arc<Quota>,
         service: Arc<Service>,
         stop: watch::Receiver<bool>,
         alive: Alive,
     ) -> Self {
-        Self { stream, caller, service, stop, alive }
+        Self { stream, caller, quota, service, stop, alive }
     }
 
     /// Serves the connection to its end. What the peer did wrong is told to it where it can still listen.
@@ -104,9 +107,18 @@ impl Connection {
         if read == 0 {
             return Ok(None);
         }
+        // Not read from before its user has a share left: a flood waits in its own socket.
+        tokio::select! {
+            () = self.quota.wait() => {}
+            () = stopped(&mut self.stop) => return Ok(None),
+        }
         let rest = read_rest(&self.stream, first);
         match timeout(self.service.limits.frame_time(), rest).await {
-            Ok(body) => Ok(Some(body?)),
+            Ok(body) => {
+                let body = body?;
+                self.quota.took(body.bytes().len());
+                Ok(Some(body))
+            }
             Err(_) => Err(ConnectionError::SlowFrame),
         }
     }
@@ -127,7 +139,10 @@ impl Connection {
         }
         // The frame, with the PIN that it may hold, is wiped before the work begins.
         drop(body);
+        // Held until the answer is there.
+        let place = self.quota.begin();
         let answer = match begun {
+            Ok(_) if place.is_none() => Some(Err(too_many_at_work())),
             Ok(begun) => self.work(begun, id.as_ref(), &mut progress).await?,
             Err(error) => Some(Err(error)),
         };
@@ -219,6 +234,11 @@ impl Connection {
     async fn send(&self, message: &impl Serialize) -> Result<(), ConnectionError> {
         send(&self.stream, message, self.service.limits.frame_time()).await
     }
+}
+
+fn too_many_at_work() -> RpcError {
+    RpcError::new(ErrorKind::Busy, "your Unix user has as many requests at work as it may")
+        .hint("Wait for the answer of one, or try again later")
 }
 
 fn outgoing(id: Option<Id>, answer: Answer) -> OutgoingAnswer<Encoded> {

@@ -11,7 +11,7 @@ pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work}
 
 use crate::methods::{
     Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, operator, order, pin,
-    reader, upkeep,
+    puk, reader, upkeep,
 };
 
 /// Every method of the daemon.
@@ -32,6 +32,8 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, pin::change);
     router.add(daemon, pin::unblock);
     router.add(daemon, pin::status);
+    router.add(daemon, puk::deliver);
+    router.add(daemon, puk::open);
     router.add(daemon, key::sign);
     router.add(daemon, key::decrypt);
     router.add(daemon, key::random);
@@ -99,6 +101,9 @@ impl ProgressSender {
 }
 
 #[cfg(test)]
+mod access_table;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::time::Instant;
@@ -113,7 +118,7 @@ mod tests {
     use crate::procedure::Procedures;
     use crate::reader::Readers;
 
-    async fn daemon(state: &std::path::Path) -> Arc<Daemon> {
+    pub(super) async fn daemon(state: &std::path::Path) -> Arc<Daemon> {
         let config = CustodyConfig::default();
         let database = Database::open(&config.database, state).await.unwrap();
         let custody = Custody::open(&database, &config, state).await.unwrap();

@@ -4,6 +4,7 @@
 mod card;
 mod custody;
 mod order;
+mod puk;
 
 use cns_protocol::{ErrorKind, RpcError};
 

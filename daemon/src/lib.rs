@@ -21,5 +21,6 @@ pub mod order;
 pub mod outside;
 pub mod peer;
 pub mod procedure;
+pub mod puk;
 pub mod reader;
 pub mod server;

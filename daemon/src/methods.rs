@@ -12,6 +12,7 @@ pub mod key;
 pub mod operator;
 pub mod order;
 pub mod pin;
+pub mod puk;
 pub mod reader;
 pub mod upkeep;
 

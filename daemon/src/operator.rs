@@ -23,6 +23,7 @@ use crate::card::{CardContents, CardError, LastTry, sign::sign};
 use crate::config::{OperatorEntry, OperatorsConfig};
 use crate::login::CardPlace;
 use crate::reader::Readers;
+pub(crate) use trust::rsa_public_key;
 pub use trust::{Trust, TrustError};
 
 /// What an operator's card signs begins with this, so that its signature can mean nothing else elsewhere: a TLS
@@ -30,7 +31,7 @@ pub use trust::{Trust, TrustError};
 const CONTEXT: &[u8] = b"cnsd operator login, version 1\0";
 
 /// DigestInfo of SHA-256 up to the digest (RFC 8017 §9.2, note 1).
-const SHA256_DIGEST_INFO: [u8; 19] = [
+pub(crate) const SHA256_DIGEST_INFO: [u8; 19] = [
     0x30, 0x31, 0x30, 0x0D, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
     0x04, 0x20,
 ];
@@ -235,5 +236,5 @@ fn challenge_message() -> Result<Vec<u8>, OperatorError> {
 /// The RSAPublicKey (RFC 8017 §A.1.1) of a certificate.
 fn public_key(certificate: &[u8]) -> Result<Vec<u8>, OperatorError> {
     let certificate = Certificate::from_der(certificate).map_err(TrustError::Certificate)?;
-    Ok(trust::rsa_public_key(&certificate)?.to_vec())
+    Ok(rsa_public_key(&certificate)?.to_vec())
 }

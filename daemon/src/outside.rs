@@ -5,8 +5,10 @@ use crate::config::Config;
 use crate::custody::Custody;
 use crate::database::Database;
 use crate::holder::Holders;
+use crate::operator::TrustError;
 use crate::order::{OrderError, Orders};
 use crate::procedure::Procedures;
+use crate::puk::PukDelivery;
 use crate::reader::Readers;
 
 /// Why it cannot be put together.
@@ -15,6 +17,9 @@ pub enum OutsideError {
     /// Sealed orders.
     #[error("[orders]: {0}")]
     Orders(#[from] OrderError),
+    /// PUKs for their holders.
+    #[error("[puk_delivery]: {0}")]
+    PukDelivery(#[source] TrustError),
 }
 
 /// The rooms for systems outside.
@@ -23,6 +28,8 @@ pub struct Outside {
     pub orders: Option<Orders>,
     /// Holders, by their user codes.
     pub holders: Holders,
+    /// PUKs for their holders; nothing where it is not configured.
+    pub puk_delivery: Option<PukDelivery>,
 }
 
 impl Outside {
@@ -40,6 +47,10 @@ impl Outside {
             Some(orders) => Some(Orders::open(orders, database, custody, readers, audit, procedures).await?),
             None => None,
         };
-        Ok(Self { orders, holders: Holders::open(database, custody, &config.user_codes) })
+        let puk_delivery = match &config.puk_delivery {
+            Some(config) => Some(PukDelivery::open(config, custody).map_err(OutsideError::PukDelivery)?),
+            None => None,
+        };
+        Ok(Self { orders, puk_delivery, holders: Holders::open(database, custody, &config.user_codes) })
     }
 }

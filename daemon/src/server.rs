@@ -6,6 +6,7 @@
 
 mod place;
 mod places_taken;
+mod quota;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::login::LoginRegistry;
 use crate::peer::{Access, Peer};
 pub use place::{Door, SocketError, SocketPlace};
 use places_taken::PlacesTaken;
+pub use quota::{Quota, Quotas};
 
 /// How long running requests may take after the daemon was told to stop. Card work that is cut here is settled when
 /// the daemon starts again.
@@ -50,6 +52,7 @@ pub async fn run(
 ) {
     let (alive, mut all_over) = mpsc::channel(1);
     let places = PlacesTaken::new(service.limits.connections);
+    let quotas = Quotas::new(&service.limits);
     let doorkeeper = Doorkeeper::new();
     loop {
         let accepted = tokio::select! {
@@ -80,7 +83,9 @@ pub async fn run(
         };
         let uid = peer.uid;
         let caller = Caller { peer: Arc::new(peer), logins: logins.open(), at_end: Arc::default() };
-        let connection = Connection::new(stream, caller, Arc::clone(&service), stop.clone(), alive.clone());
+        let service = Arc::clone(&service);
+        let connection =
+            Connection::new(stream, caller, quotas.of(uid), service, stop.clone(), alive.clone());
         tokio::spawn(async move {
             if let Err(error) = connection.serve().await {
                 tracing::info!(uid, %error, "connection ended");

@@ -203,6 +203,8 @@ impl From<ErrorKind> for Error {
             | ErrorKind::OrderReplayed
             | ErrorKind::NoSuchOrder
             | ErrorKind::UserCodeLocked
+            | ErrorKind::PukDeliveryOff
+            | ErrorKind::PukDeliveryRefused
             | ErrorKind::Unknown => Error::General,
         }
     }

@@ -121,6 +121,10 @@ pub enum ErrorKind {
     NoSuchOrder,
     /// Too many wrong user codes came before: none is looked at for a while.
     UserCodeLocked,
+    /// PUKs are not delivered here.
+    PukDeliveryOff,
+    /// The card or its certificate is refused for the delivery of its PUK.
+    PukDeliveryRefused,
     /// A code of a newer daemon.
     #[serde(other)]
     Unknown,
@@ -128,7 +132,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 57] = [
+    pub const ALL: [ErrorKind; 59] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -185,6 +189,8 @@ impl ErrorKind {
         ErrorKind::OrderReplayed,
         ErrorKind::NoSuchOrder,
         ErrorKind::UserCodeLocked,
+        ErrorKind::PukDeliveryOff,
+        ErrorKind::PukDeliveryRefused,
         ErrorKind::Unknown,
     ];
 
@@ -248,6 +254,8 @@ impl ErrorKind {
             ErrorKind::OrderReplayed => 1705,
             ErrorKind::NoSuchOrder => 1706,
             ErrorKind::UserCodeLocked => 1710,
+            ErrorKind::PukDeliveryOff => 1715,
+            ErrorKind::PukDeliveryRefused => 1716,
             ErrorKind::Unknown => 1999,
         }
     }

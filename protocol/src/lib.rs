@@ -25,6 +25,7 @@ pub mod openrpc;
 pub mod operator;
 pub mod order;
 pub mod pin;
+pub mod puk;
 pub mod reader;
 pub mod rpc;
 pub mod secret_bytes;

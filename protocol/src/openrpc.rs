@@ -4,7 +4,8 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
-    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, operator, order, pin, reader,
+    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, operator, order, pin, puk,
+    reader,
 };
 
 /// The document that `rpc.discover` answers.
@@ -42,6 +43,8 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<pin::Change, _>(generator),
         method::<pin::Unblock, _>(generator),
         method::<pin::Status, _>(generator),
+        method::<puk::Deliver, _>(generator),
+        method::<puk::Open, _>(generator),
         method::<key::Sign, _>(generator),
         method::<key::Decrypt, _>(generator),
         method::<key::Random, _>(generator),

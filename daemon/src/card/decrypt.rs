@@ -25,6 +25,15 @@ const LONGEST_LABEL: usize = 1024;
 /// blocks.
 static REJECTION_KEY: OnceLock<Secret> = OnceLock::new();
 
+/// What the certificate's key usage must say before the key deciphers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyUsageRule {
+    /// That others may encrypt for it, or nothing at all.
+    Encryption,
+    /// Whatever it likes: the caller knows who encrypted, and what.
+    Any,
+}
+
 /// Presents the PIN and deciphers in the same transaction, with the commands of a login's signature: VERIFY, MANAGE SECURITY
 /// ENVIRONMENT twice and PERFORM SECURITY OPERATION. The padding is taken off here.
 ///
@@ -38,7 +47,23 @@ pub fn decrypt(
     decryption: &Decryption,
     ciphertext: &[u8],
 ) -> Result<Secret, CardError> {
-    decrypt_by(session, |session, which| pin::verify(session, which, pin, last_try), decryption, ciphertext)
+    decrypt_under(session, KeyUsageRule::Encryption, pin, last_try, decryption, ciphertext)
+}
+
+/// As [`decrypt`], with another rule for the certificate's key usage.
+///
+/// # Errors
+/// As [`decrypt`].
+pub fn decrypt_under(
+    session: &mut CardSession<'_>,
+    rule: KeyUsageRule,
+    pin: &Secret,
+    last_try: LastTry,
+    decryption: &Decryption,
+    ciphertext: &[u8],
+) -> Result<Secret, CardError> {
+    let present = |session: &mut CardSession<'_>, which| pin::verify(session, which, pin, last_try);
+    decrypt_by(session, rule, present, decryption, ciphertext)
 }
 
 /// As [`decrypt`], with a PIN that is typed on the reader.
@@ -51,13 +76,28 @@ pub fn decrypt_at_pad(
     decryption: &Decryption,
     ciphertext: &[u8],
 ) -> Result<Secret, CardError> {
+    decrypt_at_pad_under(session, KeyUsageRule::Encryption, last_try, decryption, ciphertext)
+}
+
+/// As [`decrypt_at_pad`], with another rule for the certificate's key usage.
+///
+/// # Errors
+/// As [`decrypt_at_pad`].
+pub fn decrypt_at_pad_under(
+    session: &mut CardSession<'_>,
+    rule: KeyUsageRule,
+    last_try: LastTry,
+    decryption: &Decryption,
+    ciphertext: &[u8],
+) -> Result<Secret, CardError> {
     pin::use_at_pad(session, last_try, |session, present| {
-        decrypt_by(session, present, decryption, ciphertext)
+        decrypt_by(session, rule, present, decryption, ciphertext)
     })
 }
 
 fn decrypt_by(
     session: &mut CardSession<'_>,
+    rule: KeyUsageRule,
     present: impl FnOnce(&mut CardSession<'_>, PinName) -> Result<(), CardError>,
     decryption: &Decryption,
     ciphertext: &[u8],
@@ -67,7 +107,8 @@ fn decrypt_by(
     let key = session.contents().public_key(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
     let certificate =
         session.contents().certificate(key_use).ok_or(CardError::NoSuchObject("certificate"))?;
-    let may_encrypt = contents::parse(certificate).is_some_and(|parsed| parsed.allows_encryption());
+    let may_encrypt = rule == KeyUsageRule::Any
+        || contents::parse(certificate).is_some_and(|parsed| parsed.allows_encryption());
     if place.signing != Signing::RawDecipher || !may_encrypt {
         return Err(CardError::Mechanism("the certificate's key usage lets nobody encrypt for this key"));
     }

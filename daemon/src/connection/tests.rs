@@ -78,14 +78,15 @@ fn bench() -> Bench {
     router.add(&finished, slow);
     router.add(&finished, fail);
     router.add(&finished, long);
-    let limits = Limits { connections: 1, frame_seconds: 1, request_seconds: 1 };
+    let limits = Limits { connections: 1, frame_seconds: 1, request_seconds: 1, ..Limits::default() };
+    let quota = Arc::new(Quota::new(&limits));
     let service = Arc::new(Service { router, limits });
     let peer = Peer { uid: 1000, gids: Vec::new(), roles: Role::ALL.to_vec() };
     let caller = Caller { peer: Arc::new(peer), logins: Arc::default(), at_end: Arc::default() };
     let (stop, stopping) = watch::channel(false);
     let (alive, all_over) = mpsc::channel(1);
     let stream = Stream::UdSocket(UdStream::from(UnixStream::from_std(there).unwrap()));
-    tokio::spawn(Connection::new(stream, caller.clone(), service, stopping, alive).serve());
+    tokio::spawn(Connection::new(stream, caller.clone(), quota, service, stopping, alive).serve());
     Bench { client: UnixStream::from_std(here).unwrap(), caller, finished, stop, all_over }
 }
 

@@ -64,11 +64,20 @@ pub(super) fn decrypt(
     let (algorithm, iv) = content_algorithm(&message.content)?;
     let ciphertext = message.content.encrypted_content.as_ref().ok_or(ImportError::Undecryptable)?;
     let key = content_key(private, &transport, recipient.enc_key.as_bytes(), key_len(algorithm))?;
+    decrypt_content(algorithm, iv, &key, ciphertext.as_bytes())
+}
+
+fn decrypt_content(
+    algorithm: &'static Algorithm,
+    iv: [u8; IV_LEN],
+    key: &Secret,
+    ciphertext: &[u8],
+) -> Result<Secret, CustodyError> {
     let unbound = UnboundCipherKey::new(algorithm, key.expose())
         .map_err(|_| CustodyError::Cryptography("an AES key has another length"))?;
     let cipher = PaddedBlockDecryptingKey::cbc_pkcs7(unbound)
         .map_err(|_| CustodyError::Cryptography("AES-CBC is not available"))?;
-    let mut buffer = Secret::copy_from(ciphertext.as_bytes())?;
+    let mut buffer = Secret::copy_from(ciphertext)?;
     let context = DecryptionContext::Iv128(FixedLength::from(iv));
     let plaintext_len =
         cipher.decrypt(buffer.expose_mut(), context).map_err(|_| ImportError::Undecryptable)?.len();
@@ -231,5 +240,41 @@ fn content_key(
     match key {
         Ok(found) if found == length => Ok(buffer.truncated(length)),
         Ok(_) | Err(_) => Ok(substitute),
+    }
+}
+
+/// A message to one certificate whose key is elsewhere, on a card: its parts, to be opened with what the card deciphers.
+pub(crate) struct Addressed {
+    encrypted_key: Vec<u8>,
+    content: EncryptedContentInfo,
+}
+
+impl Addressed {
+    /// Reads a message; nothing where it is none, or not for this certificate (DER), or not with PKCS#1 v1.5.
+    pub(crate) fn read(message: &[u8], certificate: &[u8]) -> Option<Self> {
+        let certificate = Certificate::from_der(certificate).ok()?;
+        let parsed = parse(message).ok()?;
+        let recipient = find_recipient(parsed.recipients, &certificate).ok()??;
+        match transport(&recipient.key_enc_alg).ok()? {
+            Transport::Pkcs1 => {
+                Some(Self { encrypted_key: recipient.enc_key.as_bytes().to_vec(), content: parsed.content })
+            }
+            Transport::Oaep(_) => None,
+        }
+    }
+
+    /// What the card is to decipher.
+    pub(crate) fn encrypted_key(&self) -> &[u8] {
+        &self.encrypted_key
+    }
+
+    /// Opens the content with the key that the card deciphered.
+    pub(crate) fn open(&self, key: &Secret) -> Result<Secret, CustodyError> {
+        let (algorithm, iv) = content_algorithm(&self.content)?;
+        let ciphertext = self.content.encrypted_content.as_ref().ok_or(ImportError::Undecryptable)?;
+        if key.len() != key_len(algorithm) {
+            return Err(ImportError::Undecryptable.into());
+        }
+        decrypt_content(algorithm, iv, key, ciphertext.as_bytes())
     }
 }

@@ -193,6 +193,12 @@ impl Router {
         self.routes.keys().copied()
     }
 
+    /// What a method demands of its caller.
+    #[must_use]
+    pub fn demand(&self, name: &str) -> Option<Demand> {
+        self.routes.get(name).map(|route| route.demand)
+    }
+
     /// Judges a request and reads its parameters; `body` is the frame that it came in.
     ///
     /// # Errors

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use cns_protocol::card::KeyUse;
-use cns_protocol::key::{Decrypt, Plaintext, Random, RandomBytes, Sign, Signature};
+use cns_protocol::key::{Decrypt, Decryption, Mechanism, Plaintext, Random, RandomBytes, Sign, Signature};
 use cns_protocol::{ErrorKind, RpcError, SecretBytes, SecretText};
 use cns_secret::Secret;
 
 use super::{Act, Daemon, last_try, place_of, recorded};
 use crate::card::{
-    CardError, CardSession, LastTry, PinSource, decrypt as chip_decrypt, random as chip_random,
+    CardError, CardSession, KeyUsageRule, LastTry, PinSource, decrypt as chip_decrypt, random as chip_random,
     sign as chip_sign,
 };
 use crate::dispatch::Call;
@@ -68,6 +68,35 @@ pub async fn sign(daemon: Arc<Daemon>, call: Call, request: Sign) -> Result<Sign
     Ok(Signature { signature: signature.ok_or_else(not_logged_in)? })
 }
 
+/// Has the authentication key sign for the daemon itself, with the connection's login.
+pub(super) async fn sign_with_login(
+    daemon: &Daemon,
+    call: &Call,
+    place: &CardPlace,
+    mechanism: Mechanism,
+    data: Vec<u8>,
+) -> Result<Vec<u8>, RpcError> {
+    let key_use = KeyUse::Authentication;
+    let source = source(daemon, call, key_use, place, None)?;
+    let last_try = source.may_spend(LastTry::Ask);
+    let (reader, meant) = (&place.reader, Some(place.insertion));
+    let signature = match source {
+        Source::Pin(pin) => {
+            let job = move |session: &mut CardSession<'_>| {
+                pin.present(|pin| chip_sign::sign(session, key_use, pin, last_try, &mechanism, &data))
+            };
+            daemon.readers.run_with_login(reader, meant, job).await?
+        }
+        Source::Pad => {
+            let job = move |session: &mut CardSession<'_>| {
+                chip_sign::sign_at_pad(session, key_use, last_try, &mechanism, &data).map(Some)
+            };
+            daemon.readers.run_at_pin_pad(reader, meant, job).await?
+        }
+    };
+    signature.ok_or_else(not_logged_in)
+}
+
 /// `key.decrypt`. Not recorded, as a login is not: it signs nothing.
 ///
 /// # Errors
@@ -76,28 +105,56 @@ pub async fn decrypt(daemon: Arc<Daemon>, call: Call, request: Decrypt) -> Resul
     let contents = daemon.readers.card(&request.reader)?;
     let place = place_of(&contents);
     let place = CardPlace { insertion: request.insertion.unwrap_or(place.insertion), ..place };
-    let source = source(&daemon, &call, KeyUse::Authentication, &place, request.pin)?;
-    let last_try = source.may_spend(last_try(request.confirm_last_try));
-    let (mechanism, data) = (request.mechanism, request.data);
-    let (reader, meant) = (&request.reader, Some(place.insertion));
+    let asked = Asked {
+        pin: request.pin,
+        confirm_last_try: request.confirm_last_try,
+        mechanism: request.mechanism,
+        data: request.data,
+        usage: KeyUsageRule::Encryption,
+    };
+    let plaintext = decrypt_with_card(&daemon, &call, &place, asked).await?;
+    let plaintext =
+        SecretBytes::new(plaintext).map_err(|error| RpcError::new(ErrorKind::Internal, error.to_string()))?;
+    Ok(Plaintext { plaintext })
+}
+
+/// What the card is asked to decrypt.
+pub(super) struct Asked {
+    pub(super) pin: Option<SecretText>,
+    pub(super) confirm_last_try: bool,
+    pub(super) mechanism: Decryption,
+    pub(super) data: Vec<u8>,
+    pub(super) usage: KeyUsageRule,
+}
+
+/// Has the authentication key decrypt.
+pub(super) async fn decrypt_with_card(
+    daemon: &Daemon,
+    call: &Call,
+    place: &CardPlace,
+    asked: Asked,
+) -> Result<Secret, RpcError> {
+    let Asked { pin, confirm_last_try, mechanism, data, usage } = asked;
+    let source = source(daemon, call, KeyUse::Authentication, place, pin)?;
+    let last_try = source.may_spend(last_try(confirm_last_try));
+    let (reader, meant) = (&place.reader, Some(place.insertion));
     let plaintext = match source {
         Source::Pin(pin) => {
             let job = move |session: &mut CardSession<'_>| {
-                pin.present(|pin| chip_decrypt::decrypt(session, pin, last_try, &mechanism, &data))
+                pin.present(|pin| {
+                    chip_decrypt::decrypt_under(session, usage, pin, last_try, &mechanism, &data)
+                })
             };
             daemon.readers.run(reader, meant, job).await?
         }
         Source::Pad => {
             let job = move |session: &mut CardSession<'_>| {
-                chip_decrypt::decrypt_at_pad(session, last_try, &mechanism, &data).map(Some)
+                chip_decrypt::decrypt_at_pad_under(session, usage, last_try, &mechanism, &data).map(Some)
             };
             daemon.readers.run_at_pin_pad(reader, meant, job).await?
         }
     };
-    let plaintext = plaintext.ok_or_else(not_logged_in)?;
-    let plaintext =
-        SecretBytes::new(plaintext).map_err(|error| RpcError::new(ErrorKind::Internal, error.to_string()))?;
-    Ok(Plaintext { plaintext })
+    plaintext.ok_or_else(not_logged_in)
 }
 
 /// Where the PIN for one use of a key comes from.

@@ -107,7 +107,7 @@ impl Trust {
 }
 
 /// The RSAPublicKey of a certificate (RFC 8017 §A.1.1).
-pub(super) fn rsa_public_key(certificate: &Certificate) -> Result<&[u8], TrustError> {
+pub(crate) fn rsa_public_key(certificate: &Certificate) -> Result<&[u8], TrustError> {
     let key = &certificate.tbs_certificate.subject_public_key_info;
     if key.algorithm.oid != RSA_ENCRYPTION {
         return Err(TrustError::Key);

@@ -7,6 +7,8 @@ mod decrypt;
 mod login;
 mod openrpc;
 mod operator;
+mod puk;
+mod quotas;
 mod running;
 mod traces;
 mod upkeep;
