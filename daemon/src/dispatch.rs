@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work};
 
 use crate::methods::{
-    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, operator, order, pin,
-    puk, reader, upkeep,
+    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, key_pair, operator,
+    order, pin, puk, reader, upkeep,
 };
 
 /// Every method of the daemon.
@@ -46,6 +46,8 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, counter::show);
     router.add(daemon, counter::list);
     router.add(daemon, counter::cancel);
+    router.add(daemon, key_pair::generate_key);
+    router.add(daemon, key_pair::load_certificate);
     router.add(daemon, custody::import_certificate);
     router.add(daemon, custody::import);
     router.add(daemon, custody::assign);

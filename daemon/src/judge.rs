@@ -78,7 +78,9 @@ pub fn judge(peer: &Peer, demand: Demand, session: Option<&Session>) -> Verdict 
 #[cfg(test)]
 mod tests {
     use cns_protocol::operator::CounterKind;
-    use cns_protocol::{audit, card, counter, custody, daemon, holder, key, operator, order, pin, reader};
+    use cns_protocol::{
+        audit, card, counter, custody, daemon, holder, key, key_pair, operator, order, pin, reader,
+    };
 
     use super::*;
 
@@ -128,6 +130,11 @@ mod tests {
             (staff,        Demand::of::<counter::Show>(),       false, no_operator),
             (staff,        Demand::of::<counter::List>(),       false, no_operator),
             (staff,        Demand::of::<counter::Cancel>(),     false, no_operator),
+            (&[User],      Demand::of::<key_pair::GenerateKey>(), true, lacks(Counter)),
+            (staff,        Demand::of::<key_pair::GenerateKey>(), false, no_operator),
+            (staff,        Demand::of::<key_pair::GenerateKey>(), true, allow),
+            (&[User],      Demand::of::<key_pair::LoadCertificate>(), true, lacks(Counter)),
+            (staff,        Demand::of::<key_pair::LoadCertificate>(), false, no_operator),
             (staff,        Demand::of::<custody::Import>(),     true,  lacks(Custodian)),
             (&[Custodian], Demand::of::<custody::Import>(),     false, allow),
             (&[Custodian], Demand::of::<custody::Assign>(),     false, allow),

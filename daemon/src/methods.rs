@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod envelopes;
 pub mod holder;
 pub mod key;
+pub mod key_pair;
 pub mod operator;
 pub mod order;
 pub mod pin;

@@ -42,6 +42,7 @@ use crate::procedure::certifier::Certifier;
 use crate::procedure::dossier::Dossier;
 pub use crate::procedure::error::ProcedureError;
 use crate::procedure::locks::Locks;
+pub use crate::procedure::signature::CardInReader;
 use crate::procedure::steps::StepRule;
 use crate::procedure::store::Store;
 use crate::reader::Readers;

@@ -1,5 +1,6 @@
 //! The functions, by chapter of the standard. No pointer is in sight here.
 
+pub(crate) mod counter;
 pub(crate) mod decrypt;
 pub(crate) mod digest;
 pub(crate) mod dual;

@@ -55,6 +55,19 @@ pub(crate) fn read_any(certificate: &[u8]) -> der::Result<Fields<'_>> {
     take_apart(certificate).map(|(fields, _)| fields)
 }
 
+/// The modulus and the public exponent in a SubjectPublicKeyInfo.
+pub(crate) fn read_public_key(info: &[u8]) -> der::Result<(&[u8], &[u8])> {
+    rsa_key(subject_public_key(info)?)
+}
+
+/// The contents of the bit string in a SubjectPublicKeyInfo.
+fn subject_public_key(info: &[u8]) -> der::Result<&[u8]> {
+    let mut info = SliceReader::new(info)?;
+    let mut info = enter(&mut info)?;
+    info.tlv_bytes()?; // algorithm
+    BitStringRef::decode(&mut info)?.as_bytes().ok_or_else(|| Tag::BitString.value_error())
+}
+
 /// The modulus and the public exponent of an RSAPublicKey (RFC 8017 §A.1.1).
 fn rsa_key(public_key: &[u8]) -> der::Result<(&[u8], &[u8])> {
     let mut key = SliceReader::new(public_key)?;
@@ -80,11 +93,7 @@ fn take_apart(certificate: &[u8]) -> der::Result<(Fields<'_>, SliceReader<'_>)> 
     let subject = tbs.tlv_bytes()?;
     let public_key_info = tbs.tlv_bytes()?;
 
-    let mut info = SliceReader::new(public_key_info)?;
-    let mut info = enter(&mut info)?;
-    info.tlv_bytes()?; // algorithm
-    let bits = BitStringRef::decode(&mut info)?;
-    let public_key = bits.as_bytes().ok_or_else(|| Tag::BitString.value_error())?;
+    let public_key = subject_public_key(public_key_info)?;
     let fields =
         Fields { serial_number, issuer, subject, public_key_info, not_before, not_after, public_key };
     Ok((fields, tbs))

@@ -237,13 +237,23 @@ const GENERATING: [(CK_MECHANISM_TYPE, CK_KEY_TYPE, (CK_ULONG, CK_ULONG)); 2] = 
     (ck::CKM_AES_KEY_GEN, ck::CKK_AES, (16, 32)),
 ];
 
+/// The mechanism that has the card generate a key, for programs of the counter, and the bits of that key.
+pub(crate) const GENERATING_ON_CARD: (CK_MECHANISM_TYPE, CK_ULONG) = (ck::CKM_RSA_PKCS_KEY_PAIR_GEN, 2048);
+
 /// The type of the keys that a mechanism generates.
 pub(crate) fn generates(kind: CK_MECHANISM_TYPE) -> Result<CK_KEY_TYPE, Error> {
     let known = GENERATING.iter().find(|(known, _, _)| *known == kind);
     known.map(|(_, key_type, _)| *key_type).ok_or(Error::MechanismInvalid)
 }
 
-/// All mechanisms.
+/// All mechanisms of programs of the counter. Others are not led to try what is refused to them.
+pub(crate) fn all_of_counter() -> Vec<CK_MECHANISM_TYPE> {
+    let mut kinds = all();
+    kinds.push(GENERATING_ON_CARD.0);
+    kinds
+}
+
+/// All mechanisms of everybody.
 pub(crate) fn all() -> Vec<CK_MECHANISM_TYPE> {
     let mut kinds = signing(KeyUse::Authentication);
     kinds.push(ck::CKM_RSA_PKCS_OAEP);
@@ -259,6 +269,10 @@ pub(crate) fn flags(kind: CK_MECHANISM_TYPE, keys: &[&PrivateKey]) -> Result<(CK
     }
     if let Some((_, _, (least, most))) = GENERATING.iter().find(|(known, _, _)| *known == kind) {
         return Ok((ck::CKF_GENERATE, KeySizes::Fixed(*least, *most)));
+    }
+    if kind == GENERATING_ON_CARD.0 {
+        let bits = GENERATING_ON_CARD.1;
+        return Ok((ck::CKF_GENERATE_KEY_PAIR | ck::CKF_HW, KeySizes::Fixed(bits, bits)));
     }
     if !all().contains(&kind) {
         return Err(Error::MechanismInvalid);

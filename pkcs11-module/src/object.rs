@@ -4,6 +4,8 @@
 
 mod authority;
 mod data;
+mod imported;
+mod key_pair;
 mod made;
 mod profile;
 
@@ -19,6 +21,8 @@ use cryptoki_sys::{
 use der::DateTime;
 use sha1::{Digest, Sha1};
 
+pub(crate) use self::imported::read as read_certificate;
+pub(crate) use self::key_pair::{judge as judge_key_pair, objects as key_pair_objects};
 pub(crate) use self::made::{Draft, SecretKind};
 use crate::certificate::{self, Fields, Parts};
 use crate::error::Error;
@@ -167,6 +171,11 @@ impl Object {
         self.value(ck::CKA_UNIQUE_ID) == other.value(ck::CKA_UNIQUE_ID)
     }
 
+    /// Whether the two have this attribute, with one value.
+    pub(crate) fn shares(&self, other: &Object, kind: CK_ATTRIBUTE_TYPE) -> bool {
+        self.value(kind).is_ok_and(|value| other.value(kind) == Ok(value))
+    }
+
     /// The bytes of all values.
     pub(crate) fn size(&self) -> usize {
         let length = |attribute: &Attribute| match attribute {
@@ -185,7 +194,7 @@ impl Object {
 
     fn public_key(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
         let mut table = Table::new(common, ck::CKO_PUBLIC_KEY, certificate);
-        table.key(certificate, parts);
+        table.key_of(certificate, parts);
         table.number(ck::CKA_MODULUS_BITS, CK_ULONG::from(bit_length(parts.modulus)));
         table.flag(ck::CKA_TRUSTED, false);
         let encrypts = decrypts(certificate.key_use, parts);
@@ -199,7 +208,7 @@ impl Object {
 
     fn private_key(common: &Common, certificate: &Certificate, parts: &Parts<'_>) -> Self {
         let mut table = Table::new(common, ck::CKO_PRIVATE_KEY, certificate);
-        table.key(certificate, parts);
+        table.key_of(certificate, parts);
         table.flag(ck::CKA_PRIVATE, true);
         table.flag(ck::CKA_SENSITIVE, true);
         table.flag(ck::CKA_EXTRACTABLE, false);
@@ -222,16 +231,7 @@ impl Object {
         }
         let allowed: Vec<u8> = allowed.iter().flat_map(|kind| kind.to_ne_bytes()).collect();
         table.bytes(ck::CKA_ALLOWED_MECHANISMS, &allowed);
-        for secret in [
-            ck::CKA_PRIVATE_EXPONENT,
-            ck::CKA_PRIME_1,
-            ck::CKA_PRIME_2,
-            ck::CKA_EXPONENT_1,
-            ck::CKA_EXPONENT_2,
-            ck::CKA_COEFFICIENT,
-        ] {
-            table.0.insert(secret, Attribute::Sensitive);
-        }
+        table.secrets();
         let key = PrivateKey {
             key_use: certificate.key_use,
             length: parts.modulus.len(),
@@ -273,19 +273,38 @@ impl Table {
         table
     }
 
-    /// The attributes of both halves of a key pair (§4.7, §4.8, §4.9).
-    fn key(&mut self, certificate: &Certificate, parts: &Parts<'_>) {
-        let made_in_chip = certificate.key_use == KeyUse::Signature;
+    /// The attributes of both halves of a certificate's key pair.
+    fn key_of(&mut self, certificate: &Certificate, parts: &Parts<'_>) {
+        self.validity(&parts.fields);
+        self.bytes(ck::CKA_SUBJECT, parts.fields.subject);
+        let info = parts.fields.public_key_info;
+        self.key(certificate.key_use == KeyUse::Signature, [parts.modulus, parts.public_exponent], info);
+    }
+
+    /// The attributes of both halves of a key pair (§4.7, §4.8, §4.9), but for those that its certificate tells.
+    fn key(&mut self, made_in_chip: bool, [modulus, public_exponent]: [&[u8]; 2], info: &[u8]) {
         let made_with = if made_in_chip { ck::CKM_RSA_PKCS_KEY_PAIR_GEN } else { UNAVAILABLE };
         self.number(ck::CKA_KEY_TYPE, ck::CKK_RSA);
         self.flag(ck::CKA_DERIVE, false);
         self.flag(ck::CKA_LOCAL, made_in_chip);
         self.number(ck::CKA_KEY_GEN_MECHANISM, made_with);
-        self.validity(&parts.fields);
-        self.bytes(ck::CKA_SUBJECT, parts.fields.subject);
-        self.bytes(ck::CKA_MODULUS, parts.modulus);
-        self.bytes(ck::CKA_PUBLIC_EXPONENT, parts.public_exponent);
-        self.bytes(ck::CKA_PUBLIC_KEY_INFO, parts.fields.public_key_info);
+        self.bytes(ck::CKA_MODULUS, modulus);
+        self.bytes(ck::CKA_PUBLIC_EXPONENT, public_exponent);
+        self.bytes(ck::CKA_PUBLIC_KEY_INFO, info);
+    }
+
+    /// The numbers of a private key, which stay in the chip.
+    fn secrets(&mut self) {
+        for secret in [
+            ck::CKA_PRIVATE_EXPONENT,
+            ck::CKA_PRIME_1,
+            ck::CKA_PRIME_2,
+            ck::CKA_EXPONENT_1,
+            ck::CKA_EXPONENT_2,
+            ck::CKA_COEFFICIENT,
+        ] {
+            self.0.insert(secret, Attribute::Sensitive);
+        }
     }
 
     /// The attributes of an X.509 certificate (§4.6.3). Which of them to trust is nothing that a card says.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cns_protocol::Role;
+use cns_protocol::daemon::Status;
 use cns_protocol::pin;
 use cns_protocol::reader::{Reader, Readers};
 use cns_protocol::watch::{Watch, Watcher};
@@ -42,6 +44,8 @@ pub(crate) struct Tables {
     last_session: CK_SESSION_HANDLE,
     handles: Handles,
     told: Told,
+    /// Whether this process is a counter's, as the daemon told over a connection.
+    counter: Option<(u64, bool)>,
     /// Whether the slots were counted and are about to be fetched (PKCS#11 v2.40 §5.5 `C_GetSlotList`).
     pub(crate) counted: bool,
 }
@@ -143,6 +147,19 @@ impl Module {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Whether the daemon takes this process for a counter's, which may have keys made. Asked once for each connection.
+    pub(crate) fn is_counter(&self) -> bool {
+        let mut questions = lock(&self.questions);
+        let known = self.tables().counter.filter(|(epoch, _)| *epoch == questions.epoch());
+        if let Some((_, is_counter)) = known {
+            return is_counter;
+        }
+        let status = questions.work(&Status {});
+        let is_counter = status.is_ok_and(|status| status.roles.contains(&Role::Counter));
+        self.tables().counter = Some((questions.epoch(), is_counter));
+        is_counter
     }
 
     /// Brings the slots up to date for a call on a session that needs no card: mostly without asking the daemon.
@@ -346,6 +363,19 @@ impl Tables {
         let changed = change(token.visible_object(handle).ok_or(Error::ObjectHandleInvalid)?)?;
         token.replace(handle, changed);
         Ok(())
+    }
+
+    /// Takes over a key pair without a certificate, of the card at a place.
+    pub(crate) fn take_key_pair(
+        &mut self,
+        place: &Place,
+        objects: [Object; 3],
+    ) -> Result<[CK_OBJECT_HANDLE; 2], Error> {
+        self.token_at(place)?;
+        let Self { slots, handles, .. } = self;
+        let slot = usize::try_from(place.slot).ok().and_then(|index| slots.get_mut(index));
+        let token = slot.ok_or(Error::DeviceRemoved)?.token_mut().map_err(|_| Error::DeviceRemoved)?;
+        Ok(token.take_key_pair(objects, handles))
     }
 
     /// Destroys an object.

@@ -60,6 +60,8 @@ pub(crate) struct Token {
     objects: Vec<(CK_OBJECT_HANDLE, Object)>,
     /// What the application made for itself, and in which sessions.
     made: Vec<(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, Object)>,
+    /// A key pair that waits for its certificate, with the request for that.
+    uncertified: Vec<(CK_OBJECT_HANDLE, Object)>,
     pub(crate) logged_in: bool,
     /// The PUK, or that it will be typed on the reader, while the security officer is logged in.
     pub(crate) puk: Option<PinSource>,
@@ -183,6 +185,7 @@ impl Token {
             card,
             objects,
             made: Vec::new(),
+            uncertified: Vec::new(),
             logged_in: false,
             puk: None,
             puk_tries,
@@ -206,20 +209,50 @@ impl Token {
             return;
         }
         let former = std::mem::take(&mut self.objects);
-        let handle_of =
-            |object: &Object| former.iter().find(|(_, known)| known.is_same(object)).map(|known| known.0);
+        let uncertified = std::mem::take(&mut self.uncertified);
+        // A key that has got its certificate stays the same object.
+        let is_its_key = |key: &Object, object: &Object| {
+            key.shares(object, ck::CKA_CLASS) && key.shares(object, ck::CKA_ID)
+        };
+        let handle_of = |object: &Object| {
+            let known = former.iter().find(|(_, known)| known.is_same(object));
+            known.or_else(|| uncertified.iter().find(|(_, key)| is_its_key(key, object))).map(|known| known.0)
+        };
         let objects = Object::all(&card)
             .into_iter()
             .map(|object| (handle_of(&object).unwrap_or_else(|| handles.next()), object));
         self.objects = objects.collect();
+        let is_certified =
+            |key: &Object| self.objects.iter().any(|(_, object)| key.shares(object, ck::CKA_ID));
+        if !uncertified.iter().any(|(_, key)| is_certified(key)) {
+            self.uncertified = uncertified;
+        }
         self.card = card;
+    }
+
+    /// Takes over a key pair that the card has just generated, or had already: public key, private key, and the request
+    /// for the certificate. Gives the keys' handles.
+    pub(crate) fn take_key_pair(
+        &mut self,
+        objects: [Object; 3],
+        handles: &mut Handles,
+    ) -> [CK_OBJECT_HANDLE; 2] {
+        let known = |object: &Object| {
+            let is_same = |(_, known): &&(CK_OBJECT_HANDLE, Object)| known.is_same(object);
+            self.uncertified.iter().find(is_same).map(|known| known.0)
+        };
+        let [public, private, request] =
+            objects.map(|object| (known(&object).unwrap_or_else(|| handles.next()), object));
+        let given = [public.0, private.0];
+        self.uncertified = vec![public, private, request];
+        given
     }
 
     /// Ends the login. The handles of private objects become invalid for good (PKCS#11 v2.40 §5.6 `C_Logout`).
     pub(crate) fn log_out(&mut self, handles: &mut Handles) {
         self.logged_in = false;
         self.made.retain(|(_, _, object)| !object.is_private());
-        for (handle, object) in &mut self.objects {
+        for (handle, object) in self.objects.iter_mut().chain(&mut self.uncertified) {
             if object.is_private() {
                 *handle = handles.next();
             }
@@ -239,7 +272,7 @@ impl Token {
     pub(crate) fn visible(&self) -> impl Iterator<Item = (CK_OBJECT_HANDLE, &Object)> {
         let logged_in = self.logged_in;
         let seen = move |object: &Object| logged_in || !object.is_private();
-        let of_card = self.objects.iter().map(|(handle, object)| (*handle, object));
+        let of_card = self.objects.iter().chain(&self.uncertified).map(|(handle, object)| (*handle, object));
         let made = self.made.iter().map(|(_, handle, object)| (*handle, object));
         of_card.chain(made).filter(move |(_, object)| seen(object))
     }
@@ -286,7 +319,8 @@ impl Token {
 
     /// The card's object with this handle, seen or not.
     pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
-        self.objects.iter().find(|(known, _)| *known == handle).map(|(_, object)| object)
+        let mut of_card = self.objects.iter().chain(&self.uncertified);
+        of_card.find(|(known, _)| *known == handle).map(|(_, object)| object)
     }
 
     /// What is known of the tries left on a PIN.

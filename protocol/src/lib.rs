@@ -19,6 +19,7 @@ pub mod error;
 pub mod frame;
 pub mod holder;
 pub mod key;
+pub mod key_pair;
 pub mod method;
 #[cfg(feature = "openrpc")]
 pub mod openrpc;

@@ -4,8 +4,8 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
-    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, operator, order, pin, puk,
-    reader,
+    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, key_pair, operator, order,
+    pin, puk, reader,
 };
 
 /// The document that `rpc.discover` answers.
@@ -57,6 +57,8 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<counter::Show, _>(generator),
         method::<counter::List, _>(generator),
         method::<counter::Cancel, _>(generator),
+        method::<key_pair::GenerateKey, _>(generator),
+        method::<key_pair::LoadCertificate, _>(generator),
         method::<custody::ImportCertificate, _>(generator),
         method::<custody::Import, _>(generator),
         method::<custody::Assign, _>(generator),

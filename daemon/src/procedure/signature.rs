@@ -6,6 +6,10 @@
 //! key, and loads the same certificate. The area is locked before the authority hears of its key, so whatever is left
 //! unfinished leaves nothing that somebody who knows the CNS PIN could replace.
 
+mod by_program;
+
+pub use self::by_program::CardInReader;
+
 use cns_protocol::SecretText;
 use cns_protocol::audit::Phase;
 use cns_protocol::card::Holder;

@@ -11,6 +11,7 @@
 )]
 
 mod activation;
+mod by_program;
 mod closing;
 #[path = "../support/database.rs"]
 mod database;

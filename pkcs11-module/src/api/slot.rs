@@ -129,7 +129,7 @@ pub(crate) fn get_mechanism_list(
 ) -> Result<(), Error> {
     module.refresh()?;
     module.tables().slot(id)?.token()?;
-    list.give(&mechanism::all())?;
+    list.give(&if module.is_counter() { mechanism::all_of_counter() } else { mechanism::all() })?;
     Ok(())
 }
 
@@ -141,8 +141,12 @@ pub(crate) fn get_mechanism_info(
     mut info: Put<'_, CK_MECHANISM_INFO>,
 ) -> Result<(), Error> {
     module.refresh()?;
+    let is_listed = kind != mechanism::GENERATING_ON_CARD.0 || module.is_counter();
     let tables = module.tables();
     let token = tables.slot(id)?.token()?;
+    if !is_listed {
+        return Err(Error::MechanismInvalid);
+    }
     let (flags, sizes) = mechanism::flags(kind, &token.private_keys().collect::<Vec<_>>())?;
     let bits = token.card.certificates.iter().map(|certificate| CK_ULONG::from(certificate.key_bits));
     let (smallest, largest) = match sizes {

@@ -8,8 +8,8 @@ use cryptoki_sys::*;
 
 use crate::api::slot::Reserved;
 use crate::api::{
-    decrypt, digest, dual, encrypt, general, login, make, object, officer, random, refused, session, sign,
-    slot, verify, wrap,
+    counter, decrypt, digest, dual, encrypt, general, login, make, object, officer, random, refused, session,
+    sign, slot, verify, wrap,
 };
 use crate::error::Error;
 use crate::ffi::application_lock::{ApplicationLock, MutexFunctions};
@@ -322,7 +322,7 @@ entry! {
     }
 
     /// `C_GenerateKeyPair`.
-    C_GenerateKeyPair = make::generate_key_pair {
+    C_GenerateKeyPair = counter::generate_key_pair {
         session: CK_SESSION_HANDLE, Mechanism(mechanism), Template(public, public_count),
         Template(private, private_count), Put(public_key: CK_OBJECT_HANDLE), Put(private_key: CK_OBJECT_HANDLE)
     }

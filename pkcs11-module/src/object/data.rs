@@ -18,7 +18,7 @@ pub(super) fn objects(card: &Card) -> Vec<Object> {
     objects
 }
 
-fn object(file: &str, content: &[u8], is_private: bool) -> Object {
+pub(super) fn object(file: &str, content: &[u8], is_private: bool) -> Object {
     let mut table = Table::start(ck::CKO_DATA, file, &format!("{}-{file}", ck::CKO_DATA));
     table.flag(ck::CKA_PRIVATE, is_private);
     table.bytes(ck::CKA_APPLICATION, APPLICATION.as_bytes());

@@ -76,7 +76,7 @@ impl SecretKind {
 }
 
 /// A template's attributes, each once.
-fn given<'t>(template: &'t Template<'_>) -> Result<BTreeMap<CK_ATTRIBUTE_TYPE, &'t [u8]>, Error> {
+pub(super) fn given<'t>(template: &'t Template<'_>) -> Result<BTreeMap<CK_ATTRIBUTE_TYPE, &'t [u8]>, Error> {
     let mut given = BTreeMap::new();
     for (kind, value) in template.iter() {
         if given.insert(kind, value).is_some() {

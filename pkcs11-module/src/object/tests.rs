@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use cns_protocol::card::{AuthorityCertificate, Card, Certificate, KeyUse};
+use cns_protocol::key_pair::KeyPair;
 use cryptoki_sys as ck;
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG};
 use der::asn1::{ObjectIdentifier, OctetString};
@@ -339,6 +340,42 @@ fn documented(column: usize) -> (BTreeSet<String>, BTreeSet<String>) {
     (told, secret)
 }
 
+/// The names of an object's attributes: those that are told, and the secret ones.
+fn names_of(object: &Object) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut told, mut secret) = (BTreeSet::new(), BTreeSet::new());
+    for (kind, attribute) in &object.attributes {
+        let name = NAMES.iter().find(|(_, known)| known == kind);
+        let name = name.unwrap_or_else(|| panic!("{kind:#x} is not in NAMES")).0.to_owned();
+        match attribute {
+            Attribute::Value(_) | Attribute::OfKey => told.insert(name),
+            Attribute::Sensitive => secret.insert(name),
+        };
+    }
+    (told, secret)
+}
+
+#[test]
+fn a_key_pair_without_a_certificate_has_the_attributes_of_any_other() {
+    let x509 = X509::from_der(SIGNATURE).unwrap();
+    let public_key = x509.tbs_certificate.subject_public_key_info.to_der().unwrap();
+    let pair = KeyPair { public_key, request: b"a request".to_vec() };
+    let known = card("6200000000012302", 1, &[KeyUse::Authentication]);
+    let [public, private, request] = super::key_pair_objects(&known, &pair).unwrap();
+    for (object, column) in [(&public, 1), (&private, 2), (&request, 3)] {
+        assert_eq!(names_of(object), documented(column), "column {column}");
+    }
+    // What its certificate's objects will have, but for what only that says.
+    let certified = objects(KeyUse::Signature);
+    for kind in [ck::CKA_ID, ck::CKA_LABEL, ck::CKA_MODULUS, ck::CKA_PUBLIC_KEY_INFO] {
+        assert!(public.shares(&certified[1], kind) && private.shares(&certified[2], kind), "{kind:#x}");
+    }
+    assert!(private.is_private() && !public.is_private() && !request.is_private());
+    assert_eq!(private.value(ck::CKA_SIGN), Ok(&[0][..]), "not before it is certified");
+    assert!(private.as_private_key().is_none());
+    let broken = KeyPair { public_key: b"no key".to_vec(), request: Vec::new() };
+    assert!(super::key_pair_objects(&known, &broken).is_none());
+}
+
 #[test]
 fn the_document_names_every_attribute_and_no_other() {
     let classes =
@@ -347,16 +384,7 @@ fn the_document_names_every_attribute_and_no_other() {
         let objects = of_class(class);
         assert!(!objects.is_empty());
         for object in objects {
-            let (mut told, mut secret) = (BTreeSet::new(), BTreeSet::new());
-            for (kind, attribute) in &object.attributes {
-                let name = NAMES.iter().find(|(_, known)| known == kind);
-                let name = name.unwrap_or_else(|| panic!("{kind:#x} is not in NAMES")).0.to_owned();
-                match attribute {
-                    Attribute::Value(_) | Attribute::OfKey => told.insert(name),
-                    Attribute::Sensitive => secret.insert(name),
-                };
-            }
-            assert_eq!((told, secret), documented(column), "class {class}");
+            assert_eq!(names_of(&object), documented(column), "class {class}");
         }
     }
 }

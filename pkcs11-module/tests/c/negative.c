@@ -477,6 +477,132 @@ static void attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE certificate, 
     free(many);
 }
 
+/* ---- the card's own keys ---- */
+
+static CK_RV generate(CK_SESSION_HANDLE session, CK_ATTRIBUTE *public, CK_ULONG publics, CK_ATTRIBUTE *private,
+                      CK_ULONG privates)
+{
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
+    CK_OBJECT_HANDLE one = 0, other = 0;
+    CK_RV got = p11->C_GenerateKeyPair(session, &mechanism, public, publics, private, privates, &one, &other);
+
+    EXPECT(one == 0 && other == 0);
+    return got;
+}
+
+/* Who is no program of the counter has no key made, and hears first what else is wrong. */
+static void key_pairs(CK_SLOT_ID slot, CK_SESSION_HANDLE session)
+{
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_ULONG bits = 2048, few = 1024;
+    CK_BYTE three[] = {3}, usual[] = {0, 1, 0, 1};
+    CK_KEY_TYPE ec = CKK_EC;
+    CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    CK_ATTRIBUTE public[] = {
+        {CKA_TOKEN, &yes, sizeof yes}, {CKA_MODULUS_BITS, &bits, sizeof bits}, {CKA_LABEL, TEXT, 3}};
+    CK_ATTRIBUTE private[] = {{CKA_TOKEN, &yes, sizeof yes}, {CKA_SENSITIVE, &yes, sizeof yes}};
+    CK_ATTRIBUTE *extra = &public[2];
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, TEXT, 3};
+    CK_MECHANISM_INFO info;
+    CK_SESSION_HANDLE read_only;
+    CK_OBJECT_HANDLE object;
+
+    CHECK(p11->C_GetMechanismInfo(slot, CKM_RSA_PKCS_KEY_PAIR_GEN, &info), CKR_MECHANISM_INVALID);
+    CHECK(p11->C_GenerateKeyPair(session, NULL, public, 2, private, 1, &object, &object), CKR_ARGUMENTS_BAD);
+    CHECK(p11->C_GenerateKeyPair(session, &mechanism, public, 2, private, 1, NULL, &object), CKR_ARGUMENTS_BAD);
+    CHECK(p11->C_GenerateKeyPair(session, &mechanism, public, 2, private, 1, &object, NULL), CKR_ARGUMENTS_BAD);
+    CHECK(p11->C_GenerateKeyPair(session, &mechanism, public, 2, private, 1, &object, &object),
+          CKR_MECHANISM_PARAM_INVALID);
+    mechanism.mechanism = CKM_EC_KEY_PAIR_GEN;
+    CHECK(p11->C_GenerateKeyPair(session, &mechanism, public, 2, private, 1, &object, &object),
+          CKR_MECHANISM_INVALID);
+    CHECK(generate(session, NULL, 2, private, 1), CKR_ARGUMENTS_BAD);
+    CHECK(generate(session, public, NOWHERE, private, 1), CKR_ARGUMENTS_BAD);
+    CHECK(generate(session, NULL, 0, NULL, 0), CKR_TEMPLATE_INCONSISTENT);
+    CHECK(generate(session, public, 1, private, 1), CKR_TEMPLATE_INCOMPLETE);
+    CHECK(generate(session, &public[1], 1, private, 1), CKR_TEMPLATE_INCONSISTENT);
+    CHECK(generate(session, public, 2, &private[1], 1), CKR_TEMPLATE_INCONSISTENT);
+    public[1].pValue = &few;
+    CHECK(generate(session, public, 2, private, 1), CKR_KEY_SIZE_RANGE);
+    public[1].ulValueLen = 1;
+    CHECK(generate(session, public, 2, private, 1), CKR_ATTRIBUTE_VALUE_INVALID);
+    public[1] = (CK_ATTRIBUTE){CKA_MODULUS_BITS, &bits, sizeof bits};
+    private[1].pValue = &no;
+    CHECK(generate(session, public, 2, private, 2), CKR_TEMPLATE_INCONSISTENT);
+    private[1].ulValueLen = sizeof bits;
+    private[1].pValue = &bits;
+    CHECK(generate(session, public, 2, private, 2), CKR_ATTRIBUTE_VALUE_INVALID);
+    *extra = (CK_ATTRIBUTE){CKA_PUBLIC_EXPONENT, three, sizeof three};
+    CHECK(generate(session, public, 3, private, 1), CKR_ATTRIBUTE_VALUE_INVALID);
+    *extra = (CK_ATTRIBUTE){CKA_ID, three, sizeof three};
+    CHECK(generate(session, public, 3, private, 1), CKR_ATTRIBUTE_READ_ONLY);
+    *extra = (CK_ATTRIBUTE){CKA_KEY_TYPE, &ec, sizeof ec};
+    CHECK(generate(session, public, 3, private, 1), CKR_TEMPLATE_INCONSISTENT);
+    *extra = (CK_ATTRIBUTE){CKA_CLASS, &secret, sizeof secret};
+    CHECK(generate(session, public, 3, private, 1), CKR_TEMPLATE_INCONSISTENT);
+    *extra = (CK_ATTRIBUTE){CKA_WRAP, &yes, sizeof yes};
+    CHECK(generate(session, public, 3, private, 1), CKR_TEMPLATE_INCONSISTENT);
+    *extra = public[0];
+    CHECK(generate(session, public, 3, private, 1), CKR_TEMPLATE_INCONSISTENT);
+    *extra = (CK_ATTRIBUTE){CKA_PRIME_1, three, sizeof three};
+    CHECK(generate(session, public, 3, private, 1), CKR_ATTRIBUTE_TYPE_INVALID);
+
+    /* Nothing is wrong but who asks. */
+    *extra = (CK_ATTRIBUTE){CKA_PUBLIC_EXPONENT, usual, sizeof usual};
+    private[1] = (CK_ATTRIBUTE){CKA_SENSITIVE, &yes, sizeof yes};
+    CHECK(p11->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &read_only), CKR_OK);
+    CHECK(generate(read_only, public, 3, private, 2), CKR_SESSION_READ_ONLY);
+    CHECK(p11->C_CloseSession(read_only), CKR_OK);
+    CHECK(generate(session, public, 3, private, 2), CKR_TOKEN_WRITE_PROTECTED);
+}
+
+/* The same of a certificate: the token's own, which nobody asked to be there twice. */
+static void certificates(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE certificate)
+{
+    static CK_BYTE value[8193];
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_OBJECT_CLASS class = CKO_CERTIFICATE;
+    CK_CERTIFICATE_TYPE type = CKC_X_509, wtls = CKC_WTLS;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof class},
+                               {CKA_CERTIFICATE_TYPE, &type, sizeof type},
+                               {CKA_VALUE, value, sizeof value},
+                               {CKA_TOKEN, &yes, sizeof yes},
+                               {CKA_ID, TEXT, 3}};
+    CK_ATTRIBUTE *der = &template[2], *extra = &template[4];
+    CK_OBJECT_HANDLE object = 0;
+
+    CHECK(p11->C_CreateObject(session, template, 4, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    der->ulValueLen = 8192;
+    CHECK(p11->C_CreateObject(session, template, 4, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    der->ulValueLen = 0;
+    CHECK(p11->C_CreateObject(session, template, 4, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    der->ulValueLen = sizeof value;
+    CHECK(p11->C_GetAttributeValue(session, certificate, der, 1), CKR_OK);
+    CHECK(p11->C_CreateObject(session, template, 4, NULL), CKR_ARGUMENTS_BAD);
+    CHECK(p11->C_CreateObject(session, template, 3, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    CHECK(p11->C_CreateObject(session, template, 5, &object), CKR_TEMPLATE_INCONSISTENT);
+    *extra = template[3];
+    CHECK(p11->C_CreateObject(session, template, 5, &object), CKR_TEMPLATE_INCONSISTENT);
+    *extra = (CK_ATTRIBUTE){CKA_TRUSTED, &yes, sizeof yes};
+    CHECK(p11->C_CreateObject(session, template, 5, &object), CKR_TEMPLATE_INCONSISTENT);
+    *extra = (CK_ATTRIBUTE){CKA_SIGN, &yes, sizeof yes};
+    CHECK(p11->C_CreateObject(session, template, 5, &object), CKR_ATTRIBUTE_TYPE_INVALID);
+    *extra = (CK_ATTRIBUTE){CKA_UNIQUE_ID, TEXT, 3};
+    CHECK(p11->C_CreateObject(session, template, 5, &object), CKR_ATTRIBUTE_READ_ONLY);
+    template[3].pValue = &no;
+    CHECK(p11->C_CreateObject(session, template, 4, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    template[3].pValue = &yes;
+    template[1].pValue = &wtls;
+    CHECK(p11->C_CreateObject(session, template, 4, &object), CKR_ATTRIBUTE_VALUE_INVALID);
+    template[1] = (CK_ATTRIBUTE){CKA_LABEL, TEXT, 3};
+    CHECK(p11->C_CreateObject(session, template, 4, &object), CKR_TEMPLATE_INCOMPLETE);
+
+    /* Nothing is wrong but who asks. */
+    *extra = (CK_ATTRIBUTE){CKA_CERTIFICATE_TYPE, &type, sizeof type};
+    CHECK(p11->C_CreateObject(session, template, 5, &object), CKR_TOKEN_WRITE_PROTECTED);
+    EXPECT(object == 0);
+}
+
 /* ---- logins ---- */
 
 static void logins(CK_SESSION_HANDLE session)
@@ -716,6 +842,8 @@ int main(int count, char **arguments)
     EXPECT(certificate != CK_INVALID_HANDLE && public != CK_INVALID_HANDLE && private != CK_INVALID_HANDLE);
     searches(session);
     attributes(session, certificate, private);
+    key_pairs(slot, session);
+    certificates(session, certificate);
     digests(session);
     signatures(session, public, private);
     random_bytes(session);

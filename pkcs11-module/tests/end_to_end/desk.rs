@@ -189,11 +189,15 @@ pub(crate) fn write_configuration(folder: &Path, reader: &str) -> PathBuf {
 
 /// Starts a daemon with this reader.
 pub(crate) fn start_daemon_with(folder: &Path, reader: &str) -> Child {
-    let configuration = write_configuration(folder, reader);
+    launch(folder, &write_configuration(folder, reader))
+}
+
+/// Starts a daemon with this configuration, whose things are in the folder.
+pub(crate) fn launch(folder: &Path, configuration: &Path) -> Child {
     let socket = folder.join("cnsd.sock");
     let mut daemon = Command::new(daemon_program())
         .arg("--config")
-        .arg(&configuration)
+        .arg(configuration)
         .arg("--state")
         .arg(folder.join("state"))
         .arg("--socket")

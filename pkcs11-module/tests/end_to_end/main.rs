@@ -13,6 +13,7 @@
 
 mod authorities;
 mod c_program;
+mod counter;
 mod decryption;
 mod desk;
 mod dual;

@@ -135,7 +135,7 @@ fn templates_that_cannot_be_are_refused() {
         (public()[1..].to_vec(), RvError::TemplateIncomplete),
         (public()[..3].to_vec(), RvError::TemplateIncomplete),
         (with(public(), Attribute::Token(true)), RvError::TokenWriteProtected),
-        (with(certificate.clone(), Attribute::Token(true)), RvError::TokenWriteProtected),
+        (with(certificate.clone(), Attribute::Token(true)), RvError::TemplateIncomplete),
         (certificate, RvError::AttributeValueInvalid),
         (with(public(), Attribute::Derive(true)), RvError::AttributeValueInvalid),
         (with(public(), Attribute::Modulus(vec![7; 128])), RvError::TemplateInconsistent),
@@ -282,7 +282,7 @@ fn keys_of_the_card_are_made_at_a_counter() {
     let desk = Desk::set_up();
     let session = desk.session();
     let generate = |session: &Session, mechanism, template: &[Attribute]| {
-        refusal(session.generate_key_pair(&mechanism, template, &[]))
+        refusal(session.generate_key_pair(&mechanism, template, &[Attribute::Token(true)]))
     };
     let on_card = [Attribute::Token(true), Attribute::ModulusBits(2048.into())];
     let rsa = || Mechanism::RsaPkcsKeyPairGen;
@@ -290,8 +290,6 @@ fn keys_of_the_card_are_made_at_a_counter() {
     assert_eq!(generate(&session, rsa(), &on_card[1..]), RvError::TemplateInconsistent);
     let read_only = desk.application.open_ro_session(desk.card()).unwrap();
     assert_eq!(generate(&read_only, rsa(), &on_card), RvError::SessionReadOnly);
-    assert_eq!(generate(&session, rsa(), &on_card), RvError::UserNotLoggedIn);
-    session.login(UserType::User, Some(&pin("12345"))).unwrap();
     let before = traffic();
     assert_eq!(generate(&session, rsa(), &on_card), RvError::TokenWriteProtected);
     assert_eq!(traffic(), before);
