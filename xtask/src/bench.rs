@@ -69,6 +69,8 @@ pub(crate) enum What {
         #[arg(long)]
         no_install: bool,
     },
+    /// APDUs, bytes and simulated time of a signature area's parts, beside the least that the specification needs
+    Area,
     /// The application that `pkcs11` measures
     #[command(hide = true)]
     Pkcs11Client(pkcs11_client::Options),
@@ -104,8 +106,19 @@ pub(crate) fn run(what: &What) -> Result<()> {
             packages::ensure(&[packages::BUILD, packages::MEMBERS], *no_install)?;
             cargo::run(&["bench", "--quiet", "-p", "cnsd", "--bench", "custody"])
         }
+        What::Area => area(),
         What::Pkcs11Client(options) => pkcs11_client::run(options),
     }
+}
+
+/// The tests that hold the counts print them: a virtual card's account is the same in every run.
+fn area() -> Result<()> {
+    let least = ["--package", "cns-virtual-card", "--test", "card", "signature_area"];
+    let ours = ["--package", "cnsd", "--test", "card_operations", "an_area_is_made"];
+    for what in [least, ours] {
+        cargo::run(&[&["test", "--release", "--quiet"][..], &what, &["--", "--nocapture"]].concat())?;
+    }
+    Ok(())
 }
 
 /// How long a card must be left alone to count as read.

@@ -3,6 +3,7 @@
 //! Runs inside the namespaces that `test` makes, so that this pcscd is the only one in sight.
 
 mod browsers;
+mod documents;
 mod judge;
 mod leaks;
 mod nginx;
@@ -27,9 +28,10 @@ use leaks::{Hunt, Tap};
 
 /// Runs the hunt for leaks alone, after everything that it needs.
 pub(crate) fn leak_hunt(no_install: bool) -> Result<()> {
-    let groups = [packages::BUILD, packages::DEMO, packages::REAL_PARTS];
+    let groups = [packages::BUILD, packages::DEMO, packages::REAL_PARTS, packages::PROGRAMS];
     packages::ensure(&groups, no_install)?;
     let programs = cargo::build_release()?;
+    packages::ensure_pyhanko(&programs, no_install)?;
     namespace::run(&["rig".as_ref(), programs.as_os_str(), "whole".as_ref()], LIMIT)
 }
 
@@ -99,6 +101,10 @@ fn whole(programs: &Path, tally: &mut Tally) -> Result<()> {
         rig.opensc_signs(1)
     });
     tally.run("cnsd and its module sign beside OpenSC", || rig.module_signs());
+    tally.run(
+        "pyHanko makes CAdES-BES and PAdES B with the key made at the counter; OpenSSL and pdfsig judge",
+        || rig.signs_documents(),
+    );
     tally.run("The module sees what pcscd's neighbours do: a reset by another program is survived", || {
         rig.survives_reset()
     });
@@ -164,7 +170,11 @@ impl Rig {
         office::operator_login(&self.stage, &self.readers, &self.operator)?;
         let code = self.take_envelope()?;
         let before = Traffic::now(&self.stage, CITIZEN_READER)?;
-        self.counter("activate", &["--signature", "yes"], &code)?;
+        let said = self.counter("activate", &["--signature", "yes"], &code)?;
+        let told = said.lines().filter(|line| line.contains("\"progress\"")).collect::<Vec<_>>();
+        expect(told.iter().any(|line| line.contains("generate-key-pair")), || {
+            format!("cnsctl shows no progress while the chip generates its key:\n{said}")
+        })?;
         let traffic = Traffic::since(&self.stage, CITIZEN_READER, before)?;
         crate::report::fact(&format!("activation with signature certificate over pcscd: {traffic}"));
         self.pin = Some(office::open_envelope(&self.stage, &code)?);
@@ -302,7 +312,8 @@ impl Rig {
         })
     }
 
-    fn counter(&self, verb: &str, options: &[&str], code: &str) -> Result<()> {
+    /// Runs a procedure to its end; gives all that `cnsctl` said.
+    fn counter(&self, verb: &str, options: &[&str], code: &str) -> Result<String> {
         let mut activate = self.stage.program("cnsctl");
         activate.args([
             "--json",
@@ -329,7 +340,8 @@ impl Rig {
         let output = output_of(activate.args(options))?;
         let last = office::parse(output.lines().last().unwrap_or_default())?;
         let state = last.pointer("/procedure/state").and_then(Value::as_str).unwrap_or_default();
-        expect(state == "done", || format!("the procedure ended as {state:?}:\n{output}"))
+        expect(state == "done", || format!("the procedure ended as {state:?}:\n{output}"))?;
+        Ok(output)
     }
 
     fn take_envelope(&mut self) -> Result<String> {

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
-use cns_virtual_authority::{Authority, Status};
-use der::Encode;
+use cns_virtual_authority::{Authority, Profile, Status};
+use der::{Decode, Encode, EncodePem};
+use x509_cert::crl::CertificateList;
+use x509_cert::der::pem::LineEnding;
 
-use crate::fixture::{CNS_SUBJECT, Program, SECRET, certificate, openssl_cmp, post, workplace};
+use crate::fixture::{CNS_SUBJECT, Program, SECRET, certificate, openssl_cmp, post, request, workplace};
 
 const CMP: &str = "application/pkixcmp";
 const IR: [&str; 8] = ["-cmd", "ir", "-newkey", "first.pem", "-subject", CNS_SUBJECT, "-certout", "leaf.pem"];
@@ -82,6 +85,49 @@ fn a_confirmation_of_a_transaction_that_never_was() {
     let (status, answer) = post(program.address, "/pkix/authentication", CMP, &confirmation);
     assert_eq!(status, 200);
     assert!(answer.windows(30).any(|window| window == b"there is no such transaction t"));
+}
+
+#[test]
+fn killed_at_any_moment_of_a_suspension_the_journal_and_the_crl_agree() {
+    let folder = workplace();
+    let path = folder.path();
+    let ca = path.join("ca");
+    let asked = request(path, "first.pem", CNS_SUBJECT);
+    let leaf = Authority::open(&ca).unwrap().issue(Profile::Authentication, &asked).unwrap();
+    fs::write(path.join("leaf.pem"), leaf.to_pem(LineEnding::LF).unwrap()).unwrap();
+    let is_suspended = || {
+        let authority = Authority::open(&ca).unwrap();
+        let list = CertificateList::from_der(&authority.crl().unwrap()).unwrap().tbs_cert_list;
+        let suspended = authority.list().unwrap()[0].status != Status::Valid;
+        assert_eq!(list.revoked_certificates.is_some(), suspended, "the CRL and the journal disagree");
+        suspended
+    };
+    let change = |address, suspended: bool| {
+        let reason = if suspended { "8" } else { "6" };
+        let rr = ["-cmd", "rr", "-oldcert", "leaf.pem", "-revreason", reason, "-keep_alive", "0"];
+        openssl_cmp(path, address, "cnsd", SECRET, "authentication", &rr)
+    };
+    let (mut suspended, mut changes) = (false, 0);
+    for round in 0..12 {
+        let program = Program::start(path);
+        let address = program.address;
+        std::thread::scope(|scope| {
+            let client = scope.spawn(move || change(address, suspended));
+            std::thread::sleep(Duration::from_millis(round * 15));
+            program.kill();
+            let (done, said) = client.join().unwrap();
+            let now = is_suspended();
+            assert!(!done || now != suspended, "told and not done: {said}");
+            changes += u32::from(now != suspended);
+            suspended = now;
+        });
+    }
+    println!("12 kills, {changes} changes of status done before them");
+    let program = Program::start(path);
+    let (done, said) = change(program.address, suspended);
+    assert!(done, "{said}");
+    program.kill();
+    assert_eq!(is_suspended(), !suspended);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod opensc;
 mod openssh;
 mod openssl;
 mod p11_kit;
-mod pyhanko;
+pub(super) mod pyhanko;
 mod web;
 
 use std::path::{Path, PathBuf};

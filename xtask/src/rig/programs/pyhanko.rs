@@ -85,11 +85,7 @@ impl Programs {
         self.pdfsig(path, &["-dump"])?;
         let dumped =
             self.stage.path(&format!("{}.sig0", path.file_name().unwrap_or_default().to_string_lossy()));
-        let ranges = words.lines().find_map(|line| line.trim().strip_prefix("- Signed Ranges: "));
-        let ranges = ranges.unwrap_or_default().split("],").map(|range| signed_part(range, pdf));
-        let parts = ranges.collect::<Option<Vec<_>>>();
-        let parts = parts.ok_or_else(|| Error::Wrong(format!("which bytes are signed?\n{words}")))?;
-        let content = self.stage.write_parts("signed-bytes", &parts)?;
+        let content = self.stage.write_parts("signed-bytes", &signed_parts(pdf, words)?)?;
         let mut verify = Command::new("openssl");
         verify.args(["cms", "-verify", "-inform", "DER", "-binary", "-purpose", "any", "-in"]).arg(dumped);
         verify.arg("-content").arg(content).arg("-CAfile").arg(self.authority()).args(["-out", "/dev/null"]);
@@ -107,11 +103,27 @@ impl Programs {
 }
 
 /// pyHanko where `cargo xtask test` installed it: beside the folder of the built programs.
-fn pyhanko(programs: &Path) -> Result<PathBuf> {
-    let program = packages::pyhanko_folder(programs).join("bin/pyhanko");
+pub(in crate::rig) fn pyhanko(programs: &Path) -> Result<PathBuf> {
+    installed(programs, "bin/pyhanko")
+}
+
+/// The Python that finds its library.
+pub(in crate::rig) fn python(programs: &Path) -> Result<PathBuf> {
+    installed(programs, "bin/python3")
+}
+
+fn installed(programs: &Path, name: &str) -> Result<PathBuf> {
+    let program = packages::pyhanko_folder(programs).join(name);
     let words = || format!("{} is missing: `cargo xtask test` installs it", program.display());
     expect(program.exists(), words)?;
     Ok(program)
+}
+
+/// The bytes of a PDF that are signed, by what `pdfsig` says of them.
+pub(in crate::rig) fn signed_parts<'a>(pdf: &'a [u8], words: &str) -> Result<Vec<&'a [u8]>> {
+    let ranges = words.lines().find_map(|line| line.trim().strip_prefix("- Signed Ranges: "));
+    let ranges = ranges.unwrap_or_default().split("],").map(|range| signed_part(range, pdf));
+    ranges.collect::<Option<_>>().ok_or_else(|| Error::Wrong(format!("which bytes are signed?\n{words}")))
 }
 
 /// The bytes of one range, `[FIRST - END]`.
@@ -122,10 +134,10 @@ fn signed_part<'a>(range: &str, pdf: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// The page's size as it stands in the file.
-const PAGE: &str = "[0 0 300 200]";
+pub(in crate::rig) const PAGE: &str = "[0 0 300 200]";
 
 /// The smallest PDF: one empty page.
-fn empty_pdf() -> Vec<u8> {
+pub(in crate::rig) fn empty_pdf() -> Vec<u8> {
     let page = format!("<</Type/Page/Parent 2 0 R/MediaBox{PAGE}/Resources<<>>>>");
     let objects = ["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", page.as_str()];
     let mut pdf = String::from("%PDF-1.7\n");
