@@ -5,11 +5,12 @@ mod drive;
 
 use clap::{Args, Subcommand};
 use cns_protocol::card::Holder;
-use cns_protocol::counter::{Cancel, Case, List, Procedure, ProcedureState, Show};
+use cns_protocol::counter::{Cancel, Case, List, Procedure, ProcedureState, RemoveSignature, Show};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
+use crate::prompt::{self, Source};
 use answers::Answers;
 
 #[derive(Subcommand)]
@@ -18,6 +19,8 @@ pub(crate) enum Verb {
     Activate(Activate),
     /// Add the signature certificate (§7, §9.1.3), in the open activation or later
     Signature(Activate),
+    /// Delete a signature certificate that has expired, and its key (§9.1.3)
+    RemoveSignature(Remove),
     /// Show a procedure
     Show {
         /// Its identifier
@@ -30,6 +33,22 @@ pub(crate) enum Verb {
         /// Its identifier
         procedure: String,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct Remove {
+    /// The reader that holds the citizen's card
+    #[arg(long)]
+    reader: Option<String>,
+    /// The explicit word: also a certificate that is valid. Its key is lost for ever
+    #[arg(long)]
+    even_if_valid: bool,
+    /// The signature PIN is another than the card's: ask for it too
+    #[arg(long)]
+    own_pin: bool,
+    /// Read the holder's PINs from standard input, one a line
+    #[arg(long)]
+    pin_stdin: bool,
 }
 
 #[derive(Args)]
@@ -63,6 +82,7 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
                 &options.answers,
             )
         }
+        Verb::RemoveSignature(options) => remove_signature(context, options),
         Verb::Show { procedure } => {
             let procedure = context.call(&Show { procedure })?;
             context.show(&procedure, text)
@@ -79,6 +99,20 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             context.show(&procedure, text)
         }
     }
+}
+
+fn remove_signature(context: &mut Context, options: Remove) -> Result<(), CliError> {
+    let reader = context.reader(options.reader)?;
+    let source = Source::from_flag(options.pin_stdin);
+    let pin = prompt::secret(source, "the holder's PIN")?;
+    let signature_pin =
+        options.own_pin.then(|| prompt::secret(source, "the holder's signature PIN")).transpose()?;
+    let request = RemoveSignature { reader, pin, signature_pin, even_if_valid: options.even_if_valid };
+    let removed = drive::call_long(context, &request)?;
+    context.show(&removed, |removed| match &removed.certificate_not_after {
+        Some(end) => format!("The signature certificate (valid until {end}) and its key are deleted."),
+        None => "The card has no signature certificate, and no key of one.".into(),
+    })
 }
 
 fn text(procedure: &Procedure) -> String {

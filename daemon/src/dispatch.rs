@@ -48,6 +48,7 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, counter::cancel);
     router.add(daemon, key_pair::generate_key);
     router.add(daemon, key_pair::load_certificate);
+    router.add(daemon, counter::remove_signature);
     router.add(daemon, custody::import_certificate);
     router.add(daemon, custody::import);
     router.add(daemon, custody::assign);

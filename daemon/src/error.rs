@@ -131,6 +131,7 @@ impl From<ProcedureError> for RpcError {
             ProcedureError::Rule { .. } | ProcedureError::ReaderLogs => {
                 RpcError::new(ErrorKind::RuleRefuses, sentence)
             }
+            ProcedureError::CertificateValid { .. } => RpcError::new(ErrorKind::CertificateValid, sentence),
             ProcedureError::NoPuk => RpcError::new(ErrorKind::NoPuk, sentence),
             ProcedureError::PukRefused { tries_left } => {
                 RpcError::new(ErrorKind::PukIncorrect, sentence).tries_left(tries_left)

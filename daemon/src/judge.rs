@@ -135,6 +135,8 @@ mod tests {
             (staff,        Demand::of::<key_pair::GenerateKey>(), true, allow),
             (&[User],      Demand::of::<key_pair::LoadCertificate>(), true, lacks(Counter)),
             (staff,        Demand::of::<key_pair::LoadCertificate>(), false, no_operator),
+            (&[User],      Demand::of::<counter::RemoveSignature>(), true, lacks(Counter)),
+            (staff,        Demand::of::<counter::RemoveSignature>(), false, no_operator),
             (staff,        Demand::of::<custody::Import>(),     true,  lacks(Custodian)),
             (&[Custodian], Demand::of::<custody::Import>(),     false, allow),
             (&[Custodian], Demand::of::<custody::Assign>(),     false, allow),

@@ -16,6 +16,7 @@ mod identity;
 mod locks;
 mod officer;
 mod random;
+mod remove_signature;
 mod request;
 mod same_card;
 mod set_pin;
@@ -29,7 +30,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cns_protocol::audit::Phase;
-use cns_protocol::counter::{AnswerStep, Cancel, List, Procedure, Show, Start, StepDone};
+use cns_protocol::counter::{
+    AnswerStep, Cancel, List, Procedure, RemoveSignature, Show, SignatureRemoved, Start, StepDone,
+};
 use cns_protocol::rpc::Traffic;
 
 use crate::audit::{Audit, Record};
@@ -154,6 +157,21 @@ impl Procedures {
     ) -> Result<Procedure, ProcedureError> {
         let (engine, actor, id) = (Arc::clone(&self.0), Actor::new(user, session), cancel.procedure.clone());
         to_the_end(async move { engine.cancel(&actor, &id).await }).await
+    }
+
+    /// Deletes the signature certificate and its key from the card in a reader.
+    ///
+    /// # Errors
+    /// See [`ProcedureError`].
+    pub async fn remove_signature(
+        &self,
+        user: u32,
+        session: &Session,
+        request: RemoveSignature,
+        progress: ProgressSender,
+    ) -> Result<SignatureRemoved, ProcedureError> {
+        let (engine, actor, session) = (Arc::clone(&self.0), Actor::new(user, session), session.clone());
+        to_the_end(async move { engine.remove_signature(&actor, &session, request, progress).await }).await
     }
 
     /// Finishes what was cut off, as far as the cards are in a reader. To be called once before clients are served.

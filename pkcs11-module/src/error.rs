@@ -194,6 +194,7 @@ impl From<ErrorKind> for Error {
             | ErrorKind::CertificateRefused
             | ErrorKind::SignatureAreaRefused
             | ErrorKind::OperatorPinWanted
+            | ErrorKind::CertificateValid
             | ErrorKind::AuditBroken
             | ErrorKind::OrdersOff
             | ErrorKind::OrderInvalid

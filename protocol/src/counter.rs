@@ -282,3 +282,45 @@ impl Method for Cancel {
     const ROLE: Role = Role::Counter;
     type Answer = Procedure;
 }
+
+/// `counter.remove_signature`: deletes the signature certificate and its key from the card.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RemoveSignature {
+    /// The reader that holds the citizen's card.
+    pub reader: String,
+    /// The card's PIN, which the holder types.
+    #[serde(serialize_with = "secret_text::write")]
+    pub pin: SecretText,
+    /// The signature PIN; absent where it is the card's.
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub signature_pin: Option<SecretText>,
+    /// The explicit word: also a certificate that has not expired.
+    #[serde(default)]
+    pub even_if_valid: bool,
+}
+
+impl Method for RemoveSignature {
+    const NAME: &'static str = "counter.remove_signature";
+    const SUMMARY: &'static str = "Deletes an expired signature certificate and its key from the card, for ever; one that \
+         is valid only by an explicit word. Sends progress.";
+    const ROLE: Role = Role::Counter;
+    const CARRIES_SECRET: bool = true;
+    type Answer = SignatureRemoved;
+}
+
+/// What was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct SignatureRemoved {
+    /// The card's serial number.
+    pub card: String,
+    /// The end of the certificate, RFC 3339; absent if the card had none, and at most the key of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<String>,
+    /// Traffic with the chip.
+    pub traffic: Traffic,
+    /// How long the daemon worked, in milliseconds.
+    pub milliseconds: u64,
+}

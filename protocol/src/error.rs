@@ -103,6 +103,8 @@ pub enum ErrorKind {
     SignatureAreaRefused,
     /// The request to the certifier is signed on the operator's own card (§7): its PIN is wanted.
     OperatorPinWanted,
+    /// The signature certificate is valid, and the explicit word that deletes it all the same is missing.
+    CertificateValid,
     /// The audit log's chain is broken.
     AuditBroken,
     /// No CMS system's orders are taken here.
@@ -132,7 +134,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 59] = [
+    pub const ALL: [ErrorKind; 60] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -180,6 +182,7 @@ impl ErrorKind {
         ErrorKind::CertificateRefused,
         ErrorKind::SignatureAreaRefused,
         ErrorKind::OperatorPinWanted,
+        ErrorKind::CertificateValid,
         ErrorKind::AuditBroken,
         ErrorKind::OrdersOff,
         ErrorKind::OrderInvalid,
@@ -196,6 +199,7 @@ impl ErrorKind {
 
     /// The JSON-RPC error code: the standard's own for protocol faults, -32000 downwards and 1000 upwards for ours.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one line for each cause")]
     pub fn code(self) -> i32 {
         match self {
             ErrorKind::ParseError => -32700,
@@ -245,6 +249,7 @@ impl ErrorKind {
             ErrorKind::CertificateRefused => 1501,
             ErrorKind::SignatureAreaRefused => 1502,
             ErrorKind::OperatorPinWanted => 1510,
+            ErrorKind::CertificateValid => 1530,
             ErrorKind::AuditBroken => 1600,
             ErrorKind::OrdersOff => 1700,
             ErrorKind::OrderInvalid => 1701,

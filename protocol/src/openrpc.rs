@@ -59,6 +59,7 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<counter::Cancel, _>(generator),
         method::<key_pair::GenerateKey, _>(generator),
         method::<key_pair::LoadCertificate, _>(generator),
+        method::<counter::RemoveSignature, _>(generator),
         method::<custody::ImportCertificate, _>(generator),
         method::<custody::Import, _>(generator),
         method::<custody::Assign, _>(generator),

@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use cns_protocol::ErrorKind;
 use cns_protocol::client::ClientError;
 use cns_protocol::counter::{AnswerStep, Case, Procedure, ProcedureState, Start, StepDone, Wants};
 use cns_protocol::rpc::Progress;
+use cns_protocol::{ErrorKind, Method};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -48,14 +48,14 @@ pub(crate) fn procedure(
             pin,
             operator_pin: None,
         };
-        procedure = match answer_step(context, &request) {
+        procedure = match call_long(context, &request) {
             // The request to the certifier is signed on the operator's own card (§7).
             Err(CliError::Client(ClientError::Refused(error)))
                 if error.kind == ErrorKind::OperatorPinWanted =>
             {
                 let source = Source::from_flag(answers.pin_stdin);
                 request.operator_pin = Some(prompt::secret(source, "the operator's PIN")?);
-                answer_step(context, &request)?
+                call_long(context, &request)?
             }
             answered => answered?,
         };
@@ -63,7 +63,8 @@ pub(crate) fn procedure(
     finish(context, &procedure)
 }
 
-fn answer_step(context: &mut Context, request: &AnswerStep) -> Result<Procedure, CliError> {
+/// Calls the daemon for long work, and shows how far it has come.
+pub(super) fn call_long<M: Method>(context: &mut Context, request: &M) -> Result<M::Answer, CliError> {
     let json = context.json;
     let bar =
         if json || !io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };

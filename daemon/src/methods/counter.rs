@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use cns_protocol::RpcError;
-use cns_protocol::counter::{AnswerStep, Cancel, List, Procedure, Show, Start};
+use cns_protocol::counter::{
+    AnswerStep, Cancel, List, Procedure, RemoveSignature, Show, SignatureRemoved, Start,
+};
 
 use super::Daemon;
 use crate::dispatch::Call;
@@ -48,4 +50,19 @@ pub async fn list(daemon: Arc<Daemon>, _: Call, request: List) -> Result<Vec<Pro
 /// When there is no such procedure, or it is over.
 pub async fn cancel(daemon: Arc<Daemon>, call: Call, request: Cancel) -> Result<Procedure, RpcError> {
     Ok(daemon.procedures.cancel(call.caller.peer.uid, call.operator()?, &request).await?)
+}
+
+/// `counter.remove_signature`.
+///
+/// # Errors
+/// When the certificate is valid and the explicit word is missing, a procedure is open for the card, a PIN is wrong, or
+/// the card fails.
+pub async fn remove_signature(
+    daemon: Arc<Daemon>,
+    call: Call,
+    request: RemoveSignature,
+) -> Result<SignatureRemoved, RpcError> {
+    let uid = call.caller.peer.uid;
+    let progress = call.progress.clone();
+    Ok(daemon.procedures.remove_signature(uid, call.operator()?, request, progress).await?)
 }

@@ -40,6 +40,12 @@ pub enum ProcedureError {
         /// What to do next.
         hint: Option<&'static str>,
     },
+    /// The signature certificate has not expired, and nobody said that it is to go all the same.
+    #[error("the card's signature certificate is valid until {not_after}")]
+    CertificateValid {
+        /// Its end, RFC 3339.
+        not_after: String,
+    },
     /// The PC/SC daemon writes the APDUs of its readers to its log, the PUK among them.
     #[error("pcscd logs the commands that cards receive: a PUK would be written down")]
     ReaderLogs,
@@ -122,7 +128,7 @@ impl ProcedureError {
             | Self::PukBlocked
             | Self::Unsettled { .. } => Some("§9.3.2-7"),
             Self::CardElsewhere => Some("§9.3.2-4"),
-            Self::NoAuthority => Some("§9.1.3"),
+            Self::NoAuthority | Self::CertificateValid { .. } => Some("§9.1.3"),
             Self::OfficerPin => Some("§7"),
             Self::NotFound(_)
             | Self::Over(_)
@@ -163,6 +169,9 @@ impl ProcedureError {
             Self::NoAuthority => {
                 Some("Answer that no signature certificate is wanted, or configure [authority]")
             }
+            Self::CertificateValid { .. } => Some(
+                "Say the explicit word to delete it all the same: the key is lost for ever, and the authority must be asked to revoke the certificate (§9.7)",
+            ),
             Self::OfficerPin => Some("Answer the step again with `operator_pin`"),
             Self::WrongStep { .. } | Self::Store(StoreError::Changed) => {
                 Some("Show the procedure and answer its next step")

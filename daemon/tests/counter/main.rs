@@ -22,6 +22,7 @@ mod orders;
 #[path = "../support/postgresql.rs"]
 mod postgresql;
 mod refusals;
+mod removal;
 mod rig;
 #[path = "../socket/running.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of the socket, which use more of it")]
