@@ -1,6 +1,8 @@
 //! The configuration file (TOML). Every key has a default; unknown keys are refused, so that a typing error does not
 //! silently leave a rule out.
 
+mod outside;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -10,6 +12,9 @@ use cns_protocol::operator::CounterKind;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+pub use self::outside::{
+    MailConfig, NationalConfig, OrdersConfig, PukDeliveryConfig, SignerEntry, UserCodesConfig,
+};
 use crate::reader::ReaderSpec;
 
 /// Where the configuration is looked for unless told otherwise; missing there means defaults.
@@ -79,6 +84,10 @@ pub struct Config {
     pub user_codes: UserCodesConfig,
     /// PUKs for their holders (§6.3-PUK); absent: none is delivered.
     pub puk_delivery: Option<PukDeliveryConfig>,
+    /// Interoperability with other regions (§8); absent: none.
+    pub national: Option<NationalConfig>,
+    /// Where second parts of credentials go; absent: none are given out.
+    pub mail: Option<MailConfig>,
     /// CMS systems whose sealed orders are carried out; absent: none.
     pub orders: Option<OrdersConfig>,
     /// The audit log.
@@ -103,6 +112,8 @@ impl Default for Config {
             operator: Vec::new(),
             user_codes: UserCodesConfig::default(),
             puk_delivery: None,
+            national: None,
+            mail: None,
             orders: None,
             audit: AuditConfig::default(),
             limits: Limits::default(),
@@ -377,62 +388,6 @@ pub struct OperatorEntry {
     pub counter: String,
     /// Its kind (§3.4).
     pub counter_kind: CounterKind,
-}
-
-/// How often user codes may be tried (X11).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UserCodesConfig {
-    /// Wrong codes in a row for one holder, the last of which locks the holder.
-    pub attempts: u32,
-    /// For how long, in minutes. Each wrong code after it locks again, until a right one or a day's rest.
-    pub lock_minutes: u32,
-    /// Wrong codes an hour from one peer, the last of which locks the peer for an hour.
-    pub peer_attempts_per_hour: u32,
-}
-
-impl Default for UserCodesConfig {
-    fn default() -> Self {
-        Self { attempts: 5, lock_minutes: 60, peer_attempts_per_hour: 200 }
-    }
-}
-
-/// To whom PUKs are delivered.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PukDeliveryConfig {
-    /// PEM bundle of the authorities that certify cards.
-    pub trust_anchors: PathBuf,
-    /// The authorities' revocation list, DER. Absent: revocation is not checked, and the log says so at the start.
-    #[serde(default)]
-    pub crl: Option<PathBuf>,
-    /// Whether the card's certificate must have keyEncipherment. A TS-CNS has digitalSignature alone, and its chip deciphers
-    /// nevertheless.
-    #[serde(default)]
-    pub demand_key_encipherment: bool,
-}
-
-/// Whose sealed orders are carried out.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OrdersConfig {
-    /// PEM bundle of the authorities that certify signers.
-    pub trust_anchors: PathBuf,
-    /// The authorities' revocation list, DER. Absent: revocation is not checked, and the log says so at the start.
-    #[serde(default)]
-    pub crl: Option<PathBuf>,
-    /// The signers.
-    pub signer: Vec<SignerEntry>,
-}
-
-/// A CMS system that may give orders.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignerEntry {
-    /// Its name, which its orders' numbers belong to. The next certificate of the same system has the same name.
-    pub name: String,
-    /// SHA-256 of its certificate, hexadecimal.
-    pub certificate_sha256: String,
 }
 
 /// The audit log's files.

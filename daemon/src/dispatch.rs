@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work};
 
 use crate::methods::{
-    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, key_pair, operator,
-    order, pin, puk, reader, upkeep,
+    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, key_pair, national,
+    operator, order, pin, puk, reader, upkeep,
 };
 
 /// Every method of the daemon.
@@ -59,6 +59,11 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, envelopes::decide_void);
     router.add(daemon, envelopes::void_requests);
     router.add(daemon, envelopes::show);
+    router.add(daemon, national::request);
+    router.add(daemon, national::show);
+    router.add(daemon, national::receive);
+    router.add(daemon, national::list);
+    router.add(daemon, national::decide);
     router.add(daemon, order::execute);
     router.add(daemon, order::receipt);
     router.add(daemon, order::certificates);

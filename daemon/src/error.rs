@@ -3,6 +3,7 @@
 
 mod card;
 mod custody;
+mod national;
 mod order;
 mod puk;
 

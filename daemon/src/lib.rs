@@ -16,6 +16,7 @@ pub mod holder;
 pub mod judge;
 pub mod login;
 pub mod methods;
+pub mod national;
 pub mod operator;
 pub mod order;
 pub mod outside;

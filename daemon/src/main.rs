@@ -146,6 +146,9 @@ async fn run(config: Config, state: &Path) -> Result<(), StartError> {
         tokio::spawn(orders.settle_loop());
     }
     tokio::spawn(daemon.custody.clone().keep_keys());
+    if let Some(national) = daemon.outside.national.clone() {
+        tokio::spawn(national.work_loop());
+    }
     tokio::spawn(watch_cards(Arc::clone(&daemon), stop.clone()));
     let service = Arc::new(Service { router: dispatch::router(&daemon), limits: config.limits.clone() });
     host::notify("READY=1");

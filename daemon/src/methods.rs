@@ -10,6 +10,7 @@ pub mod envelopes;
 pub mod holder;
 pub mod key;
 pub mod key_pair;
+pub mod national;
 pub mod operator;
 pub mod order;
 pub mod pin;

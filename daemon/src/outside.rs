@@ -1,10 +1,15 @@
 //! What systems outside and holders are served with, beside the counter: put together from the configuration.
 
 use crate::audit::Audit;
+use crate::authority::NetworkHelper;
+use crate::authority::helper::NetworkError;
 use crate::config::Config;
 use crate::custody::Custody;
 use crate::database::Database;
 use crate::holder::Holders;
+use crate::national::National;
+use crate::national::connector::{Connector, HttpConnector};
+use crate::national::mail::{self, MailError, is_address};
 use crate::operator::TrustError;
 use crate::order::{OrderError, Orders};
 use crate::procedure::Procedures;
@@ -17,6 +22,12 @@ pub enum OutsideError {
     /// Sealed orders.
     #[error("[orders]: {0}")]
     Orders(#[from] OrderError),
+    /// The national system.
+    #[error("[national]: {0}")]
+    National(#[from] NetworkError),
+    /// The mail.
+    #[error("[mail]: {0}")]
+    Mail(#[from] MailError),
     /// PUKs for their holders.
     #[error("[puk_delivery]: {0}")]
     PukDelivery(#[source] TrustError),
@@ -28,6 +39,8 @@ pub struct Outside {
     pub orders: Option<Orders>,
     /// Holders, by their user codes.
     pub holders: Holders,
+    /// Other regions; nothing where no national system is configured.
+    pub national: Option<National>,
     /// PUKs for their holders; nothing where it is not configured.
     pub puk_delivery: Option<PukDelivery>,
 }
@@ -51,6 +64,31 @@ impl Outside {
             Some(config) => Some(PukDelivery::open(config, custody).map_err(OutsideError::PukDelivery)?),
             None => None,
         };
-        Ok(Self { orders, puk_delivery, holders: Holders::open(database, custody, &config.user_codes) })
+        let national = national(config, database, custody, audit)?;
+        Ok(Self {
+            orders,
+            national,
+            puk_delivery,
+            holders: Holders::open(database, custody, &config.user_codes),
+        })
     }
+}
+
+fn national(
+    config: &Config,
+    database: &Database,
+    custody: &Custody,
+    audit: &Audit,
+) -> Result<Option<National>, OutsideError> {
+    let Some(national) = &config.national else { return Ok(None) };
+    let connector: Option<Box<dyn Connector>> = match &national.url {
+        Some(url) => Some(Box::new(HttpConnector::new(url, NetworkHelper::default())?)),
+        None => None,
+    };
+    let mail = match &config.mail {
+        Some(config) if is_address(&config.from) => Some((mail::connector(config)?, config.from.clone())),
+        Some(_) => return Err(MailError::Configuration.into()),
+        None => None,
+    };
+    Ok(Some(National::open(database, custody, audit, connector, mail)))
 }

@@ -206,6 +206,8 @@ impl From<ErrorKind> for Error {
             | ErrorKind::UserCodeLocked
             | ErrorKind::PukDeliveryOff
             | ErrorKind::PukDeliveryRefused
+            | ErrorKind::NationalOff
+            | ErrorKind::NoSuchRequest
             | ErrorKind::Unknown => Error::General,
         }
     }

@@ -127,6 +127,10 @@ pub enum ErrorKind {
     PukDeliveryOff,
     /// The card or its certificate is refused for the delivery of its PUK.
     PukDeliveryRefused,
+    /// Interoperability, or the mail that it takes, is not configured.
+    NationalOff,
+    /// No such request to or from another region.
+    NoSuchRequest,
     /// A code of a newer daemon.
     #[serde(other)]
     Unknown,
@@ -134,7 +138,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 60] = [
+    pub const ALL: [ErrorKind; 62] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -194,6 +198,8 @@ impl ErrorKind {
         ErrorKind::UserCodeLocked,
         ErrorKind::PukDeliveryOff,
         ErrorKind::PukDeliveryRefused,
+        ErrorKind::NationalOff,
+        ErrorKind::NoSuchRequest,
         ErrorKind::Unknown,
     ];
 
@@ -261,6 +267,8 @@ impl ErrorKind {
             ErrorKind::UserCodeLocked => 1710,
             ErrorKind::PukDeliveryOff => 1715,
             ErrorKind::PukDeliveryRefused => 1716,
+            ErrorKind::NationalOff => 1725,
+            ErrorKind::NoSuchRequest => 1726,
             ErrorKind::Unknown => 1999,
         }
     }

@@ -21,6 +21,7 @@ pub mod holder;
 pub mod key;
 pub mod key_pair;
 pub mod method;
+pub mod national;
 #[cfg(feature = "openrpc")]
 pub mod openrpc;
 pub mod operator;

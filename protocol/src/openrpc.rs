@@ -4,8 +4,8 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
-    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, key_pair, operator, order,
-    pin, puk, reader,
+    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, key_pair, national,
+    operator, order, pin, puk, reader,
 };
 
 /// The document that `rpc.discover` answers.
@@ -70,6 +70,11 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<custody::DecideVoid, _>(generator),
         method::<custody::VoidRequests, _>(generator),
         method::<custody::ShowEnvelope, _>(generator),
+        method::<national::Ask, _>(generator),
+        method::<national::Show, _>(generator),
+        method::<national::Receive, _>(generator),
+        method::<national::List, _>(generator),
+        method::<national::Decide, _>(generator),
         method::<order::Execute, _>(generator),
         method::<order::Receipt, _>(generator),
         method::<order::Certificates, _>(generator),

@@ -31,7 +31,7 @@ struct Column {
     older: &'static str,
 }
 
-const COLUMNS: [Column; 3] = [
+const COLUMNS: [Column; 4] = [
     Column {
         table: "puk",
         column: "sealed",
@@ -54,6 +54,14 @@ const COLUMNS: [Column; 3] = [
         select: "SELECT name, '', sealed FROM daemon_secret WHERE name > $1 AND $2 = '' ORDER BY name LIMIT $3",
         update: "UPDATE daemon_secret SET sealed = $1 WHERE name = $2 AND $3 = '' AND sealed = $4",
         older: "SELECT COUNT(*) FROM daemon_secret WHERE substr(sealed, 2, 4) <> $1",
+    },
+    Column {
+        table: "national_mail",
+        column: "sealed",
+        select: "SELECT id, '', sealed FROM national_mail WHERE id > $1 AND $2 = '' \
+                 AND sealed IS NOT NULL ORDER BY id LIMIT $3",
+        update: "UPDATE national_mail SET sealed = $1 WHERE id = $2 AND $3 = '' AND sealed = $4",
+        older: "SELECT COUNT(*) FROM national_mail WHERE sealed IS NOT NULL AND substr(sealed, 2, 4) <> $1",
     },
 ];
 

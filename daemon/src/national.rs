@@ -1,0 +1,373 @@
+//! Interoperability (§8, §9.3.3): other regions' cards at our counters, our cards at theirs.
+//!
+//! What goes out is a row first, and is delivered from there until there is a reply, over restarts, with one key for all
+//! deliveries of it. What comes in is answered once and the answer kept: the same key gets it again. Credentials leave in two
+//! parts ([`shares`]): the first is the answer's, to be printed; the second is sealed until the mail connector has it.
+
+pub mod connector;
+pub mod mail;
+pub mod shares;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use cns_protocol::audit::Phase;
+use cns_protocol::national::{FirstPart, Request, RequestKind, RequestState, Standing};
+use cns_protocol::operator::{CounterKind, Session};
+use cns_secret::Secret;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+
+use self::connector::{Connector, ConnectorError, Outgoing, Reply};
+use self::mail::{MailConnector, is_address};
+use self::store::{Direction, Mail, Row, Store};
+use crate::audit::{Audit, AuditError, Record};
+use crate::custody::{Custody, CustodyError, PukKind};
+use crate::database::Database;
+
+/// How often the queues are looked at when nothing wakes them.
+const TICK: Duration = Duration::from_secs(5);
+/// The longest pause between two deliveries of one request, in seconds.
+const LONGEST_PAUSE: i64 = 3600;
+/// What refuses a card that we do not have, or of another holder: which, is not told.
+const NOT_OURS: &str = "there is no such card of this holder here";
+
+/// Why a request is not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NationalError {
+    /// It is not configured.
+    #[error("no national system is configured")]
+    Off,
+    /// A rule of the manual.
+    #[error("{message}")]
+    Rule {
+        /// The paragraph.
+        paragraph: &'static str,
+        /// What it says.
+        message: &'static str,
+    },
+    /// Something in the request has the wrong form, or does not belong there.
+    #[error("the request's `{0}` does not fit")]
+    Invalid(&'static str),
+    /// No such request.
+    #[error("there is no such request")]
+    Unknown,
+    /// The key was used for another request.
+    #[error("this key was used for another request")]
+    OtherRequest,
+    /// A stored request cannot be read.
+    #[error("the stored request {0} is damaged")]
+    Damaged(String),
+    /// Custody.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// The audit log. Nothing is done that cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The database.
+    #[error("the database of requests: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The national system, as the daemon talks with it.
+#[derive(Clone)]
+pub struct National(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    custody: Custody,
+    audit: Audit,
+    /// Nothing where requests only come in.
+    connector: Option<Box<dyn Connector>>,
+    /// Nothing where no credentials are given out.
+    mail: Option<(Box<dyn MailConnector>, String)>,
+    work: Notify,
+}
+
+impl National {
+    /// With these connectors; `mail` has the sender's address.
+    #[must_use]
+    pub fn open(
+        database: &Database,
+        custody: &Custody,
+        audit: &Audit,
+        connector: Option<Box<dyn Connector>>,
+        mail: Option<(Box<dyn MailConnector>, String)>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store: Store::new(database.clone(), custody.sealer().clone()),
+            custody: custody.clone(),
+            audit: audit.clone(),
+            connector,
+            mail,
+            work: Notify::new(),
+        }))
+    }
+
+    /// Queues a request about another region's card (§8-out).
+    ///
+    /// # Errors
+    /// See [`NationalError`].
+    pub async fn request(
+        &self,
+        user: u32,
+        session: &Session,
+        request: Request,
+    ) -> Result<Standing, NationalError> {
+        if self.0.connector.is_none() {
+            return Err(NationalError::Off);
+        }
+        if session.counter_kind == CounterKind::Pharmacy {
+            let message = "cards of other regions are not for pharmacies";
+            return Err(NationalError::Rule { paragraph: "§8-counters", message });
+        }
+        check(&request)?;
+        let id = new_id()?;
+        let record =
+            Record::new("national-request", Phase::Fact, format!("{} is queued", request.kind.name()));
+        let record = record.user(user).operator(&session.operator).card(&request.card).paragraph("§9.3.3-5");
+        self.0.audit.record(record).await?;
+        let outgoing = Outgoing { id: id.clone(), request, counter: session.counter.clone() };
+        self.0.store.insert(&Row::queued(Direction::Out, outgoing)).await?;
+        self.0.work.notify_one();
+        self.show(&id).await
+    }
+
+    /// How a request of ours stands.
+    ///
+    /// # Errors
+    /// [`NationalError::Unknown`].
+    pub async fn show(&self, id: &str) -> Result<Standing, NationalError> {
+        let row = self.0.store.load(Direction::Out, id).await?.ok_or(NationalError::Unknown)?;
+        Ok(row.standing())
+    }
+
+    /// Answers a request of another region's about one of our cards (§8-in).
+    ///
+    /// # Errors
+    /// See [`NationalError`]. A card that is not ours is none: the answer refuses.
+    pub async fn receive(&self, user: u32, id: &str, request: Request) -> Result<Standing, NationalError> {
+        check_key(id)?;
+        check(&request)?;
+        if request.kind == RequestKind::Activation {
+            return Err(NationalError::Invalid("kind"));
+        }
+        if let Some(known) = self.0.store.load(Direction::In, id).await? {
+            return known.again(&request);
+        }
+        let outgoing = Outgoing { id: id.to_owned(), request, counter: String::new() };
+        let row = self.0.answer(outgoing).await?;
+        let text = format!("{} of another region: {}", row.outgoing.request.kind.name(), row.message);
+        let record = Record::new("national-receive", Phase::Fact, text).user(user);
+        self.0.audit.record(record.card(&row.outgoing.request.card).paragraph("§8-in")).await?;
+        if !self.0.store.insert_answered(&row).await? {
+            // Another one of this key was quicker.
+            let known = self.0.store.load(Direction::In, id).await?.ok_or(NationalError::Unknown)?;
+            return known.again(&row.outgoing.request);
+        }
+        self.0.work.notify_one();
+        Ok(row.standing())
+    }
+
+    /// The revocations that other regions' counters ask for, and that nobody has decided on.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn undecided(&self) -> Result<Vec<Standing>, NationalError> {
+        Ok(self.0.store.undecided().await?.iter().map(Row::standing).collect())
+    }
+
+    /// The issuing body's decision on a request of another region's; who asked gets it with its next call.
+    ///
+    /// # Errors
+    /// [`NationalError::Unknown`] where nothing waits for a decision.
+    pub async fn decide(
+        &self,
+        user: u32,
+        id: &str,
+        accepted: bool,
+        message: &str,
+    ) -> Result<Standing, NationalError> {
+        let row = self.0.store.load(Direction::In, id).await?;
+        let mut row = row.filter(|row| row.state == RequestState::Queued).ok_or(NationalError::Unknown)?;
+        row.state = if accepted { RequestState::Accepted } else { RequestState::Refused };
+        row.message = message.chars().take(500).collect();
+        let text =
+            format!("{} of another region: {:?}", row.outgoing.request.kind.name(), row.state).to_lowercase();
+        let record = Record::new("national-decide", Phase::Fact, text).user(user);
+        self.0.audit.record(record.card(&row.outgoing.request.card).paragraph("§8-in")).await?;
+        self.0.store.update(&row).await?;
+        Ok(row.standing())
+    }
+
+    /// Delivers what is queued, now and on and on, until it is dropped.
+    pub async fn work_loop(self) {
+        loop {
+            if let Err(error) = self.work().await {
+                tracing::error!(%error, "requests to the national system cannot be delivered");
+            }
+            tokio::time::timeout(TICK, self.0.work.notified()).await.ok();
+        }
+    }
+
+    /// Delivers once what is due.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn work(&self) -> Result<(), NationalError> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        if let Some(connector) = &self.0.connector {
+            for row in self.0.store.due(now).await? {
+                let outcome = connector.deliver(&row.outgoing).await;
+                self.0.settle(row, outcome, now).await?;
+            }
+        }
+        if let Some((connector, from)) = &self.0.mail {
+            for mail in self.0.store.due_mail(now).await? {
+                self.0.send(connector.as_ref(), from, mail, now).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The answer to a request that comes in, with what is to be mailed.
+    async fn answer(&self, outgoing: Outgoing) -> Result<Row, NationalError> {
+        let request = &outgoing.request;
+        let ours = self.custody.codice_fiscale(&request.card).await?;
+        if ours.as_deref() != Some(request.codice_fiscale.as_str()) {
+            return Ok(Row::answered(outgoing, RequestState::Refused, NOT_OURS));
+        }
+        match request.kind {
+            // An office decides; nothing is revoked because a message came in.
+            RequestKind::Revocation => {
+                Ok(Row::answered(outgoing, RequestState::Queued, "the issuing body decides"))
+            }
+            RequestKind::Activation | RequestKind::Duplicate => {
+                if self.mail.is_none() {
+                    return Err(NationalError::Off);
+                }
+                if !self.custody.has_puk(&request.card, PukKind::Cns).await? {
+                    return Ok(Row::answered(outgoing, RequestState::Refused, NOT_OURS));
+                }
+                let puk = self.custody.puk(&request.card, PukKind::Cns).await?;
+                let (first, second) = puk.lend(shares::split)?;
+                let mut row = Row::answered(outgoing, RequestState::Accepted, "the second part goes by mail");
+                row.first_part = Some(FirstPart { pin: None, puk: Some(printable(&first)) });
+                row.second = Some(second);
+                Ok(row)
+            }
+        }
+    }
+
+    async fn settle(
+        &self,
+        mut row: Row,
+        outcome: Result<Reply, ConnectorError>,
+        now: i64,
+    ) -> Result<(), NationalError> {
+        row.attempts = row.attempts.saturating_add(1);
+        match outcome {
+            Ok(reply) => {
+                row.state = if reply.accepted { RequestState::Accepted } else { RequestState::Refused };
+                row.message = reply.message.chars().take(500).collect();
+                row.first_part = reply.first_part;
+            }
+            Err(ConnectorError::Refused(why)) => {
+                row.state = RequestState::Refused;
+                row.message = why;
+            }
+            Err(ConnectorError::Passing(why)) => {
+                tracing::warn!(id = %row.outgoing.id, why, "a request to the national system is sent again later");
+                row.message = why;
+                row.next_at = now.saturating_add(pause(row.attempts));
+            }
+        }
+        if row.state != RequestState::Queued {
+            let text = format!("{}: {:?}", row.outgoing.request.kind.name(), row.state).to_lowercase();
+            let record = Record::new("national-request", Phase::Outcome, text);
+            self.audit.record(record.card(&row.outgoing.request.card).paragraph("§9.3.3-5")).await?;
+        }
+        self.store.update(&row).await
+    }
+
+    async fn send(
+        &self,
+        connector: &dyn MailConnector,
+        from: &str,
+        mail: Mail,
+        now: i64,
+    ) -> Result<(), NationalError> {
+        let message =
+            mail::message((from, &mail.to, &mail.id), &mail.second).map_err(CustodyError::Memory)?;
+        match connector.hand_over(&mail.id, &message).await {
+            Ok(()) => {
+                let record =
+                    Record::new("national-mail", Phase::Fact, "the second part was handed to the mail");
+                self.audit.record(record.card(&mail.card).paragraph("§9.3.3-6")).await?;
+                self.store.mailed(&mail.id).await
+            }
+            Err(error) => {
+                tracing::warn!(id = %mail.id, %error, "the second part is handed over again later");
+                let next_at = now.saturating_add(pause(mail.attempts.saturating_add(1)));
+                self.store.mail_later(&mail.id, next_at).await
+            }
+        }
+    }
+}
+
+/// A new idempotency key.
+fn new_id() -> Result<String, CustodyError> {
+    let mut id = [0; 16];
+    rand::fill(&mut id).map_err(|_| CustodyError::Cryptography("no random numbers"))?;
+    Ok(hex::encode(id))
+}
+
+/// Seconds until the next attempt: 1, 2, 4 and so on.
+fn pause(attempts: u32) -> i64 {
+    1_i64.checked_shl(attempts.saturating_sub(1).min(12)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+}
+
+/// A first part is random digits: it is no secret.
+fn printable(first: &Secret) -> String {
+    String::from_utf8_lossy(first.expose()).into_owned()
+}
+
+fn check_key(id: &str) -> Result<(), NationalError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if (8..=64).contains(&id.len()) && id.bytes().all(fits) {
+        Ok(())
+    } else {
+        Err(NationalError::Invalid("id"))
+    }
+}
+
+/// What every request must be like.
+fn check(request: &Request) -> Result<(), NationalError> {
+    let invalid = |member| Err(NationalError::Invalid(member));
+    let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    if request.card.len() != 16 || !request.card.bytes().all(|byte| byte.is_ascii_digit()) {
+        return invalid("card");
+    }
+    if request.codice_fiscale.len() != 16 || !request.codice_fiscale.bytes().all(upper) {
+        return invalid("codice_fiscale");
+    }
+    if request.delegate && request.kind != RequestKind::Activation {
+        let message = "a delegate may ask for the activation alone";
+        return Err(NationalError::Rule { paragraph: "§8-out", message });
+    }
+    match request.kind {
+        RequestKind::Revocation if request.email.is_some() => invalid("email"),
+        RequestKind::Revocation if request.reason.is_none() => invalid("reason"),
+        RequestKind::Revocation => Ok(()),
+        RequestKind::Activation | RequestKind::Duplicate if request.reason.is_some() => invalid("reason"),
+        RequestKind::Activation | RequestKind::Duplicate => match &request.email {
+            Some(email) if is_address(email) => Ok(()),
+            Some(_) | None => invalid("email"),
+        },
+    }
+}

@@ -1,0 +1,318 @@
+//! Interoperability: a national system over HTTP, mail in a folder and through a command.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may fail"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cns_protocol::national::{Request, RequestKind, RequestState, RevocationReason, Standing};
+use cns_protocol::operator::{CounterKind, Session};
+use cns_secret::Secret;
+use cns_virtual_card::sealed::{Content, Kind, Recipient};
+use cnsd::audit::Audit;
+use cnsd::authority::NetworkHelper;
+use cnsd::config::{CustodyConfig, MailConfig};
+use cnsd::custody::Custody;
+use cnsd::database::Database;
+use cnsd::national::connector::{Connector, HttpConnector};
+use cnsd::national::{National, NationalError, mail, shares};
+use der::DecodePem;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use x509_cert::Certificate;
+
+const CARD: &str = "6999000000001230";
+const HOLDER: &str = "RSSMRA80A01H501U";
+const PUK: &[u8] = b"24681357";
+
+/// What the peer does with the requests that come, one after the other; then it answers all.
+#[derive(Clone, Copy)]
+enum Mood {
+    /// It does what is asked for, and the connection breaks before its answer.
+    Silent,
+    Busy,
+    Refuses,
+}
+
+/// A national system: what was posted to it, and what it did.
+#[derive(Default)]
+struct Peer {
+    posted: Vec<Value>,
+    done: Vec<String>,
+    moods: Vec<Mood>,
+}
+
+async fn serve(peer: Arc<Mutex<Peer>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/requests", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let request = read_request(&mut stream).await;
+            let (status, reply) = react(&peer, request);
+            if let Some(reply) = reply {
+                let body = reply.to_string();
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await.unwrap();
+            }
+        }
+    });
+    url
+}
+
+async fn read_request(stream: &mut TcpStream) -> Value {
+    let mut bytes = Vec::new();
+    loop {
+        stream.read_buf(&mut bytes).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() == length.unwrap_or(0_usize) {
+            return serde_json::from_str(body).unwrap();
+        }
+    }
+}
+
+fn react(peer: &Mutex<Peer>, request: Value) -> (&'static str, Option<Value>) {
+    let mut peer = peer.lock().unwrap();
+    let id = request["id"].as_str().unwrap().to_owned();
+    peer.posted.push(request);
+    let mood = (!peer.moods.is_empty()).then(|| peer.moods.remove(0));
+    match mood {
+        Some(Mood::Busy) => return ("503 Service Unavailable", Some(json!({}))),
+        Some(Mood::Refuses) => return ("400 Bad Request", Some(json!({}))),
+        Some(Mood::Silent) | None => {}
+    }
+    // Once for each key.
+    if !peer.done.contains(&id) {
+        peer.done.push(id.clone());
+    }
+    let reply = json!({ "id": id, "accepted": true, "message": "done", "first_part": { "pin": "13579", "puk": "24680135" } });
+    ("200 OK", mood.is_none().then_some(reply))
+}
+
+struct Rooms {
+    database: Database,
+    custody: Custody,
+    national: National,
+}
+
+async fn open(state: &Path, url: Option<&str>, mail_config: Option<&MailConfig>) -> Rooms {
+    let config = CustodyConfig::default();
+    let database = Database::open(&config.database, state).await.unwrap();
+    let custody = Custody::open(&database, &config, state).await.unwrap();
+    let audit = Audit::open(state, custody.sealer()).await.unwrap();
+    let network = || NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
+    let connector =
+        url.map(|url| Box::new(HttpConnector::new(url, network()).unwrap()) as Box<dyn Connector>);
+    let mail = mail_config.map(|config| (mail::connector(config).unwrap(), config.from.clone()));
+    let national = National::open(&database, &custody, &audit, connector, mail);
+    Rooms { database, custody, national }
+}
+
+async fn import(custody: &Custody) {
+    let recipient =
+        Recipient::from_certificate(&Certificate::from_pem(custody.import_certificate_pem()).unwrap())
+            .unwrap();
+    let mut content = Content::with_capacity(Kind::Cards, 200).unwrap();
+    let members: [(&str, &[u8]); 3] =
+        [("id_card", CARD.as_bytes()), ("codice_fiscale", HOLDER.as_bytes()), ("puk", PUK)];
+    content.push_object(&members).unwrap();
+    custody.import(&recipient.seal(&content).unwrap()).await.unwrap();
+}
+
+fn session(counter_kind: CounterKind) -> Session {
+    Session {
+        operator: "op1".into(),
+        name: "Anna Serra".into(),
+        counter: "ASL di prova".into(),
+        counter_kind,
+        reader: "vpcd:operator".into(),
+        expires: "2099-01-01T00:00:00Z".into(),
+    }
+}
+
+fn request(kind: RequestKind) -> Request {
+    let revocation = kind == RequestKind::Revocation;
+    Request {
+        kind,
+        card: CARD.into(),
+        codice_fiscale: HOLDER.into(),
+        email: (!revocation).then(|| "mario.rossi@posta.example".into()),
+        delegate: false,
+        reason: revocation.then_some(RevocationReason::LossOrTheft),
+    }
+}
+
+/// Works until the request is answered.
+async fn answered(national: &National, id: &str) -> Standing {
+    for _ in 0..200 {
+        national.work().await.unwrap();
+        let standing = national.show(id).await.unwrap();
+        if standing.state != RequestState::Queued {
+            return standing;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{id} is never answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_delivered_at_least_once_with_one_key_over_failures_and_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let peer = Arc::new(Mutex::new(Peer { moods: vec![Mood::Silent, Mood::Busy], ..Peer::default() }));
+    let url = serve(Arc::clone(&peer)).await;
+    let rooms = open(state.path(), Some(&url), None).await;
+    let health = session(CounterKind::HealthAuthority);
+    let queued = rooms.national.request(1000, &health, request(RequestKind::Activation)).await.unwrap();
+    assert_eq!((queued.state, queued.attempts), (RequestState::Queued, 0));
+    rooms.national.work().await.unwrap();
+    let unheard = rooms.national.show(&queued.id).await.unwrap();
+    assert_eq!((unheard.state, unheard.attempts), (RequestState::Queued, 1), "{}", unheard.message);
+    rooms.database.close().await;
+
+    let rooms = open(state.path(), Some(&url), None).await;
+    let done = answered(&rooms.national, &queued.id).await;
+    assert_eq!((done.state, done.attempts, done.message.as_str()), (RequestState::Accepted, 3, "done"));
+    assert_eq!(done.first_part.unwrap().pin.as_deref(), Some("13579"));
+    let posted = peer.lock().unwrap().posted.clone();
+    assert_eq!(posted.len(), 3);
+    assert!(posted.iter().all(|one| *one == posted[0]), "the same request each time");
+    assert_eq!((posted[0]["kind"].as_str(), posted[0]["card"].as_str()), (Some("activation"), Some(CARD)));
+    assert_eq!(peer.lock().unwrap().done, [queued.id.clone()], "done once");
+
+    peer.lock().unwrap().moods = vec![Mood::Refuses];
+    for kind in [RequestKind::Revocation, RequestKind::Duplicate] {
+        let queued = rooms.national.request(1000, &health, request(kind)).await.unwrap();
+        let expected =
+            if kind == RequestKind::Revocation { RequestState::Refused } else { RequestState::Accepted };
+        assert_eq!(answered(&rooms.national, &queued.id).await.state, expected, "{kind:?}");
+    }
+    assert_eq!(peer.lock().unwrap().posted.len(), 5, "what was refused is not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_a_rule_forbids_are_not_queued() {
+    let state = tempfile::tempdir().unwrap();
+    let rooms = open(state.path(), Some("http://127.0.0.1:9/"), None).await;
+    let ask = async |kind, request: Request| rooms.national.request(1000, &session(kind), request).await;
+    let health = CounterKind::HealthAuthority;
+    let pharmacy = ask(CounterKind::Pharmacy, request(RequestKind::Activation)).await;
+    assert!(matches!(pharmacy, Err(NationalError::Rule { paragraph: "§8-counters", .. })));
+    let delegate = Request { delegate: true, ..request(RequestKind::Revocation) };
+    assert!(matches!(ask(health, delegate).await, Err(NationalError::Rule { .. })));
+    for wrong in [
+        Request { card: "1".into(), ..request(RequestKind::Activation) },
+        Request { codice_fiscale: "x".into(), ..request(RequestKind::Activation) },
+        Request { email: None, ..request(RequestKind::Activation) },
+        Request { email: Some("a@b.c\r\nBcc: x@y.z".into()), ..request(RequestKind::Duplicate) },
+        Request { reason: None, ..request(RequestKind::Revocation) },
+    ] {
+        assert!(matches!(ask(health, wrong).await, Err(NationalError::Invalid(_))));
+    }
+    let off = open(state.path(), None, None).await;
+    let asked = off.national.request(1, &session(health), request(RequestKind::Activation)).await;
+    assert!(matches!(asked, Err(NationalError::Off)));
+}
+
+/// The second part in a mail.
+fn second_part(mail: &str) -> Secret {
+    let line = mail.lines().find_map(|line| line.strip_prefix("Seconda parte / second part: ")).unwrap();
+    Secret::copy_from(line.as_bytes()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_regions_counter_gets_the_first_part_and_the_holder_the_second() {
+    let (state, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = MailConfig {
+        from: "ts@regione.example".into(),
+        spool: Some(spool.path().into()),
+        command: Vec::new(),
+    };
+    let rooms = open(state.path(), None, Some(&folder)).await;
+    import(&rooms.custody).await;
+    let national = &rooms.national;
+    let key = "0123456789abcdef-1";
+    let answer = national.receive(1, key, request(RequestKind::Duplicate)).await.unwrap();
+    assert_eq!(answer.state, RequestState::Accepted);
+    let first = answer.first_part.clone().unwrap().puk.unwrap();
+    assert_ne!(first.as_bytes(), PUK);
+    national.work().await.unwrap();
+    let file = spool.path().join(format!("{key}.eml"));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("To: mario.rossi@posta.example\r\n") && !text.contains(&first));
+    let first = Secret::copy_from(first.as_bytes()).unwrap();
+    assert_eq!(shares::join(&first, &second_part(&text)).unwrap().expose(), PUK);
+    let sealed: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM national_mail WHERE sealed IS NOT NULL")
+        .fetch_one(rooms.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(sealed.0, 0, "the second part is destroyed once the mail has it");
+
+    // The same again: the same answer, and no second mail.
+    fs::remove_file(&file).unwrap();
+    assert_eq!(national.receive(1, key, request(RequestKind::Duplicate)).await.unwrap(), answer);
+    national.work().await.unwrap();
+    assert!(!file.exists());
+    let other = Request { email: Some("other@posta.example".into()), ..request(RequestKind::Duplicate) };
+    assert!(matches!(national.receive(1, key, other).await, Err(NationalError::OtherRequest)));
+
+    let strangers = [
+        Request { codice_fiscale: "VRDLGU80A01H501U".into(), ..request(RequestKind::Duplicate) },
+        Request { card: "6999000000009999".into(), ..request(RequestKind::Duplicate) },
+    ];
+    let mut told = Vec::new();
+    for (number, stranger) in strangers.into_iter().enumerate() {
+        let refused = national.receive(1, &format!("stranger-{number}"), stranger).await.unwrap();
+        assert_eq!((refused.state, &refused.first_part), (RequestState::Refused, &None));
+        told.push(refused.message);
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(matches!(
+        national.receive(1, "activation-1", request(RequestKind::Activation)).await,
+        Err(NationalError::Invalid("kind"))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_waits_for_the_issuing_body_and_mail_can_be_a_command() {
+    let (state, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let script = format!("test ! -e {0}/fail && cat > {0}/mail", out.path().display());
+    let command = MailConfig {
+        from: "ts@regione.example".into(),
+        spool: None,
+        command: vec!["/bin/sh".into(), "-c".into(), script],
+    };
+    let rooms = open(state.path(), None, Some(&command)).await;
+    import(&rooms.custody).await;
+    let national = &rooms.national;
+    let asked = national.receive(1, "revocation-1", request(RequestKind::Revocation)).await.unwrap();
+    assert_eq!(asked.state, RequestState::Queued);
+    assert_eq!(national.undecided().await.unwrap(), [asked]);
+    let decided = national.decide(2, "revocation-1", true, "revoked").await.unwrap();
+    assert_eq!(national.receive(1, "revocation-1", request(RequestKind::Revocation)).await.unwrap(), decided);
+    assert!(matches!(national.decide(2, "revocation-1", false, "").await, Err(NationalError::Unknown)));
+
+    fs::write(out.path().join("fail"), "").unwrap();
+    let answer = national.receive(1, "duplicate-1", request(RequestKind::Duplicate)).await.unwrap();
+    national.work().await.unwrap();
+    assert!(!out.path().join("mail").exists());
+    fs::remove_file(out.path().join("fail")).unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    national.work().await.unwrap();
+    let text = fs::read_to_string(out.path().join("mail")).unwrap();
+    let first = Secret::copy_from(answer.first_part.unwrap().puk.unwrap().as_bytes()).unwrap();
+    assert_eq!(shares::join(&first, &second_part(&text)).unwrap().expose(), PUK);
+}
