@@ -150,7 +150,7 @@ impl Engine {
         self.note(&mut dossier, step, outcome.to_owned(), &meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;
-        self.store.update(&dossier).await?;
+        self.store.update(&mut dossier).await?;
         Ok(())
     }
 
