@@ -1,12 +1,13 @@
 //! `cnsctl custody …`
 
 mod envelopes;
+mod import;
 mod upkeep;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
-use cns_protocol::custody::{Assign, HolderStock, Import, ImportCertificate, Stock, StockReport};
+use cns_protocol::custody::{Assign, HolderStock, ImportCertificate, Stock, StockReport};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -18,8 +19,11 @@ pub(crate) enum Verb {
     ImportCertificate,
     /// Take a sealed file of PUKs or of blind envelopes into custody
     Import {
-        /// RFC 5652 EnvelopedData, DER, to the import certificate
+        /// RFC 5652 EnvelopedData, DER or BER, to the import certificate
         file: PathBuf,
+        /// The SHA-256 that the sender told on another way than the file came: another file is refused
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
     },
     /// Assign envelopes to an operator
     Assign {
@@ -60,10 +64,7 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             let certificate = context.call(&ImportCertificate {})?;
             context.show(&certificate, |certificate| certificate.pem.clone())
         }
-        Verb::Import { file } => {
-            let imported = context.call(&Import { file: read(&file)? })?;
-            context.show(&imported, |n| format!("Taken in: {} cards, {} envelopes.", n.cards, n.envelopes))
-        }
+        Verb::Import { file, sha256 } => import::run(context, &file, sha256.as_deref()),
         Verb::Assign { operator, codes } => {
             let count = codes.len();
             let done = context.call(&Assign { operator: operator.clone(), codes })?;
@@ -80,10 +81,6 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
         Verb::Backup => upkeep::backup(context),
         Verb::Erase { codice_fiscale } => upkeep::erase(context, codice_fiscale),
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    std::fs::read(path).map_err(|source| CliError::Read { path: path.to_owned(), source })
 }
 
 fn stock_text(report: &StockReport) -> String {

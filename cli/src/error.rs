@@ -14,6 +14,12 @@ pub(crate) enum CliError {
     /// The daemon refused, or could not be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The file is not the one whose digest was told.
+    #[error("this is another file: its SHA-256 is {found}")]
+    OtherFile {
+        /// What it is.
+        found: String,
+    },
     /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -130,6 +136,9 @@ impl CliError {
                 "It is in the package libnss3-tools (Debian), nss-tools (Fedora) or mozilla-nss-tools (SUSE)"
                     .into(),
             ),
+            CliError::OtherFile { .. } => {
+                Some("Nothing was sent. Ask the sender for the file and its SHA-256 again".into())
+            }
             CliError::Unfinished(_) => Some("See above; the others were done".into()),
             CliError::Faults(_) => Some("Each is told above, with what to do".into()),
             CliError::LeftAlone { .. }

@@ -178,6 +178,8 @@ pub struct CustodyConfig {
     pub low_stock: u64,
     /// And so it says of a counter or an operator who has fewer.
     pub low_stock_holder: u64,
+    /// The largest import file in MiB.
+    pub import_mib: u32,
     /// The HSM that has the key-encryption key instead.
     pub hsm: Option<HsmConfig>,
 }
@@ -210,7 +212,16 @@ impl Default for CustodyConfig {
             void_four_eyes: false,
             low_stock: 100,
             low_stock_holder: 10,
+            import_mib: 1024,
         }
+    }
+}
+
+impl CustodyConfig {
+    /// [`CustodyConfig::import_mib`] in bytes.
+    #[must_use]
+    pub fn largest_import(&self) -> u64 {
+        u64::from(self.import_mib) << 20
     }
 }
 

@@ -6,6 +6,7 @@
 //! No function here gives a PIN or PUK back: [`Lent`] has no accessor, only a use.
 
 mod batch;
+mod ber;
 mod data_key;
 mod envelope;
 mod envelope_code;
@@ -14,7 +15,9 @@ mod erase;
 mod error;
 mod hsm;
 mod import;
+mod import_file;
 pub(crate) mod import_line;
+mod import_staging;
 mod kek;
 pub(crate) mod key;
 pub(crate) mod own_key;
@@ -30,7 +33,6 @@ mod user_code_hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cns_protocol::custody::Imported;
 use cns_secret::Secret;
 
 pub use self::batch::{Asker, Selection, check_note};
@@ -38,7 +40,9 @@ pub use self::envelope::{Desk, EnvelopeState};
 pub use self::envelope_code::EnvelopeCode;
 pub(crate) use self::enveloped_data::Addressed;
 pub use self::error::{CustodyError, HsmError, KeyFileFault, Unavailable};
-pub use self::import::{Fault, ImportError, LineFault};
+pub use self::import::{Fault, Faults, ImportError, LineFault};
+pub(crate) use self::import_file::MAXIMUM_CHUNK;
+pub use self::import_file::{Arrived, FileDigest};
 pub use self::puk::{Lent, PukKind};
 pub use self::seal::{RecordName, Sealer};
 pub(crate) use self::seal_to::seal_to;
@@ -46,7 +50,7 @@ pub(crate) use self::seal_to::seal_to;
 use self::batch::Batches;
 use self::data_key::DataKeys;
 use self::envelope::Envelopes;
-use self::import::{Batch, Seals};
+use self::import_file::Imports;
 use self::kek::Source;
 use self::own_key::{OwnKey, Purpose};
 use self::puk::Puks;
@@ -74,6 +78,7 @@ struct Inner {
     batches: Batches,
     puks: Puks,
     policy: Policy,
+    imports: Imports,
 }
 
 impl Custody {
@@ -95,12 +100,24 @@ impl Custody {
         let envelopes = Envelopes::new(pool.clone(), keys.clone());
         let batches = Batches::new(pool.clone());
         let puks = Puks::new(pool.clone(), keys.clone());
+        let imports = Imports::new(&state, config.largest_import());
         let policy = Policy {
             void_four_eyes: config.void_four_eyes,
             low_stock: config.low_stock,
             low_stock_holder: config.low_stock_holder,
         };
-        let inner = Inner { database, state, keys, import_key, user_codes, envelopes, batches, puks, policy };
+        let inner = Inner {
+            database,
+            state,
+            keys,
+            import_key,
+            user_codes,
+            envelopes,
+            batches,
+            puks,
+            policy,
+            imports,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -130,18 +147,6 @@ impl Custody {
     /// [`CustodyError::Import`], without a word on what is wrong inside.
     pub(crate) fn decrypt(&self, key: &OwnKey, message: &[u8]) -> Result<Secret, CustodyError> {
         enveloped_data::decrypt(message, key.certificate(), &key.private(self.inner.keys.sealer())?)
-    }
-
-    /// Takes a sealed file of cards or envelopes in, all of it or nothing.
-    ///
-    /// # Errors
-    /// [`CustodyError::Import`] tells the lines that are wrong, by number.
-    pub async fn import(&self, cms_der: &[u8]) -> Result<Imported, CustodyError> {
-        let inner = Arc::clone(&self.inner);
-        let file = cms_der.to_vec();
-        let read = tokio::task::spawn_blocking(move || inner.read_import(&file));
-        let batch = read.await.map_err(|_| CustodyError::Stopped)??;
-        batch.store(self.inner.database.pool()).await
     }
 
     /// The holder's codice fiscale, where an import told it.
@@ -327,13 +332,5 @@ impl Custody {
     pub async fn consume(&self, procedure: &str) -> Result<(), CustodyError> {
         self.inner.envelopes.consume(procedure).await?;
         Ok(self.inner.database.empty_log().await?)
-    }
-}
-
-impl Inner {
-    fn read_import(&self, file: &[u8]) -> Result<Batch, CustodyError> {
-        let private = self.import_key.private(self.keys.sealer())?;
-        let content = enveloped_data::decrypt(file, self.import_key.certificate(), &private)?;
-        Seals { sealer: self.keys.sealer(), user_codes: &self.user_codes }.read(&content)
     }
 }

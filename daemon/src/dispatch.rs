@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work};
 
 use crate::methods::{
-    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, key, key_pair, national,
-    operator, order, pin, puk, reader, upkeep,
+    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, imports, key, key_pair,
+    national, operator, order, pin, puk, reader, upkeep,
 };
 
 /// Every method of the daemon.
@@ -51,6 +51,10 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, counter::remove_signature);
     router.add(daemon, custody::import_certificate);
     router.add(daemon, custody::import);
+    router.add(daemon, imports::begin);
+    router.add(daemon, imports::chunk);
+    router.add(daemon, imports::finish);
+    router.add(daemon, imports::forget);
     router.add(daemon, custody::assign);
     router.add(daemon, custody::stock);
     router.add(daemon, envelopes::assign);

@@ -8,6 +8,7 @@ pub mod custody;
 pub mod daemon;
 pub mod envelopes;
 pub mod holder;
+pub mod imports;
 pub mod key;
 pub mod key_pair;
 pub mod national;

@@ -22,6 +22,8 @@ use x509_cert::Certificate;
 
 #[path = "custody/batch.rs"]
 mod batch;
+#[path = "custody/bulk.rs"]
+mod bulk;
 #[path = "support/database.rs"]
 mod database;
 #[path = "custody/envelope.rs"]

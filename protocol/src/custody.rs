@@ -1,6 +1,7 @@
 //! `custody.*`: sealed PUKs and blind envelopes. Nothing here gives a secret back.
 
 mod envelopes;
+mod imports;
 mod upkeep;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ pub use self::envelopes::{
     AssignEnvelopes, Assignee, Changed, DecideVoid, EnvelopeStanding, Envelopes, ReturnEnvelopes,
     ShowEnvelope, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
 };
+pub use self::imports::{ImportBegin, ImportChunk, ImportDrop, ImportFinish, ImportPlace};
 pub use self::upkeep::{
     Backup, BackupMade, Erase, Erased, KeyState, Keys, RotateKey, RotatedKey, Verify, VerifyReport,
 };
@@ -37,12 +39,12 @@ impl Method for ImportCertificate {
     type Answer = PemCertificate;
 }
 
-/// `custody.import`: takes a sealed file of cards or envelopes into custody, all of it or nothing.
+/// `custody.import`: takes a small sealed file of cards or envelopes into custody, all of it or nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Import {
-    /// RFC 5652 EnvelopedData, DER; at most 1 MiB.
+    /// RFC 5652 EnvelopedData, DER or BER; at most 1 MiB. [`ImportBegin`] is for larger ones.
     #[serde(with = "base64_bytes")]
     #[cfg_attr(feature = "openrpc", schemars(with = "String"))]
     pub file: Vec<u8>,
@@ -56,6 +58,9 @@ pub struct Imported {
     pub cards: u64,
     /// Envelopes taken in.
     pub envelopes: u64,
+    /// Whether they are in custody since an earlier import of this very file, so that nothing was done.
+    #[serde(default)]
+    pub already: bool,
 }
 
 impl Method for Import {

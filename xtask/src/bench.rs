@@ -3,6 +3,7 @@
 //! The virtual card counts what reaches it, so both are counted alike. The time is not this machine's: the card
 //! accounts what a real one would take, to the same millisecond in every run.
 
+mod import;
 mod pkcs11;
 mod pkcs11_client;
 
@@ -49,6 +50,18 @@ pub(crate) enum What {
         #[arg(long, default_value_t = 1_000_000)]
         entries: u32,
     },
+    /// Imports of cards and envelopes into SQLite and PostgreSQL: rows per second, memory, look-ups afterwards
+    Import {
+        /// How many of each in the end
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+        /// Use the programs in this folder instead of building them
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+        /// List the system packages that are missing instead of installing them
+        #[arg(long)]
+        no_install: bool,
+    },
     /// The PKCS#11 module beside OpenSC's on the same card and reader
     Pkcs11 {
         /// List the system packages that are missing instead of installing them
@@ -93,6 +106,11 @@ pub(crate) fn run(what: &What) -> Result<()> {
             cargo::run(&what)
         }
         What::CardInside { programs, generation } => inside(programs, generation.as_deref()),
+        What::Import { rows, programs, no_install } => {
+            packages::ensure(&[packages::BUILD, packages::DEMO], *no_install)?;
+            let programs = programs.clone().map_or_else(cargo::build_release, Ok)?;
+            import::run(&programs, (*rows).max(10_000))
+        }
         What::Pkcs11 { no_install } => {
             packages::ensure(&[packages::BUILD, packages::DEMO, packages::REAL_PARTS], *no_install)?;
             let programs = pkcs11::build()?;

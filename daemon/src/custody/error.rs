@@ -75,6 +75,9 @@ pub enum CustodyError {
     /// The blocking task that did the work was stopped.
     #[error("custody is stopping")]
     Stopped,
+    /// The import file cannot be read or written where it is kept until it is taken in.
+    #[error("the import file: {0}")]
+    ImportFile(io::Error),
     /// The import file was refused; nothing was taken in.
     #[error("{0}")]
     Import(#[from] ImportError),

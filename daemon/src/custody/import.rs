@@ -1,43 +1,43 @@
-//! Import files: who may be sealed to us, what the content says, and how it gets into custody, all or nothing.
+//! Import files: what the content says, line by line. [`super::import_file`] has the way of a file into custody.
 //!
-//! The content is JSON Lines. It is parsed by borrowing from the locked buffer that it was decrypted into, and the
-//! parser's own messages are thrown away: they quote what they did not expect, which may be a PIN.
+//! The content is JSON Lines. It is decrypted a piece at a time into one locked buffer and parsed by borrowing from it, and
+//! the parser's own messages are thrown away: they quote what they did not expect, which may be a PIN.
 
-use std::collections::HashSet;
 use std::fmt;
+use std::io::Read;
 
-use cns_protocol::custody::Imported;
 use cns_secret::Secret;
 use const_oid::ObjectIdentifier;
-use sqlx::{Any, Transaction};
 
 use crate::custody::envelope::pin_name;
 use crate::custody::envelope_code::EnvelopeCode;
+use crate::custody::enveloped_data::Decrypting;
 use crate::custody::error::CustodyError;
 use crate::custody::import_line::{Value, members};
 use crate::custody::puk::{PukKind, is_serial, key, puk_name};
 use crate::custody::seal::Sealer;
 use crate::custody::user_code::UserCodes;
-use crate::database::{Pool, now};
 
-/// The most cards or envelopes in a file.
-pub(super) const MAXIMUM_LINES: usize = 10_000;
-/// The most faults that are told.
-const MAXIMUM_FAULTS: usize = 20;
+/// The most faults that are told; they are all counted.
+pub(super) const MAXIMUM_FAULTS: usize = 20;
+/// The most bytes of a line: what is longer is a wrong line, however long it is.
+const MAXIMUM_LINE: usize = 1024;
+/// The most cards or envelopes of one file.
+const MAXIMUM_LINES: u64 = 10_000_000;
+/// Records that go to the database together.
+const BATCH: usize = 500;
 const PUK_DIGITS: usize = 8;
 
 /// Why an import file was refused. Nothing of it was taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// Longer than 1 MiB.
-    #[error("the file is longer than 1 MiB")]
-    TooLarge,
-    /// Not EnvelopedData in DER.
-    #[error(
-        "the file is not RFC 5652 EnvelopedData in DER (a streamed file is BER and is not accepted): {0}"
-    )]
-    NotEnvelopedData(der::Error),
+    /// Longer than is allowed.
+    #[error("the file is longer than {0} bytes")]
+    TooLarge(u64),
+    /// Not EnvelopedData.
+    #[error("the file is not RFC 5652 EnvelopedData in DER or BER: {0}")]
+    NotEnvelopedData(&'static str),
     /// No recipient is our certificate.
     #[error("the file is not encrypted to this daemon's import certificate")]
     NotForThisDaemon,
@@ -50,16 +50,63 @@ pub enum ImportError {
     /// Nothing to import.
     #[error("the file holds neither a card nor an envelope")]
     Empty,
-    /// More than 10,000 lines.
+    /// More cards or envelopes than in any real delivery.
     #[error("the file holds more than {MAXIMUM_LINES} lines")]
     TooManyLines,
     /// Lines that are wrong; at most the first 20 are told.
-    #[error("nothing was imported: {}", told(.0))]
-    Lines(Vec<LineFault>),
+    #[error("nothing was imported: {0}")]
+    Lines(Faults),
+    /// What arrived is not what was announced.
+    #[error(
+        "the file that arrived has another SHA-256 than was announced: it was damaged or exchanged on its way"
+    )]
+    Digest,
+    /// Chunks come one after another.
+    #[error("the next chunk begins at byte {0}")]
+    Offset(u64),
+    /// Nobody announced it, or it was dropped.
+    #[error("there is no upload of this file: begin it first")]
+    NotBegun,
+    /// Too many unfinished uploads.
+    #[error("{0} files are being uploaded already: finish or drop one of them")]
+    TooManyUploads(usize),
 }
 
-fn told(faults: &[LineFault]) -> String {
-    faults.iter().map(LineFault::to_string).collect::<Vec<_>>().join("; ")
+/// The wrong lines of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The first of them.
+    pub told: Vec<LineFault>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+impl Faults {
+    fn note(&mut self, line: u64, fault: Fault) {
+        self.total += 1;
+        if self.told.len() < MAXIMUM_FAULTS {
+            self.told.push(LineFault { line, fault });
+        }
+    }
+
+    /// Adds faults of another kind, of which `lines` are the first.
+    pub(super) fn add(&mut self, lines: impl IntoIterator<Item = u64>, total: u64, fault: Fault) {
+        self.told.extend(lines.into_iter().map(|line| LineFault { line, fault }));
+        self.told.sort_by_key(|fault| fault.line);
+        self.told.truncate(MAXIMUM_FAULTS);
+        self.total += total;
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told: Vec<String> = self.told.iter().map(LineFault::to_string).collect();
+        formatter.write_str(&told.join("; "))?;
+        match self.total.saturating_sub(told.len() as u64) {
+            0 => Ok(()),
+            more => write!(formatter, "; and {more} more wrong lines"),
+        }
+    }
 }
 
 /// A wrong line, without its content.
@@ -67,7 +114,7 @@ fn told(faults: &[LineFault]) -> String {
 #[error("line {line} {fault}")]
 pub struct LineFault {
     /// The line, from 1; the header is line 1.
-    pub line: usize,
+    pub line: u64,
     /// What is wrong.
     pub fault: Fault,
 }
@@ -75,7 +122,7 @@ pub struct LineFault {
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Not one JSON object with the three members that belong there, as plain strings.
+    /// Not one JSON object with the three members that belong there, as plain strings; or longer than 1,024 bytes.
     Malformed,
     /// The member of this name does not have the form that it must have.
     Member(&'static str),
@@ -96,25 +143,25 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a file brings, sealed already.
-pub(super) enum Batch {
-    Cards(Vec<SealedCard>),
-    Envelopes(Vec<SealedEnvelope>),
+/// What a line brings, sealed already.
+pub(super) enum Record {
+    Card(SealedCard),
+    Envelope(SealedEnvelope),
 }
 
 pub(super) struct SealedCard {
-    line: usize,
-    serial: String,
-    codice_fiscale: String,
-    puk: Vec<u8>,
+    pub(super) line: u64,
+    pub(super) serial: String,
+    pub(super) codice_fiscale: String,
+    pub(super) puk: Vec<u8>,
 }
 
 pub(super) struct SealedEnvelope {
-    line: usize,
-    code: EnvelopeCode,
-    pin: Vec<u8>,
-    user_code_salt: Vec<u8>,
-    user_code_verifier: Vec<u8>,
+    pub(super) line: u64,
+    pub(super) code: EnvelopeCode,
+    pub(super) pin: Vec<u8>,
+    pub(super) user_code_salt: Vec<u8>,
+    pub(super) user_code_verifier: Vec<u8>,
 }
 
 /// What seals the values of a line.
@@ -135,29 +182,59 @@ impl From<CustodyError> for LineError {
     }
 }
 
+/// What reading a file came to.
+pub(super) struct ReadFile {
+    pub(super) kind: Kind,
+    pub(super) records: u64,
+    pub(super) faults: Faults,
+}
+
 impl Seals<'_> {
-    /// Reads the decrypted content and seals each line.
-    pub(super) fn read(&self, content: &Secret) -> Result<Batch, CustodyError> {
-        let mut lines = content
-            .expose()
-            .split(|byte| *byte == b'\n')
-            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-            .enumerate()
-            .map(|(index, line)| (index + 1, line));
-        let header = lines.next().and_then(|(_, line)| kind(line)).ok_or(ImportError::Undecryptable)?;
-        let lines = lines.filter(|(_, line)| !line.is_empty());
-        match header {
-            Kind::Cards => {
-                each(lines, |line, text| self.card(line, text), |card| &card.serial).map(Batch::Cards)
+    /// Reads the content to its end, and gives `take` the sealed records of the lines after line `after` by batches, with
+    /// the bytes of the file that were read.
+    pub(super) fn read<R: Read>(
+        &self,
+        content: Decrypting<R>,
+        after: u64,
+        mut take: impl FnMut(Vec<Record>, u64) -> Result<(), CustodyError>,
+    ) -> Result<ReadFile, CustodyError> {
+        let mut lines = Lines::new(content)?;
+        let kind = match lines.next()? {
+            Some(Line { text: Some(text), .. }) => kind(text).ok_or(ImportError::Undecryptable)?,
+            Some(_) | None => return Err(ImportError::Undecryptable.into()),
+        };
+        let mut read = ReadFile { kind, records: 0, faults: Faults::default() };
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Some(Line { number, text }) = lines.next()? {
+            if text.is_some_and(<[u8]>::is_empty) {
+                continue;
             }
-            Kind::Envelopes => {
-                each(lines, |line, text| self.envelope(line, text), |envelope| envelope.code.as_str())
-                    .map(Batch::Envelopes)
+            read.records += 1;
+            if read.records > MAXIMUM_LINES {
+                return Err(ImportError::TooManyLines.into());
+            }
+            let record = text.ok_or(LineError::Fault(Fault::Malformed)).and_then(|text| match kind {
+                Kind::Cards => self.card(number, text).map(Record::Card),
+                Kind::Envelopes => self.envelope(number, text).map(Record::Envelope),
+            });
+            match record {
+                Ok(record) if number > after => batch.push(record),
+                Ok(_) => {}
+                Err(LineError::Fault(fault)) => read.faults.note(number, fault),
+                Err(LineError::Custody(error)) => return Err(error),
+            }
+            if batch.len() == BATCH {
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+                take(full, lines.content.position())?;
             }
         }
+        if !batch.is_empty() {
+            take(batch, lines.content.position())?;
+        }
+        Ok(read)
     }
 
-    fn card(&self, line: usize, text: &[u8]) -> Result<SealedCard, LineError> {
+    fn card(&self, line: u64, text: &[u8]) -> Result<SealedCard, LineError> {
         let [serial, codice_fiscale, puk] = values(text, ["id_card", "codice_fiscale", "puk"])?;
         require(is_serial(serial), "id_card")?;
         require(is_codice_fiscale(codice_fiscale), "codice_fiscale")?;
@@ -172,7 +249,7 @@ impl Seals<'_> {
         })
     }
 
-    fn envelope(&self, line: usize, text: &[u8]) -> Result<SealedEnvelope, LineError> {
+    fn envelope(&self, line: u64, text: &[u8]) -> Result<SealedEnvelope, LineError> {
         let [code, pin, user_code] = values(text, ["code", "pin", "user_code"])?;
         let code = EnvelopeCode::parse_new(code).map_err(|_| LineError::Fault(Fault::Member("code")))?;
         require(are_digits(pin, 5..=8), "pin")?;
@@ -185,8 +262,76 @@ impl Seals<'_> {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// A line of the content, from 1; without its text where that is too long.
+struct Line<'a> {
+    number: u64,
+    text: Option<&'a [u8]>,
+}
+
+/// Cuts the content into lines, in one locked buffer.
+struct Lines<R> {
+    content: Decrypting<R>,
+    buffer: Secret,
+    /// What of the buffer is content that was not cut yet.
+    start: usize,
+    end: usize,
+    number: u64,
+    is_over: bool,
+}
+
+impl<R: Read> Lines<R> {
+    fn new(content: Decrypting<R>) -> Result<Self, CustodyError> {
+        let buffer = Secret::zeroed(MAXIMUM_LINE + 2 + Decrypting::<R>::ROOM)?;
+        Ok(Self { content, buffer, start: 0, end: 0, number: 0, is_over: false })
+    }
+
+    fn next(&mut self) -> Result<Option<Line<'_>>, CustodyError> {
+        let (mut searched, mut is_too_long) = (0, false);
+        let length = loop {
+            let unread = self.buffer.expose().get(self.start..self.end).unwrap_or_default();
+            let found = unread.get(searched..).and_then(|new| new.iter().position(|byte| *byte == b'\n'));
+            if let Some(place) = found {
+                break searched + place;
+            }
+            if self.is_over {
+                // The last line may lack its end.
+                if unread.is_empty() && !is_too_long {
+                    return Ok(None);
+                }
+                break unread.len();
+            }
+            searched = unread.len();
+            if searched > MAXIMUM_LINE + 1 {
+                is_too_long = true;
+                (self.start, self.end, searched) = (0, 0, 0);
+            }
+            self.more()?;
+        };
+        let begin = self.start;
+        self.start = (begin + length + 1).min(self.end);
+        self.number += 1;
+        let text = self.buffer.expose().get(begin..begin + length).unwrap_or_default();
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let text = (!is_too_long && text.len() <= MAXIMUM_LINE).then_some(text);
+        Ok(Some(Line { number: self.number, text }))
+    }
+
+    /// Decrypts a piece behind what is there.
+    fn more(&mut self) -> Result<(), CustodyError> {
+        let buffer = self.buffer.expose_mut();
+        buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        match self.content.next(buffer.get_mut(self.end..).unwrap_or_default())? {
+            Some(length) => self.end += length,
+            None => self.is_over = true,
+        }
+        Ok(())
+    }
+}
+
+/// What a file brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
     Cards,
     Envelopes,
 }
@@ -222,121 +367,22 @@ fn is_user_code(text: &str) -> bool {
     (6..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Reads every line, and collects what is wrong with the wrong ones.
-fn each<'a, T>(
-    lines: impl Iterator<Item = (usize, &'a [u8])>,
-    read: impl Fn(usize, &[u8]) -> Result<T, LineError>,
-    identity: impl Fn(&T) -> &str,
-) -> Result<Vec<T>, CustodyError> {
-    let mut records = Vec::new();
-    let mut seen = HashSet::new();
-    let mut faults = Vec::new();
-    for (count, (line, text)) in lines.enumerate() {
-        if count == MAXIMUM_LINES {
-            return Err(ImportError::TooManyLines.into());
-        }
-        let fault = match read(line, text) {
-            Ok(record) if seen.insert(identity(&record).to_owned()) => {
-                records.push(record);
-                continue;
-            }
-            Ok(_) => Fault::Repeated,
-            Err(LineError::Fault(fault)) => fault,
-            Err(LineError::Custody(error)) => return Err(error),
-        };
-        faults.push(LineFault { line, fault });
-        if faults.len() == MAXIMUM_FAULTS {
-            break;
-        }
-    }
-    match (faults.is_empty(), records.is_empty()) {
-        (false, _) => Err(ImportError::Lines(faults).into()),
-        (true, true) => Err(ImportError::Empty.into()),
-        (true, false) => Ok(records),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Batch {
-    /// Writes the batch in one transaction.
-    pub(super) async fn store(self, pool: &Pool) -> Result<Imported, CustodyError> {
-        let mut transaction = pool.begin().await?;
-        let at = now();
-        let mut faults = Vec::new();
-        let mut imported = Imported::default();
-        match self {
-            Self::Cards(cards) => {
-                for card in cards {
-                    imported.cards += 1;
-                    let line = card.line;
-                    note(&mut faults, line, insert_card(&mut transaction, card, &at).await?);
-                }
-            }
-            Self::Envelopes(envelopes) => {
-                for envelope in envelopes {
-                    imported.envelopes += 1;
-                    let line = envelope.line;
-                    note(&mut faults, line, insert_envelope(&mut transaction, envelope, &at).await?);
-                }
-            }
-        }
-        if faults.is_empty() {
-            transaction.commit().await?;
-            Ok(imported)
-        } else {
-            transaction.rollback().await?;
-            Err(ImportError::Lines(faults).into())
-        }
+    #[test]
+    fn faults_are_told_in_order_and_counted() {
+        let mut faults = Faults::default();
+        (2..40).for_each(|line| faults.note(line * 2, Fault::Malformed));
+        faults.add([5, 7], 9, Fault::Repeated);
+        assert_eq!((faults.total, faults.told.len()), (47, 20));
+        assert!(faults.told.is_sorted_by_key(|fault| fault.line));
+        let text = faults.to_string();
+        assert!(
+            text.starts_with("line 4 is not an object of the expected members; line 5 repeats"),
+            "{text}"
+        );
+        assert!(text.ends_with("; and 27 more wrong lines"), "{text}");
     }
-}
-
-fn note(faults: &mut Vec<LineFault>, line: usize, inserted: u64) {
-    if inserted == 0 && faults.len() < MAXIMUM_FAULTS {
-        faults.push(LineFault { line, fault: Fault::Known });
-    }
-}
-
-async fn insert_card(
-    transaction: &mut Transaction<'_, Any>,
-    card: SealedCard,
-    at: &str,
-) -> Result<u64, CustodyError> {
-    sqlx::query(
-        "INSERT INTO card (serial, codice_fiscale, created_at) VALUES ($1, $2, $3) ON CONFLICT (serial) \
-         DO UPDATE SET codice_fiscale = COALESCE(card.codice_fiscale, excluded.codice_fiscale)",
-    )
-    .bind(&card.serial)
-    .bind(card.codice_fiscale)
-    .bind(at)
-    .execute(&mut **transaction)
-    .await?;
-    let done = sqlx::query(
-        "INSERT INTO puk (serial, kind, sealed, created_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (serial, kind) DO NOTHING",
-    )
-    .bind(&card.serial)
-    .bind(PukKind::Cns.name())
-    .bind(card.puk)
-    .bind(at)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-async fn insert_envelope(
-    transaction: &mut Transaction<'_, Any>,
-    envelope: SealedEnvelope,
-    at: &str,
-) -> Result<u64, CustodyError> {
-    let done = sqlx::query(
-        "INSERT INTO envelope (code, state, sealed_pin, user_code_salt, user_code_verifier, created_at) \
-         VALUES ($1, 'available', $2, $3, $4, $5) ON CONFLICT (code) DO NOTHING",
-    )
-    .bind(envelope.code.as_str())
-    .bind(envelope.pin)
-    .bind(envelope.user_code_salt)
-    .bind(envelope.user_code_verifier)
-    .bind(at)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(done.rows_affected())
 }

@@ -62,6 +62,7 @@ impl From<CustodyError> for RpcError {
                     .hint("Ask again: what was done is not done twice. Tell the administrator if it stays so")
             }
             CustodyError::Backup { .. }
+            | CustodyError::ImportFile(_)
             | CustodyError::Database(_)
             | CustodyError::Cryptography(_)
             | CustodyError::Certificate(_) => internal(&error),

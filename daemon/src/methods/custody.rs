@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
+use cns_protocol::RpcError;
 use cns_protocol::custody::{
     Assign, AssignEnvelopes, Assignee, Envelopes, Import, ImportCertificate, Imported, PemCertificate, Stock,
     StockReport,
 };
 use cns_protocol::pin::Done;
-use cns_protocol::{ErrorKind, RpcError};
 
 use super::{Act, Daemon, recorded};
 use crate::dispatch::Call;
-
-/// The largest import file, in bytes.
-const LARGEST_FILE: usize = 1024 * 1024;
 
 /// `custody.import_certificate`.
 ///
@@ -32,16 +29,15 @@ pub async fn import_certificate(
 /// # Errors
 /// When the file is refused; then nothing of it was taken in.
 pub async fn import(daemon: Arc<Daemon>, call: Call, request: Import) -> Result<Imported, RpcError> {
-    if request.file.len() > LARGEST_FILE {
-        return Err(RpcError::new(ErrorKind::ImportRefused, "the import file is larger than 1 MiB")
-            .hint("Split it: each file is taken in as a whole or not at all"));
-    }
     let act = Act { name: "custody-import", card: None, paragraph: Some("§9.1.1") };
-    let work = daemon.custody.import(&request.file);
-    recorded(&daemon, &call, act, work, |imported| {
-        format!("took in {} cards, {} envelopes", imported.cards, imported.envelopes)
-    })
-    .await
+    recorded(&daemon, &call, act, daemon.custody.import(&request.file), imported_text).await
+}
+
+/// What the audit log says of an import.
+pub(super) fn imported_text(imported: &Imported) -> String {
+    let (cards, envelopes) = (imported.cards, imported.envelopes);
+    let verb = if imported.already { "had taken in before" } else { "took in" };
+    format!("{verb} {cards} cards, {envelopes} envelopes")
 }
 
 /// `custody.assign`.
