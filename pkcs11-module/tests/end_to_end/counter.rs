@@ -119,7 +119,8 @@ impl Counter {
                 _ => Answer::Confirmed,
             };
             let (procedure_id, paragraph) = (procedure.id.clone(), step.paragraph);
-            let step = AnswerStep { procedure: procedure_id, paragraph, answer, pin: None };
+            let step =
+                AnswerStep { procedure: procedure_id, paragraph, answer, pin: None, operator_pin: None };
             procedure = self.client.call(&step).unwrap();
         }
         procedure
