@@ -2,16 +2,27 @@
 
 mod answers;
 mod drive;
+mod language;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use cns_protocol::card::Holder;
-use cns_protocol::counter::{Cancel, Case, List, Procedure, ProcedureState, RemoveSignature, Show};
+use cns_protocol::counter::{
+    Cancel, Case, CaseInfo, Cases, List, Next, Procedure, ProcedureState, Question, RemoveSignature, Sheet,
+    SheetKind, Show,
+};
+use serde_json::json;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
 use crate::prompt::{self, Source};
 use answers::Answers;
+use language::Language;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -21,6 +32,30 @@ pub(crate) enum Verb {
     Signature(Activate),
     /// Delete a signature certificate that has expired, and its key (§9.1.3)
     RemoveSignature(Remove),
+    /// Any case of the manual, by its name in `cnsctl counter cases`
+    Run(Run),
+    /// List the cases of the manual: who may ask, and whether this counter may
+    Cases {
+        /// The language; by default that of the terminal
+        #[arg(long, value_enum)]
+        language: Option<Language>,
+    },
+    /// Tell what a procedure asks now
+    Next {
+        /// Its identifier
+        procedure: String,
+    },
+    /// Print the information sheet, or the form that is signed, to an HTML file
+    Sheet {
+        /// The procedure's identifier
+        procedure: String,
+        /// The form that is signed, not the information sheet
+        #[arg(long)]
+        request: bool,
+        /// The file; it must not exist
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Show a procedure
     Show {
         /// Its identifier
@@ -66,6 +101,27 @@ pub(crate) struct Activate {
     answers: Answers,
 }
 
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The case, for instance minor
+    #[arg(value_parser = case)]
+    case: Case,
+    /// The reader that holds the citizen's card
+    #[arg(long)]
+    reader: Option<String>,
+    /// Stop before this step and leave the procedure open, for instance §9.3.2-8
+    #[arg(long, value_name = "PARAGRAPH")]
+    until: Option<String>,
+    #[command(flatten)]
+    answers: Answers,
+}
+
+/// A case by the name that it has in the protocol.
+fn case(name: &str) -> Result<Case, String> {
+    serde_json::from_value(name.into())
+        .map_err(|_| "there is no such case: `cnsctl counter cases` lists them".to_owned())
+}
+
 pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Activate(options) => {
@@ -83,6 +139,23 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             )
         }
         Verb::RemoveSignature(options) => remove_signature(context, options),
+        Verb::Run(options) => drive::procedure(
+            context,
+            options.case,
+            options.reader,
+            options.until.as_deref(),
+            &options.answers,
+        ),
+        Verb::Cases { language } => {
+            let language = language.unwrap_or_else(Language::of_terminal);
+            let cases = context.call(&Cases {})?;
+            context.show(&cases, |cases| cases.iter().map(|case| case_text(case, language)).collect())
+        }
+        Verb::Next { procedure } => {
+            let question = context.call(&Next { procedure })?;
+            context.show(&question, question_text)
+        }
+        Verb::Sheet { procedure, request, output } => sheet(context, procedure, request, &output),
         Verb::Show { procedure } => {
             let procedure = context.call(&Show { procedure })?;
             context.show(&procedure, text)
@@ -113,6 +186,57 @@ fn remove_signature(context: &mut Context, options: Remove) -> Result<(), CliErr
         Some(end) => format!("The signature certificate (valid until {end}) and its key are deleted."),
         None => "The card has no signature certificate, and no key of one.".into(),
     })
+}
+
+/// Writes a sheet to a file of the operator's own: it has personal data.
+fn sheet(context: &mut Context, procedure: String, request: bool, path: &Path) -> Result<(), CliError> {
+    let kind = if request { SheetKind::Request } else { SheetKind::Information };
+    let sheet = context.call(&Sheet { procedure, kind })?;
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(sheet.html.as_bytes())
+    };
+    write().map_err(|source| CliError::Write { path: path.to_owned(), source })?;
+    context.show(&json!({ "title": sheet.title, "file": path }), |_| {
+        format!("{} is in {}.", sheet.title, path.display())
+    })
+}
+
+fn case_text(info: &CaseInfo, language: Language) -> String {
+    // Every case has a name in the protocol.
+    let name = serde_json::to_value(info.case).ok().and_then(|name| name.as_str().map(str::to_owned));
+    let mut text = format!(
+        "{:<18} {:<8} {}\n",
+        name.unwrap_or_default(),
+        info.paragraph,
+        language.of(&info.text, &info.text_it)
+    );
+    for who in &info.applicants {
+        text += &format!("{:27} {} {}\n", "", who.paragraph, language.of(&who.text, &who.text_it));
+    }
+    if let Some(refusal) = &info.refusal {
+        let (not_here, why) =
+            (language.of("not here", "non qui"), language.of(&refusal.text, &refusal.text_it));
+        text += &format!("{:27} {not_here}: {why}\n", "");
+    }
+    text
+}
+
+fn question_text(question: &Question) -> String {
+    let language = Language::of_terminal();
+    let Some(step) = &question.step else {
+        return language.of("The procedure is over.", "La procedura è terminata.").to_owned();
+    };
+    let mut text = format!("{} {}\n", step.paragraph, language.of(&step.text, &step.text_it));
+    for line in &question.shown {
+        text += &format!("  {}: {}\n", language.of(&line.text, &line.text_it), line.value);
+    }
+    for field in &question.fields {
+        let allowed: Vec<_> = field.allowed.iter().map(|allowed| allowed.value.as_str()).collect();
+        let allowed = if allowed.is_empty() { String::new() } else { format!(": {}", allowed.join(", ")) };
+        text += &format!("  {} ({}){allowed}\n", field.name, language.of(&field.text, &field.text_it));
+    }
+    text
 }
 
 fn text(procedure: &Procedure) -> String {

@@ -90,6 +90,8 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     /// CMS systems whose sealed orders are carried out; absent: none.
     pub orders: Option<OrdersConfig>,
+    /// What stands on the sheets that citizens are given.
+    pub counter: CounterConfig,
     /// The audit log.
     pub audit: AuditConfig,
     /// Limits on what clients may take.
@@ -115,6 +117,7 @@ impl Default for Config {
             national: None,
             mail: None,
             orders: None,
+            counter: CounterConfig::default(),
             audit: AuditConfig::default(),
             limits: Limits::default(),
         }
@@ -399,6 +402,22 @@ pub struct OperatorEntry {
     pub counter: String,
     /// Its kind (§3.4).
     pub counter_kind: CounterKind,
+}
+
+/// What stands on the sheets that citizens are given (§2.4).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CounterConfig {
+    /// The issuing body.
+    pub issuing_body: String,
+    /// How it is reached, a line each.
+    pub contacts: Vec<String>,
+}
+
+impl Default for CounterConfig {
+    fn default() -> Self {
+        Self { issuing_body: "Regione Autonoma della Sardegna".into(), contacts: Vec::new() }
+    }
 }
 
 /// The audit log's files.

@@ -41,7 +41,9 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, operator::login);
     router.add(daemon, operator::logout);
     router.add(daemon, operator::status);
+    router.add(daemon, counter::cases);
     router.add(daemon, counter::start);
+    router.add(daemon, counter::next);
     router.add(daemon, counter::answer);
     router.add(daemon, counter::show);
     router.add(daemon, counter::list);
@@ -49,6 +51,7 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, key_pair::generate_key);
     router.add(daemon, key_pair::load_certificate);
     router.add(daemon, counter::remove_signature);
+    router.add(daemon, counter::sheet);
     router.add(daemon, custody::import_certificate);
     router.add(daemon, custody::import);
     router.add(daemon, imports::begin);

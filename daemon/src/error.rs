@@ -3,6 +3,7 @@
 
 mod card;
 mod custody;
+pub(crate) mod italian;
 mod national;
 mod order;
 mod puk;
@@ -121,7 +122,7 @@ impl From<CertifierError> for RpcError {
 
 impl From<ProcedureError> for RpcError {
     fn from(error: ProcedureError) -> Self {
-        let (paragraph, hint) = (error.paragraph(), error.hint());
+        let (paragraph, hint, italian) = (error.paragraph(), error.hint(), error.italian());
         let sentence = error.to_string();
         let mut answer = match error {
             ProcedureError::NotFound(_) | ProcedureError::Over(_) => {
@@ -129,6 +130,15 @@ impl From<ProcedureError> for RpcError {
             }
             ProcedureError::WrongStep { .. } => RpcError::new(ErrorKind::WrongStep, sentence),
             ProcedureError::WrongAnswer { .. } => RpcError::new(ErrorKind::InvalidParams, sentence),
+            ProcedureError::FieldInvalid { .. } | ProcedureError::FieldUnknown => {
+                RpcError::new(ErrorKind::FieldInvalid, sentence)
+            }
+            ProcedureError::NoNationalSystem | ProcedureError::National(_) => {
+                RpcError::new(ErrorKind::NationalSystemFailed, sentence)
+            }
+            ProcedureError::NoStatusAuthority | ProcedureError::Status(_) => {
+                RpcError::new(ErrorKind::AuthorityFailed, sentence)
+            }
             ProcedureError::Rule { .. } | ProcedureError::ReaderLogs => {
                 RpcError::new(ErrorKind::RuleRefuses, sentence)
             }
@@ -169,6 +179,7 @@ impl From<ProcedureError> for RpcError {
         if let Some(hint) = hint {
             answer.hint = Some(hint.to_owned());
         }
+        answer.italian = italian.map(Into::into).or_else(|| italian::sentence(answer.kind).map(Into::into));
         answer
     }
 }

@@ -179,6 +179,7 @@ async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<
         None => None,
     };
     let procedures = Procedures::open(database, &custody, &readers, &audit, certifier);
+    procedures.configure(config.counter.clone());
     let rooms = (&custody, &readers, &audit);
     let outside = Outside::open(config, database, rooms, &procedures).await?;
     let (logins, started) = (Arc::<LoginRegistry>::default(), Instant::now());

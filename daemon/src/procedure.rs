@@ -6,23 +6,31 @@
 //! before it does.
 
 mod answer;
+mod cases;
 pub mod certifier;
 pub mod clock;
 mod close;
 pub mod dossier;
 pub mod error;
 mod exclusive;
+mod facts;
+mod fiscal_code;
 mod identity;
+mod labels;
 mod locks;
+pub mod national;
 mod officer;
+mod question;
 mod random;
 mod remove_signature;
 mod request;
 mod same_card;
 mod set_pin;
 mod settle;
+mod sheet;
 mod signature;
 mod start;
+pub mod status;
 pub mod steps;
 pub mod store;
 
@@ -31,12 +39,15 @@ use std::time::Instant;
 
 use cns_protocol::audit::Phase;
 use cns_protocol::counter::{
-    AnswerStep, Cancel, List, Procedure, RemoveSignature, Show, SignatureRemoved, Start, StepDone,
+    AnswerStep, Cancel, CaseInfo, List, Next, Procedure, Question, RemoveSignature, Sheet, SheetDocument,
+    Show, SignatureRemoved, Start, StepDone,
 };
+use cns_protocol::operator::CounterKind;
 use cns_protocol::rpc::Traffic;
 
 use crate::audit::{Audit, Record};
 use crate::card::CardContents;
+use crate::config::CounterConfig;
 use crate::custody::Custody;
 use crate::database::Database;
 use crate::dispatch::ProgressSender;
@@ -45,7 +56,9 @@ use crate::procedure::certifier::Certifier;
 use crate::procedure::dossier::Dossier;
 pub use crate::procedure::error::ProcedureError;
 use crate::procedure::locks::Locks;
+use crate::procedure::national::NationalSystem;
 pub use crate::procedure::signature::CardInReader;
+use crate::procedure::status::{StatusAuthority, StatusSource};
 use crate::procedure::steps::StepRule;
 use crate::procedure::store::Store;
 use crate::reader::Readers;
@@ -66,6 +79,11 @@ struct Engine {
     locks: Locks,
     /// Told before and after a card's PIN may become another.
     on_pin: OnceLock<PinHook>,
+    /// Nobody, until one is linked.
+    status_source: OnceLock<Arc<dyn StatusSource>>,
+    status_authority: OnceLock<Arc<dyn StatusAuthority>>,
+    national_system: OnceLock<Arc<dyn NationalSystem>>,
+    config: OnceLock<CounterConfig>,
 }
 
 /// Who is told that a card's PIN may become, or have become, another.
@@ -89,6 +107,10 @@ impl Procedures {
             certifier,
             locks: Locks::default(),
             on_pin: OnceLock::new(),
+            status_source: OnceLock::new(),
+            status_authority: OnceLock::new(),
+            national_system: OnceLock::new(),
+            config: OnceLock::new(),
         }))
     }
 
@@ -98,6 +120,58 @@ impl Procedures {
         if self.0.on_pin.set(Box::new(hook)).is_err() {
             tracing::error!("the procedures have a hook for PINs already");
         }
+    }
+
+    /// Has the status of certificates looked up at `source` before codes are set (§9.3b). There is one source: a second
+    /// is not taken.
+    pub fn ask_status_of(&self, source: Arc<dyn StatusSource>) {
+        if self.0.status_source.set(source).is_err() {
+            tracing::error!("the procedures have a source of certificates' status already");
+        }
+    }
+
+    /// Has certificates suspended, reactivated and revoked by `authority` (§9.5–9.7). There is one.
+    pub fn change_status_by(&self, authority: Arc<dyn StatusAuthority>) {
+        if self.0.status_authority.set(authority).is_err() {
+            tracing::error!("the procedures have an authority for certificates' status already");
+        }
+    }
+
+    /// Has the requests for cards of another region sent to `system` (§8). There is one.
+    pub fn send_requests_to(&self, system: Arc<dyn NationalSystem>) {
+        if self.0.national_system.set(system).is_err() {
+            tracing::error!("the procedures have a national system already");
+        }
+    }
+
+    /// Says what stands on the sheets. There is one configuration: a second is not taken.
+    pub fn configure(&self, config: CounterConfig) {
+        if self.0.config.set(config).is_err() {
+            tracing::error!("the procedures are configured already");
+        }
+    }
+
+    /// A sheet of a procedure.
+    ///
+    /// # Errors
+    /// [`ProcedureError::NotFound`], [`ProcedureError::Store`]; a rule, where nothing is signed.
+    pub async fn sheet(&self, request: &Sheet) -> Result<SheetDocument, ProcedureError> {
+        self.0.sheet(request).await
+    }
+
+    /// What a procedure asks now.
+    ///
+    /// # Errors
+    /// [`ProcedureError::NotFound`], [`ProcedureError::Store`].
+    pub async fn next(&self, next: &Next) -> Result<Question, ProcedureError> {
+        let officer = self.0.certifier.as_deref().is_some_and(Certifier::wants_officer);
+        Ok(question::question(&self.0.load(&next.procedure).await?, officer))
+    }
+
+    /// The cases of the manual, and whether a counter of this kind can do them.
+    #[must_use]
+    pub fn cases(&self, kind: CounterKind) -> Vec<CaseInfo> {
+        self.0.cases(kind)
     }
 
     /// Begins a procedure on the card in a reader, or gives back the one that is open for that card.

@@ -1,10 +1,21 @@
 //! `counter.*`: the counter's procedures, step by step as the operating manual says.
 //!
 //! A procedure tells what it wants next ([`Procedure::next`]); the client answers that step and gets the procedure
-//! back. So a thin client can drive any case without knowing the manual.
+//! back. [`Next`] asks the same as a form: so a thin client can drive any case without knowing the manual.
+
+mod form;
+mod people;
+mod sheet;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::form::{
+    Allowed, ApplicantInfo, CaseInfo, Cases, Field, FieldKind, FieldValue, Next, Question, Refusal, Shown,
+};
+pub use self::people::{Applicant, Evidence, NationalRequest, Person, Reason, Representative, RequestKind};
+pub use self::sheet::{Sheet, SheetDocument, SheetKind};
 use crate::card::Holder;
 use crate::rpc::Traffic;
 use crate::secret_text::{self, SecretText};
@@ -21,6 +32,39 @@ pub enum Case {
     NewCodes,
     /// The signature certificate after the activation (§7).
     Signature,
+    /// Activation of a minor's card, asked for by a parent (§9.3.4, §6.4.1).
+    Minor,
+    /// Activation by an emancipated minor in person (§6.4.2).
+    EmancipatedMinor,
+    /// Activation of a ward's card, asked for by the legal representative (§9.3.5, §6.4.3).
+    Ward,
+    /// Activation by a delegate of the holder (§9.3.6, §6.4.4).
+    Delegation,
+    /// A card of another region: the request goes to the national system (§8, §9.3.3).
+    OtherRegion,
+    /// All certificates of the card are suspended (§9.5.3).
+    Suspension,
+    /// A suspended card is reactivated (§9.6).
+    Reactivation,
+    /// All certificates of the card are revoked for ever (§9.7.1).
+    Revocation,
+}
+
+impl Case {
+    /// Every case.
+    pub const ALL: [Case; 11] = [
+        Case::Standard,
+        Case::NewCodes,
+        Case::Signature,
+        Case::Minor,
+        Case::EmancipatedMinor,
+        Case::Ward,
+        Case::Delegation,
+        Case::OtherRegion,
+        Case::Suspension,
+        Case::Reactivation,
+        Case::Revocation,
+    ];
 }
 
 /// How a procedure stands.
@@ -57,6 +101,18 @@ pub enum Wants {
     Pin,
     /// Nothing but leave to work on the card: [`Answer::Confirmed`].
     Work,
+    /// Who is at the counter: [`Answer::Applicant`].
+    Applicant,
+    /// Who acts for the holder, and their document: [`Answer::Representative`].
+    Representative,
+    /// The holder's data on the copy of the document that a delegate brings: [`Answer::HolderCopy`].
+    HolderCopy,
+    /// What shows that a minor is emancipated: [`Answer::Evidence`].
+    Evidence,
+    /// The reason that is stated: [`Answer::Reason`].
+    Reason,
+    /// What is asked of the national system: [`Answer::NationalRequest`].
+    NationalRequest,
 }
 
 /// A step of a procedure.
@@ -107,6 +163,9 @@ pub struct Procedure {
     pub certificate_subject: String,
     /// End of validity of the public certificate, RFC 3339.
     pub certificate_not_after: String,
+    /// Who is at the counter; absent until that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applicant: Option<Applicant>,
     /// The operator who began it.
     pub operator: String,
     /// The counter.
@@ -189,6 +248,21 @@ pub enum Answer {
     Envelope(String),
     /// Whether the citizen wants it.
     Wanted(bool),
+    /// Who is at the counter.
+    Applicant(Applicant),
+    /// Who acts for the holder.
+    Representative(Representative),
+    /// The holder's data on the copy of the document.
+    HolderCopy(Person),
+    /// What shows that a minor is emancipated.
+    Evidence(Evidence),
+    /// The reason.
+    Reason(Reason),
+    /// What is asked of the national system.
+    NationalRequest(NationalRequest),
+    /// The values of the fields that `counter.next` asked for, by name: fits every step. A secret field is none of
+    /// them: its value is the request's `pin`.
+    Fields(BTreeMap<String, FieldValue>),
 }
 
 /// `counter.start`: begins a procedure on the card in a reader.

@@ -83,6 +83,10 @@ pub enum ErrorKind {
     WrongStep,
     /// A rule of the operating manual forbids it: `paragraph` names the rule.
     RuleRefuses,
+    /// A field of an answer at the counter is missing, unknown, or not of its kind.
+    FieldInvalid,
+    /// The national system refused, could not be reached, or none is configured (§8).
+    NationalSystemFailed,
     /// Custody knows no PUK for this card.
     NoPuk,
     /// No such envelope code, or its check digits are wrong.
@@ -138,7 +142,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 62] = [
+    pub const ALL: [ErrorKind; 64] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -176,6 +180,8 @@ impl ErrorKind {
         ErrorKind::NoSuchProcedure,
         ErrorKind::WrongStep,
         ErrorKind::RuleRefuses,
+        ErrorKind::FieldInvalid,
+        ErrorKind::NationalSystemFailed,
         ErrorKind::NoPuk,
         ErrorKind::EnvelopeUnknown,
         ErrorKind::EnvelopeUnavailable,
@@ -245,6 +251,8 @@ impl ErrorKind {
             ErrorKind::NoSuchProcedure => 1302,
             ErrorKind::WrongStep => 1303,
             ErrorKind::RuleRefuses => 1304,
+            ErrorKind::FieldInvalid => 1310,
+            ErrorKind::NationalSystemFailed => 1311,
             ErrorKind::NoPuk => 1400,
             ErrorKind::EnvelopeUnknown => 1401,
             ErrorKind::EnvelopeUnavailable => 1402,
@@ -294,6 +302,9 @@ pub struct RpcError {
     /// The operating manual's rule that refuses, for instance `§9.3.2-6`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paragraph: Option<String>,
+    /// What happened and what to do next, in Italian; errors of `counter.*` have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub italian: Option<Box<str>>,
 }
 
 impl RpcError {
@@ -306,6 +317,7 @@ impl RpcError {
             status_word: None,
             tries_left: None,
             paragraph: None,
+            italian: None,
         }
     }
 
@@ -334,6 +346,13 @@ impl RpcError {
     #[must_use]
     pub fn paragraph(mut self, paragraph: impl Into<String>) -> Self {
         self.paragraph = Some(paragraph.into());
+        self
+    }
+
+    /// Adds the Italian text.
+    #[must_use]
+    pub fn italian(mut self, italian: impl Into<Box<str>>) -> Self {
+        self.italian = Some(italian.into());
         self
     }
 }

@@ -289,7 +289,7 @@ impl Rig {
         let status = office::ctl(&self.stage, &["pin", "status", "--reader", CITIZEN_READER])?;
         expect(blocked(&status), || format!("the PIN should be blocked: {status}"))?;
         let code = self.take_envelope()?;
-        self.counter("activate", &["--new-codes"], &code)?;
+        self.counter("activate", &["--new-codes", "--applicant", "holder"], &code)?;
         self.pin = Some(office::open_envelope(&self.stage, &code)?);
         let status = office::ctl(&self.stage, &["pin", "status", "--reader", CITIZEN_READER])?;
         expect(!blocked(&status), || format!("the PIN should work again: {status}"))?;

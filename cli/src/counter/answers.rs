@@ -1,9 +1,14 @@
-//! The answers to a procedure's steps: from options, else asked for at the terminal.
+//! The values of a step's fields: from options, else asked for at the terminal. The daemon says what is wanted and what
+//! is allowed; no rule of the manual is known here.
+
+use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
-use cns_protocol::counter::{Answer, Document, DocumentKind, Procedure, Step, Verdict, Wants};
+use cns_protocol::counter::{Field, FieldKind, FieldValue, Question, Step};
 
+use crate::counter::language::Language;
 use crate::error::CliError;
+use crate::output;
 use crate::prompt;
 
 /// Answers given beforehand. What is missing is asked for at the terminal.
@@ -12,9 +17,12 @@ pub(crate) struct Answers {
     /// Confirm the steps that only a person can do (privacy notice read, wish stated, form signed, handed over …)
     #[arg(long)]
     confirm: bool,
-    /// The identity document
-    #[arg(long, value_enum, value_name = "KIND")]
-    document: Option<Kind>,
+    /// Who is at the counter, for instance holder or parent
+    #[arg(long, value_name = "WHO")]
+    applicant: Option<String>,
+    /// The kind of identity document, for instance identity-card
+    #[arg(long, value_name = "KIND")]
+    document: Option<String>,
     /// The document's number
     #[arg(long, value_name = "TEXT")]
     document_number: Option<String>,
@@ -24,9 +32,9 @@ pub(crate) struct Answers {
     /// When the document expires
     #[arg(long, value_name = "YYYY-MM-DD")]
     document_expires: Option<String>,
-    /// Whether the document agrees with the certificate's data (§9.3.2-5)
-    #[arg(long, value_enum)]
-    identity: Option<Identity>,
+    /// Whether the document agrees with the data it is compared with: match or mismatch (§9.3.2-5, §9.3.3-4)
+    #[arg(long, value_name = "VERDICT")]
+    identity: Option<String>,
     /// The code outside the envelope (§9.3.2-6)
     #[arg(long, value_name = "CODE")]
     envelope: Option<String>,
@@ -36,9 +44,15 @@ pub(crate) struct Answers {
     /// Whether the citizen asks for a card reader (§9.3.2-10)
     #[arg(long, value_enum)]
     reader_request: Option<YesNo>,
+    /// The value of any other field, for one step or for every step that has it; may be repeated
+    #[arg(long, value_name = "[PARAGRAPH:]FIELD=VALUE", value_parser = setting)]
+    set: Vec<Setting>,
     /// Read the holder's PIN from standard input, where a step wants it
     #[arg(long)]
     pub(crate) pin_stdin: bool,
+    /// The language of what is asked; by default that of the terminal
+    #[arg(long, value_enum)]
+    pub(crate) language: Option<Language>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,113 +61,197 @@ pub(crate) enum YesNo {
     No,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Identity {
-    Match,
-    Mismatch,
+/// A field's value that was given with `--set`.
+#[derive(Clone)]
+struct Setting {
+    paragraph: Option<String>,
+    field: String,
+    value: String,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    IdentityCard,
-    Passport,
-    DrivingLicence,
-    NauticalLicence,
-    PensionBook,
-    HeatingPlantLicence,
-    FirearmsLicence,
-    OtherStateCard,
-}
-
-impl From<Kind> for DocumentKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::IdentityCard => DocumentKind::IdentityCard,
-            Kind::Passport => DocumentKind::Passport,
-            Kind::DrivingLicence => DocumentKind::DrivingLicence,
-            Kind::NauticalLicence => DocumentKind::NauticalLicence,
-            Kind::PensionBook => DocumentKind::PensionBook,
-            Kind::HeatingPlantLicence => DocumentKind::HeatingPlantLicence,
-            Kind::FirearmsLicence => DocumentKind::FirearmsLicence,
-            Kind::OtherStateCard => DocumentKind::OtherStateCard,
-        }
-    }
+fn setting(text: &str) -> Result<Setting, String> {
+    let (place, value) = text.split_once('=').ok_or("it is not FIELD=VALUE")?;
+    let (paragraph, field) = match place.rsplit_once(':') {
+        Some((paragraph, field)) => (Some(paragraph.to_owned()), field),
+        None => (None, place),
+    };
+    Ok(Setting { paragraph, field: field.to_owned(), value: value.to_owned() })
 }
 
 impl Answers {
-    /// The answer to a step.
-    pub(crate) fn answer(&self, procedure: &Procedure, step: &Step) -> Result<Answer, CliError> {
-        let needed =
-            |what: &str| CliError::AnswerNeeded { paragraph: step.paragraph.clone(), what: what.into() };
-        match step.wants {
-            Wants::Work | Wants::Pin => Ok(Answer::Confirmed),
-            Wants::Confirmation if self.confirm => Ok(Answer::Confirmed),
-            Wants::Confirmation => match prompt::yes_or_no(&step.text)? {
-                Some(true) => Ok(Answer::Confirmed),
-                Some(false) | None => Err(needed(&format!("{} (--confirm)", step.text))),
+    /// The language of what is asked.
+    pub(crate) fn language(&self) -> Language {
+        self.language.unwrap_or_else(Language::of_terminal)
+    }
+
+    /// The values of a step's fields that are no secret.
+    pub(crate) fn values(
+        &self,
+        question: &Question,
+        step: &Step,
+    ) -> Result<BTreeMap<String, FieldValue>, CliError> {
+        let language = self.language();
+        let mut values = BTreeMap::new();
+        for field in question.fields.iter().filter(|field| !field.secret) {
+            let value = match self.given(step, field) {
+                Some(text) => read(field, &text),
+                None => ask(language, step, field)?,
+            };
+            let label = language.of(&field.text, &field.text_it);
+            let value = value.ok_or_else(|| CliError::AnswerNeeded {
+                paragraph: step.paragraph.clone(),
+                what: format!("{} (--set {}={})", label, field.name, wanted(field)),
+            })?;
+            values.insert(field.name.clone(), value);
+        }
+        Ok(values)
+    }
+
+    /// What was given for a field as an option.
+    fn given(&self, step: &Step, field: &Field) -> Option<String> {
+        let here = |setting: &&Setting| {
+            setting.field == field.name
+                && setting.paragraph.as_ref().is_none_or(|paragraph| *paragraph == step.paragraph)
+        };
+        // What was given for this step goes before what was given for all.
+        let settings = || self.set.iter().filter(here);
+        let set = settings().find(|setting| setting.paragraph.is_some()).or_else(|| settings().next());
+        if let Some(setting) = set {
+            return Some(setting.value.clone());
+        }
+        let yes_no = |answer: YesNo| if answer == YesNo::Yes { "yes" } else { "no" }.to_owned();
+        match field.name.as_str() {
+            "confirmed" => self.confirm.then(|| "yes".to_owned()),
+            "applicant" => self.applicant.clone(),
+            "kind" => self.document.clone(),
+            "number" => self.document_number.clone(),
+            "issuer" => self.document_issuer.clone(),
+            "expires" => self.document_expires.clone(),
+            "verdict" => self.identity.clone(),
+            "code" => self.envelope.clone(),
+            "wanted" if step.paragraph == "§9.3.2-10" => self.reader_request.map(yes_no),
+            "wanted" => self.signature.map(yes_no),
+            _ => None,
+        }
+    }
+}
+
+/// What a field takes, for the message that it is missing.
+fn wanted(field: &Field) -> String {
+    match field.kind {
+        FieldKind::Confirmation | FieldKind::YesNo => "yes|no".to_owned(),
+        FieldKind::Choice => {
+            field.allowed.iter().map(|allowed| allowed.value.as_str()).collect::<Vec<_>>().join("|")
+        }
+        FieldKind::Date => "YYYY-MM-DD".to_owned(),
+        FieldKind::Text
+        | FieldKind::EnvelopeCode
+        | FieldKind::CodiceFiscale
+        | FieldKind::Email
+        | FieldKind::Pin => "…".to_owned(),
+    }
+}
+
+/// A value as it was typed; nothing when it cannot be one.
+fn read(field: &Field, text: &str) -> Option<FieldValue> {
+    let text = text.trim();
+    match field.kind {
+        FieldKind::Confirmation | FieldKind::YesNo => match text.to_lowercase().as_str() {
+            "y" | "yes" | "s" | "si" | "sì" | "true" => Some(FieldValue::Flag(true)),
+            "n" | "no" | "false" => Some(FieldValue::Flag(false)),
+            _ => None,
+        },
+        FieldKind::Choice => {
+            // By its value, or by its number in the list as it was shown.
+            let by_number = || field.allowed.get(text.parse::<usize>().ok()?.checked_sub(1)?);
+            let found = field.allowed.iter().find(|allowed| allowed.value == text).or_else(by_number)?;
+            Some(FieldValue::Text(found.value.clone()))
+        }
+        FieldKind::Text
+        | FieldKind::Date
+        | FieldKind::EnvelopeCode
+        | FieldKind::CodiceFiscale
+        | FieldKind::Email => (!text.is_empty()).then(|| FieldValue::Text(text.to_owned())),
+        FieldKind::Pin => None,
+    }
+}
+
+/// Asks for a field until what is typed can be its value; nothing without a terminal or an answer.
+fn ask(language: Language, step: &Step, field: &Field) -> Result<Option<FieldValue>, CliError> {
+    let label = language.of(&field.text, &field.text_it);
+    let question = match field.kind {
+        FieldKind::Confirmation | FieldKind::YesNo => {
+            format!("{} [{}]", language.of(&step.text, &step.text_it), language.of("y/n", "s/n"))
+        }
+        FieldKind::Choice => {
+            let list = field.allowed.iter().enumerate().map(|(place, allowed)| {
+                format!("  {}. {}\n", place + 1, language.of(&allowed.text, &allowed.text_it))
+            });
+            format!("{label}:\n{}{}", list.collect::<String>(), language.of("number:", "numero:"))
+        }
+        FieldKind::Date => format!("{label} ({}):", language.of("YYYY-MM-DD", "AAAA-MM-GG")),
+        FieldKind::Text
+        | FieldKind::EnvelopeCode
+        | FieldKind::CodiceFiscale
+        | FieldKind::Email
+        | FieldKind::Pin => format!("{label}:"),
+    };
+    loop {
+        match prompt::question(&question)? {
+            None => return Ok(None),
+            Some(answer) if answer.is_empty() => return Ok(None),
+            Some(answer) => match read(field, &answer) {
+                Some(value) => return Ok(Some(value)),
+                None => output::note(language.of("This cannot be the answer.", "Risposta non valida.")),
             },
-            Wants::Document => self.document().map(Answer::Document).map_err(|what| needed(&what)),
-            Wants::Verdict => {
-                self.verdict(procedure, step)?.map(Answer::Verdict).ok_or_else(|| needed("--identity"))
-            }
-            Wants::EnvelopeCode => {
-                let code = self
-                    .envelope
-                    .clone()
-                    .map_or_else(|| prompt::question(&step.text), |code| Ok(Some(code)))?;
-                code.map(Answer::Envelope).ok_or_else(|| needed("--envelope"))
-            }
-            Wants::Choice => self.choice(step)?.map(Answer::Wanted).ok_or_else(|| needed(&step.text)),
         }
     }
+}
 
-    fn document(&self) -> Result<Document, String> {
-        let kind = self.document_kind().ok_or("--document KIND")?.into();
-        let text = |given: &Option<String>, question: &str, option: &str| -> Result<String, String> {
-            let answer = given.clone().map_or_else(|| prompt::question(question), |text| Ok(Some(text)));
-            answer.ok().flatten().filter(|text| !text.is_empty()).ok_or_else(|| option.to_owned())
+#[cfg(test)]
+mod tests {
+    use cns_protocol::counter::Allowed;
+
+    use super::*;
+
+    fn field(kind: FieldKind, allowed: &[&str]) -> Field {
+        let allow = |value: &&str| Allowed {
+            value: (*value).to_owned(),
+            text: String::new(),
+            text_it: String::new(),
         };
-        Ok(Document {
+        Field {
+            name: "f".to_owned(),
             kind,
-            number: text(&self.document_number, "Document number:", "--document-number")?,
-            issuer: text(&self.document_issuer, "Issued by:", "--document-issuer")?,
-            expires: text(&self.document_expires, "Expires (YYYY-MM-DD):", "--document-expires")?,
-        })
-    }
-
-    fn document_kind(&self) -> Option<Kind> {
-        if self.document.is_some() {
-            return self.document;
-        }
-        let names: Vec<_> = Kind::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
-        let names: Vec<_> = names.iter().map(clap::builder::PossibleValue::get_name).collect();
-        let question = format!("Document ({}):", names.join(", "));
-        loop {
-            let answer = prompt::question(&question).ok().flatten().filter(|answer| !answer.is_empty())?;
-            if let Ok(kind) = Kind::from_str(&answer, true) {
-                return Some(kind);
-            }
+            secret: false,
+            allowed: allowed.iter().map(allow).collect(),
+            text: String::new(),
+            text_it: String::new(),
         }
     }
 
-    fn verdict(&self, procedure: &Procedure, step: &Step) -> Result<Option<Verdict>, CliError> {
-        match self.identity {
-            Some(Identity::Match) => Ok(Some(Verdict::Match)),
-            Some(Identity::Mismatch) => Ok(Some(Verdict::Mismatch)),
-            None => {
-                let data =
-                    format!("{} ({})", super::holder(&procedure.holder), procedure.certificate_subject);
-                let agrees = prompt::yes_or_no(&format!("{}\n{data}", step.text))?;
-                Ok(agrees.map(|agrees| if agrees { Verdict::Match } else { Verdict::Mismatch }))
-            }
+    #[test]
+    fn values_are_read_by_their_kind() {
+        let choice = field(FieldKind::Choice, &["passport", "identity-card"]);
+        let text = |text: &str| Some(FieldValue::Text(text.to_owned()));
+        assert_eq!(read(&choice, "identity-card"), text("identity-card"));
+        assert_eq!(read(&choice, "2"), text("identity-card"));
+        for wrong in ["0", "3", "library card", ""] {
+            assert_eq!(read(&choice, wrong), None, "{wrong}");
         }
+        assert_eq!(read(&field(FieldKind::YesNo, &[]), "Sì"), Some(FieldValue::Flag(true)));
+        assert_eq!(read(&field(FieldKind::YesNo, &[]), "maybe"), None);
+        assert_eq!(read(&field(FieldKind::Pin, &[]), "12345"), None, "a secret is no value");
     }
 
-    fn choice(&self, step: &Step) -> Result<Option<bool>, CliError> {
-        let given = match step.paragraph.as_str() {
-            "§9.3.2-10" => self.reader_request,
-            _ => self.signature,
-        };
-        given.map_or_else(|| prompt::yes_or_no(&step.text), |given| Ok(Some(given == YesNo::Yes)))
+    #[test]
+    fn settings_name_a_step_or_none() {
+        let given = setting("§6.4.4:surname=De=Angelis").unwrap();
+        assert_eq!(
+            (given.paragraph.as_deref(), given.field.as_str(), given.value.as_str()),
+            (Some("§6.4.4"), "surname", "De=Angelis")
+        );
+        assert!(setting("email=a@example.it").unwrap().paragraph.is_none());
+        assert!(setting("email").is_err());
     }
 }

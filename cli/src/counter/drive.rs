@@ -1,17 +1,19 @@
-//! Drives a procedure from step to step until it is over.
+//! Drives a procedure from step to step until it is over, by what `counter.next` asks.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use cns_protocol::client::ClientError;
-use cns_protocol::counter::{AnswerStep, Case, Procedure, ProcedureState, Start, StepDone, Wants};
+use cns_protocol::Method;
+use cns_protocol::counter::{
+    Answer, AnswerStep, Case, Next, Procedure, ProcedureState, Question, Start, StepDone,
+};
 use cns_protocol::rpc::Progress;
-use cns_protocol::{ErrorKind, Method};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::counter::answers::Answers;
+use crate::counter::language::Language;
 use crate::error::CliError;
 use crate::output;
 use crate::prompt::{self, Source};
@@ -33,34 +35,41 @@ pub(crate) fn procedure(
     let mut shown = 0;
     loop {
         shown = show_new_steps(context, &procedure, shown)?;
-        let Some(step) = procedure.next.clone() else { break };
+        let question = context.call(&Next { procedure: procedure.id.clone() })?;
+        let Some(step) = question.step.clone() else { break };
         if until == Some(step.paragraph.as_str()) {
             break;
         }
-        let answer = answers.answer(&procedure, &step)?;
-        let pin = (step.wants == Wants::Pin)
-            .then(|| prompt::secret(Source::from_flag(answers.pin_stdin), "the holder's PIN"))
-            .transpose()?;
-        let mut request = AnswerStep {
+        show_data(context, answers.language(), &question);
+        let answer = Answer::Fields(answers.values(&question, &step)?);
+        let secret = |name: &str, what: &'static str| {
+            let wanted = question.fields.iter().any(|field| field.secret && field.name == name);
+            wanted.then(|| prompt::secret(Source::from_flag(answers.pin_stdin), what)).transpose()
+        };
+        let request = AnswerStep {
             procedure: procedure.id.clone(),
-            paragraph: step.paragraph,
+            paragraph: step.paragraph.clone(),
             answer,
-            pin,
-            operator_pin: None,
-        };
-        procedure = match call_long(context, &request) {
+            pin: secret("pin", "the holder's PIN")?,
             // The request to the certifier is signed on the operator's own card (§7).
-            Err(CliError::Client(ClientError::Refused(error)))
-                if error.kind == ErrorKind::OperatorPinWanted =>
-            {
-                let source = Source::from_flag(answers.pin_stdin);
-                request.operator_pin = Some(prompt::secret(source, "the operator's PIN")?);
-                call_long(context, &request)?
-            }
-            answered => answered?,
+            operator_pin: secret("operator_pin", "the operator's PIN")?,
         };
+        procedure = call_long(context, &request)?;
     }
     finish(context, &procedure)
+}
+
+/// What the operator needs before their eyes at a step.
+fn show_data(context: &Context, language: Language, question: &Question) {
+    if context.json {
+        return;
+    }
+    if let (Some(note), Some(note_it)) = (&question.note, &question.note_it) {
+        output::note(language.of(note, note_it));
+    }
+    for line in &question.shown {
+        output::note(&format!("  {}: {}", language.of(&line.text, &line.text_it), line.value));
+    }
 }
 
 /// Calls the daemon for long work, and shows how far it has come.

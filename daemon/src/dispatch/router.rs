@@ -242,6 +242,7 @@ fn no_operator() -> RpcError {
     RpcError::new(ErrorKind::NoOperator, "no operator is at work")
         .hint("Log in with the operator's smart card first (`operator.login`)")
         .paragraph("§9.3.2-2")
+        .italian("Nessun operatore è autenticato. Autenticarsi con la propria smart card di operatore")
 }
 
 #[cfg(test)]

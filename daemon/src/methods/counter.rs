@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use cns_protocol::RpcError;
 use cns_protocol::counter::{
-    AnswerStep, Cancel, List, Procedure, RemoveSignature, Show, SignatureRemoved, Start,
+    AnswerStep, Cancel, CaseInfo, Cases, List, Next, Procedure, Question, RemoveSignature, Sheet,
+    SheetDocument, Show, SignatureRemoved, Start,
 };
 
 use super::Daemon;
@@ -28,6 +29,22 @@ pub async fn answer(daemon: Arc<Daemon>, call: Call, request: AnswerStep) -> Res
     Ok(daemon.procedures.answer(uid, call.operator()?, request, progress).await?)
 }
 
+/// `counter.cases`.
+///
+/// # Errors
+/// When no operator is at work.
+pub async fn cases(daemon: Arc<Daemon>, call: Call, _: Cases) -> Result<Vec<CaseInfo>, RpcError> {
+    Ok(daemon.procedures.cases(call.operator()?.counter_kind))
+}
+
+/// `counter.next`.
+///
+/// # Errors
+/// When there is no such procedure.
+pub async fn next(daemon: Arc<Daemon>, _: Call, request: Next) -> Result<Question, RpcError> {
+    Ok(daemon.procedures.next(&request).await?)
+}
+
 /// `counter.show`.
 ///
 /// # Errors
@@ -42,6 +59,14 @@ pub async fn show(daemon: Arc<Daemon>, _: Call, request: Show) -> Result<Procedu
 /// When the database fails.
 pub async fn list(daemon: Arc<Daemon>, _: Call, request: List) -> Result<Vec<Procedure>, RpcError> {
     Ok(daemon.procedures.list(&request).await?)
+}
+
+/// `counter.sheet`.
+///
+/// # Errors
+/// When there is no such procedure, or nothing is signed in it.
+pub async fn sheet(daemon: Arc<Daemon>, _: Call, request: Sheet) -> Result<SheetDocument, RpcError> {
+    Ok(daemon.procedures.sheet(&request).await?)
 }
 
 /// `counter.cancel`.

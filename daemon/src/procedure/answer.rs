@@ -9,13 +9,13 @@ use crate::procedure::close::refuse_other_operator;
 use crate::procedure::dossier::Dossier;
 use crate::procedure::signature::Pins;
 use crate::procedure::steps::{StepName, StepRule};
-use crate::procedure::{Actor, Engine, Meter, ProcedureError, clock, identity};
+use crate::procedure::{Actor, Engine, Meter, ProcedureError, facts, question};
 
 /// What the citizen is told when the identity does not agree (§9.3.2-5).
 const REVENUE_AGENCY: &str = "The document does not agree with the certificate: send the citizen to the Revenue Agency's office (§9.3.2-5)";
 
 /// What a step led to.
-enum Led {
+pub(super) enum Led {
     /// The step is done; in words, without personal data.
     On(String),
     /// The step was done and noted by the work itself.
@@ -35,6 +35,7 @@ impl Engine {
         let _guard = self.locks.lock(&card).await;
         let mut dossier = self.load(&request.procedure).await?;
         refuse_other_operator(&dossier, actor)?;
+        let request = read_fields(&dossier, request)?;
         if dossier.state == ProcedureState::Unsettled {
             // Setting the PIN again may be a decision about the PUK: no other answer stands for it.
             judge_form(&dossier, &request)?;
@@ -66,46 +67,78 @@ impl Engine {
         pins: Pins,
         progress: &ProgressSender,
     ) -> Result<Led, ProcedureError> {
-        use StepName as Name;
-        match (step.name, answer) {
-            (
-                Name::PrivacyNotice
-                | Name::OperatorSession
-                | Name::StatedWish
-                | Name::CardInReader
-                | Name::RequestForm
-                | Name::HandOver
-                | Name::InformationSheet,
-                Answer::Confirmed,
-            ) => Ok(Led::On(step.name.outcome().to_owned())),
-            (Name::Identification, Answer::Document(document)) => {
-                let document = identity::check_document(document, clock::today())?;
-                let outcome = format!("identified by {}", identity::document_name(document.kind));
-                dossier.document = Some(document);
-                Ok(Led::On(outcome))
+        match (step.wants, answer) {
+            (Wants::Confirmation, Answer::Confirmed) => Ok(Led::On(step.name.outcome().to_owned())),
+            (Wants::Verdict, Answer::Verdict(verdict)) => Ok(compare(dossier, step, verdict)),
+            (Wants::EnvelopeCode, Answer::Envelope(code)) => self.choose_envelope(dossier, &code).await,
+            (Wants::Choice, Answer::Wanted(wanted)) if step.name == StepName::SignatureWanted => {
+                self.choose_signature(dossier, wanted)
             }
-            (Name::Comparison, Answer::Verdict(Verdict::Match)) => {
-                Ok(Led::On("the document agrees with the certificate".to_owned()))
-            }
-            (Name::Comparison, Answer::Verdict(Verdict::Mismatch)) => {
-                dossier.warn(REVENUE_AGENCY);
-                Ok(Led::Out("the document does not agree with the certificate".to_owned()))
-            }
-            (Name::Envelope, Answer::Envelope(code)) => self.choose_envelope(dossier, &code).await,
-            (Name::PinSet, Answer::Confirmed) => {
-                self.set_pin(actor, dossier, progress).await?;
-                Ok(Led::Noted)
-            }
-            (Name::SignatureWanted, Answer::Wanted(wanted)) => self.choose_signature(dossier, wanted),
-            (Name::SignatureWork | Name::SignatureWithHolderPin, Answer::Confirmed) => {
-                self.make_signature(actor, dossier, step, pins, progress).await?;
-                Ok(Led::Noted)
-            }
-            (Name::ReaderRequest, Answer::Wanted(wanted)) => {
+            (Wants::Choice, Answer::Wanted(wanted)) => {
                 dossier.reader_requested = Some(wanted);
                 Ok(Led::On(if wanted { "requested" } else { "not requested" }.to_owned()))
             }
-            (_, _) => Err(ProcedureError::WrongAnswer { wants: step.wants }),
+            (Wants::Work | Wants::Pin, Answer::Confirmed) => {
+                self.work(actor, dossier, step, pins, progress).await?;
+                Ok(Led::Noted)
+            }
+            (
+                Wants::Applicant
+                | Wants::Document
+                | Wants::Representative
+                | Wants::HolderCopy
+                | Wants::Evidence
+                | Wants::Reason
+                | Wants::NationalRequest,
+                answer,
+            ) => facts::take(dossier, step, answer),
+            (wants, _) => Err(ProcedureError::WrongAnswer { wants }),
+        }
+    }
+
+    /// The daemon's own work in a step: on the card, with an authority, with the national system.
+    async fn work(
+        &self,
+        actor: &Actor,
+        dossier: &mut Dossier,
+        step: &'static StepRule,
+        pins: Pins,
+        progress: &ProgressSender,
+    ) -> Result<(), ProcedureError> {
+        match step.name {
+            StepName::PinSet => self.set_pin(actor, dossier, progress).await,
+            StepName::SignatureWork | StepName::SignatureWithHolderPin => {
+                self.make_signature(actor, dossier, step, pins, progress).await
+            }
+            StepName::SuspensionWork | StepName::ReactivationWork | StepName::RevocationWork => {
+                self.change_status(actor, dossier, step).await
+            }
+            StepName::NationalWork => self.ask_national_system(actor, dossier, step).await,
+            StepName::PrivacyNotice
+            | StepName::OperatorSession
+            | StepName::StatedWish
+            | StepName::CardInReader
+            | StepName::Identification
+            | StepName::Comparison
+            | StepName::Envelope
+            | StepName::SignatureWanted
+            | StepName::RequestForm
+            | StepName::HandOver
+            | StepName::ReaderRequest
+            | StepName::InformationSheet
+            | StepName::Applicant
+            | StepName::Representative
+            | StepName::Declaration
+            | StepName::Evidence
+            | StepName::HolderCopy
+            | StepName::Delegation
+            | StepName::MedicalCertificate
+            | StepName::CardComparison
+            | StepName::NationalRequest
+            | StepName::FirstPart
+            | StepName::Reason
+            | StepName::Report
+            | StepName::ReasonGone => Err(ProcedureError::Internal),
         }
     }
 
@@ -131,7 +164,7 @@ impl Engine {
     fn choose_signature(&self, dossier: &mut Dossier, wanted: bool) -> Result<Led, ProcedureError> {
         if wanted {
             let card = self.readers.find_card(&dossier.card);
-            self.check_signature_allowed(&dossier.holder.birth_date, card.as_deref())?;
+            self.check_signature_allowed(&dossier.holder, card.as_deref())?;
         }
         dossier.signature_wanted = wanted;
         Ok(Led::On(if wanted { "wanted" } else { "not wanted" }.to_owned()))
@@ -174,6 +207,36 @@ impl Engine {
     }
 }
 
+/// An answer that came as the fields of a form, as the answer that the step wants.
+fn read_fields(dossier: &Dossier, mut request: AnswerStep) -> Result<AnswerStep, ProcedureError> {
+    let path = dossier.path();
+    if let Answer::Fields(values) = request.answer {
+        // Of any step: an answer may be repeated. Whose turn it is is judged next.
+        let asked = path.steps().find(|step| step.paragraph == request.paragraph);
+        let next = || dossier.next().map(|step| ProcedureError::WrongStep { expected: step.paragraph });
+        let Some(step) = asked else {
+            return Err(next().unwrap_or_else(|| ProcedureError::Over(dossier.id.clone())));
+        };
+        request.answer = question::answer(step.wants, path.case, values)?;
+    }
+    Ok(request)
+}
+
+/// The operator's verdict: a mismatch ends the procedure.
+fn compare(dossier: &mut Dossier, step: &StepRule, verdict: Verdict) -> Led {
+    match (verdict, step.name == StepName::CardComparison) {
+        (Verdict::Match, _) => Led::On(step.name.outcome().to_owned()),
+        (Verdict::Mismatch, true) => {
+            dossier.warn("The document does not agree with the data printed on the card (§9.3.3-4)");
+            Led::Out("the document does not agree with the data on the card".to_owned())
+        }
+        (Verdict::Mismatch, false) => {
+            dossier.warn(REVENUE_AGENCY);
+            Led::Out("the document does not agree with the certificate".to_owned())
+        }
+    }
+}
+
 /// The step that is next, if the answer is for it and has a PIN exactly when one is wanted.
 fn judge_form(dossier: &Dossier, request: &AnswerStep) -> Result<&'static StepRule, ProcedureError> {
     let step = dossier.next().ok_or_else(|| ProcedureError::Over(dossier.id.clone()))?;
@@ -189,7 +252,7 @@ fn judge_form(dossier: &Dossier, request: &AnswerStep) -> Result<&'static StepRu
 /// Whether the answer asks again for the work that was done last, as after a lost connection, or when the card was
 /// settled in the meantime. Doing nothing is then the right answer.
 fn repeats_work(dossier: &Dossier, request: &AnswerStep) -> bool {
-    let last = dossier.last.and_then(|name| dossier.rule().step(name));
+    let last = dossier.last.and_then(|name| dossier.path().step(name));
     last.is_some_and(|step| {
         matches!(step.wants, Wants::Work | Wants::Pin)
             && step.paragraph == request.paragraph

@@ -10,6 +10,10 @@ use crate::procedure::signature::UNUSED;
 use crate::procedure::store::StoreError;
 use crate::procedure::{Actor, Engine, ProcedureError};
 
+/// What is left when a change of status is given up after the first certificate (X10).
+const HALF_CHANGED: &str =
+    "The status of some of the card's certificates was changed and of others not: begin the same case again";
+
 impl Engine {
     pub(super) async fn cancel(&self, actor: &Actor, id: &str) -> Result<Procedure, ProcedureError> {
         let card = self.load(id).await?.card;
@@ -36,6 +40,11 @@ impl Engine {
             && begun.request.is_some()
         {
             dossier.warn(UNUSED);
+        }
+        if let Some(Intent::Status { certificates }) = &dossier.intent
+            && certificates.iter().any(|certificate| certificate.done)
+        {
+            dossier.warn(HALF_CHANGED);
         }
         self.close(&mut dossier, ProcedureState::Cancelled, end).await?;
         Ok(dossier.to_procedure())
@@ -104,9 +113,13 @@ pub(super) fn refuse_other_operator(dossier: &Dossier, actor: &Actor) -> Result<
     if actor.operator.as_deref() == Some(dossier.operator.as_str()) {
         return Ok(());
     }
-    Err(ProcedureError::Rule {
-        paragraph: "§9.3.2-2",
-        message: format!("procedure {} belongs to operator {}", dossier.id, dossier.operator),
-        hint: Some("Start a procedure on the card: that takes over or replaces the open one"),
-    })
+    Err(ProcedureError::rule(
+        "§9.3.2-2",
+        format!("procedure {} belongs to operator {}", dossier.id, dossier.operator),
+        format!("la procedura {} è dell'operatore {}", dossier.id, dossier.operator),
+    )
+    .hinting(
+        "Start a procedure on the card: that takes over or replaces the open one",
+        "Avviare una procedura sulla carta: quella aperta viene rilevata o sostituita",
+    ))
 }

@@ -1,14 +1,17 @@
 //! What is kept of a procedure: everything needed to go on after a power cut, and nothing secret.
 
 use cns_protocol::card::Holder;
-use cns_protocol::counter::{Case, Document, Procedure, ProcedureState, StepDone};
+use cns_protocol::counter::{
+    Applicant, Case, Document, Evidence, NationalRequest, Procedure, ProcedureState, Reason, Representative,
+    StepDone,
+};
 use cns_protocol::operator::CounterKind;
 use serde::{Deserialize, Serialize};
 
-use crate::procedure::steps::{CaseRule, StepName, StepRule, case_rule};
+use crate::procedure::steps::{CaseRule, Facts, Path, StepName, StepRule};
 
 /// The form of [`Dossier`] that this program writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A procedure as it is persisted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,21 @@ pub struct Dossier {
     pub signature_wanted: bool,
     /// Whether the citizen asked for the reader (§9.3.2-10).
     pub reader_requested: Option<bool>,
+    /// Who is at the counter (§6.1), once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applicant: Option<Applicant>,
+    /// Who acts for the holder (§6.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub representative: Option<Representative>,
+    /// What showed that the minor is emancipated (§6.4.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// The reason that was stated (§9.5, §9.7.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What is asked of the national system (§9.3.3-5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub national_request: Option<NationalRequest>,
     /// What was begun and is not known to be finished.
     pub intent: Option<Intent>,
     /// How often it was written: told by its row, not by its document.
@@ -81,6 +99,27 @@ pub enum Intent {
         /// What becomes of it.
         envelope: EnvelopeEnd,
     },
+    /// The certificates' status is changed (§9.5–9.7).
+    Status {
+        /// Each of them.
+        certificates: Vec<CertificateChange>,
+    },
+    /// The national system is asked (§8).
+    National {
+        /// The same in every repetition.
+        transaction: String,
+    },
+}
+
+/// How far the change of a certificate's status came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateChange {
+    /// SHA-256 of the certificate, hexadecimal.
+    pub sha256: String,
+    /// CMP transactionID, 16 bytes in hexadecimal: the same in every repetition.
+    pub transaction: String,
+    /// Whether the authority has confirmed it.
+    pub done: bool,
 }
 
 /// How far the setting of the PIN came.
@@ -133,16 +172,39 @@ impl Dossier {
     /// The rules of its case.
     #[must_use]
     pub fn rule(&self) -> &'static CaseRule {
-        case_rule(self.case)
+        self.path().case
+    }
+
+    /// What is done in its case for who is at the counter.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        Path::of(self.case, self.applicant)
+    }
+
+    /// What decides which steps are due.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        Facts {
+            signature_wanted: self.signature_wanted,
+            theft_or_loss: matches!(self.reason, Some(Reason::Theft | Reason::Loss)),
+        }
+    }
+
+    /// Brings what an earlier program wrote up to this one: it knew no applicant but the holder.
+    #[must_use]
+    pub fn upgraded(mut self) -> Self {
+        if self.version < 2 {
+            self.version = VERSION;
+            self.applicant = Some(Applicant::Holder);
+        }
+        self
     }
 
     /// The step that comes next, if it is not over.
     #[must_use]
     pub fn next(&self) -> Option<&'static StepRule> {
         match self.state {
-            ProcedureState::Open | ProcedureState::Unsettled => {
-                self.rule().after(self.last, self.signature_wanted)
-            }
+            ProcedureState::Open | ProcedureState::Unsettled => self.path().after(self.last, self.facts()),
             ProcedureState::Done | ProcedureState::Cancelled => None,
         }
     }
@@ -150,7 +212,7 @@ impl Dossier {
     /// Whether a step was done.
     #[must_use]
     pub fn has_done(&self, name: StepName) -> bool {
-        self.rule()
+        self.path()
             .step(name)
             .is_some_and(|step| self.done.iter().any(|done| done.paragraph == step.paragraph))
     }
@@ -201,6 +263,7 @@ impl Dossier {
             holder: self.holder.clone(),
             certificate_subject: self.certificate_subject.clone(),
             certificate_not_after: self.certificate_not_after.clone(),
+            applicant: self.applicant,
             operator: self.operator.clone(),
             counter: self.counter.clone(),
             state: self.state,
@@ -227,12 +290,45 @@ mod tests {
         "traffic":{"commands":0,"bytes_sent":0,"bytes_received":0},"milliseconds":1}],"warnings":["w"],
         "envelope":"123456782","document":{"kind":"passport","number":"1","issuer":"i","expires":"2030-01-01"},
         "signature_wanted":false,"reader_requested":null,"intent":null}"#;
-    const INTENTS: [&str; 4] = [
+    /// As version 2 wrote what version 1 did not have.
+    const SECOND: &str = r#"{"version":2,"id":"0123456789abcdef","case":"revocation",
+        "rules":"Sardegna 1.2 (2022-03-03)","card":"6999000000001230","holder":{"surname":"ROSSI","name":"MARIO",
+        "codice_fiscale":"RSSMRA80A01H501U","birth_date":"2015-01-01","sex":"M","birth_place":"H501"},
+        "certificate_subject":"C=IT","certificate_not_after":"2032-01-14T00:00:00Z","certificate_sha256":"00",
+        "virtual_reader":true,"operator":"op1","counter":"ASL 1","counter_kind":"pharmacy",
+        "started":"2026-11-23T08:00:00Z","state":"open","last":"reason","done":[],"warnings":[],"envelope":null,
+        "document":null,"signature_wanted":false,"reader_requested":null,"applicant":"parent",
+        "representative":{"surname":"Verdi","name":"Luca","codice_fiscale":"VRDLCU80A01H501G","kind":"passport",
+        "number":"1","issuer":"i","expires":"2030-01-01"},"evidence":"court-act","reason":"theft",
+        "national_request":{"request":"duplicate-codes","email":"a@example.it"},"intent":null}"#;
+    const INTENTS: [&str; 6] = [
         r#"{"act":"set-pin","may_be_set":true,"puk_tries_before":3}"#,
         r#"{"act":"set-pin","may_be_set":true,"puk_tries_before":3,"told":{"tries":2}}"#,
         r#"{"act":"signature","transaction":"00112233445566778899aabbccddeeff","request":"3000","certificate":null}"#,
         r#"{"act":"close","envelope":"void"}"#,
+        r#"{"act":"status","certificates":[{"sha256":"00","transaction":"11","done":true}]}"#,
+        r#"{"act":"national","transaction":"00112233445566778899aabbccddeeff"}"#,
     ];
+
+    #[test]
+    fn what_the_second_version_wrote_is_read() {
+        let dossier: Dossier = serde_json::from_str(SECOND).unwrap();
+        assert_eq!(dossier.clone().upgraded(), dossier);
+        assert_eq!(dossier.next().map(|step| step.paragraph), Some("§9.7.1-report"));
+        let text = serde_json::to_string(&dossier).unwrap();
+        assert_eq!(serde_json::from_str::<Dossier>(&text).unwrap(), dossier);
+    }
+
+    #[test]
+    fn what_an_earlier_version_began_goes_on_with_the_holder() {
+        for last in ["privacy-notice", "identification", "envelope"] {
+            let text = FIRST.replace(r#""last":"envelope""#, &format!(r#""last":"{last}""#));
+            let text = text.replace(r#""case":"standard""#, r#""case":"new-codes""#);
+            let dossier = serde_json::from_str::<Dossier>(&text).unwrap().upgraded();
+            assert_eq!((dossier.version, dossier.applicant), (VERSION, Some(Applicant::Holder)));
+            assert!(dossier.next().is_some(), "{last}");
+        }
+    }
 
     #[test]
     fn what_the_first_version_wrote_is_read() {

@@ -1,5 +1,7 @@
 //! Why a procedure does not go on.
 
+mod italian;
+
 use cns_protocol::counter::Wants;
 use cns_secret::SecretError;
 
@@ -7,6 +9,8 @@ use crate::audit::AuditError;
 use crate::card::CardError;
 use crate::custody::CustodyError;
 use crate::procedure::certifier::CertifierError;
+use crate::procedure::national::NationalError;
+use crate::procedure::status::StatusError;
 use crate::procedure::store::StoreError;
 
 /// Why a procedure does not go on. A rule of the manual is always named by its paragraph.
@@ -37,8 +41,10 @@ pub enum ProcedureError {
         paragraph: &'static str,
         /// What is forbidden, and why.
         message: String,
-        /// What to do next.
-        hint: Option<&'static str>,
+        /// The same in Italian.
+        italian: String,
+        /// What to do next, in English and Italian.
+        hint: Option<(&'static str, &'static str)>,
     },
     /// The signature certificate has not expired, and nobody said that it is to go all the same.
     #[error("the card's signature certificate is valid until {not_after}")]
@@ -46,6 +52,31 @@ pub enum ProcedureError {
         /// Its end, RFC 3339.
         not_after: String,
     },
+    /// A field's value is missing or not of its kind.
+    #[error("the field `{name}` ({text}) is missing or has no value of its kind")]
+    FieldInvalid {
+        /// The field.
+        name: String,
+        /// Its label.
+        text: String,
+        /// Its label in Italian.
+        italian: String,
+    },
+    /// A field that the step does not want.
+    #[error("the answer has a field that the step does not want")]
+    FieldUnknown,
+    /// Nobody is configured who suspends, reactivates and revokes certificates.
+    #[error("no certification authority is configured that suspends, reactivates and revokes certificates")]
+    NoStatusAuthority,
+    /// No connection to the national system is configured.
+    #[error("no connection to the national system is configured: cards of another region cannot be served")]
+    NoNationalSystem,
+    /// The status of a certificate.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// The national system.
+    #[error(transparent)]
+    National(#[from] NationalError),
     /// The PC/SC daemon writes the APDUs of its readers to its log, the PUK among them.
     #[error("pcscd logs the commands that cards receive: a PUK would be written down")]
     ReaderLogs,
@@ -112,8 +143,17 @@ pub enum ProcedureError {
 impl ProcedureError {
     /// A refusal by a rule.
     #[must_use]
-    pub fn rule(paragraph: &'static str, message: impl Into<String>) -> Self {
-        Self::Rule { paragraph, message: message.into(), hint: None }
+    pub fn rule(paragraph: &'static str, message: impl Into<String>, italian: impl Into<String>) -> Self {
+        Self::Rule { paragraph, message: message.into(), italian: italian.into(), hint: None }
+    }
+
+    /// Says what to do next, in English and Italian.
+    #[must_use]
+    pub fn hinting(mut self, next: &'static str, next_it: &'static str) -> Self {
+        if let Self::Rule { hint, .. } = &mut self {
+            *hint = Some((next, next_it));
+        }
+        self
     }
 
     /// The manual's rule behind the error, where there is one.
@@ -129,11 +169,18 @@ impl ProcedureError {
             | Self::Unsettled { .. } => Some("§9.3.2-7"),
             Self::CardElsewhere => Some("§9.3.2-4"),
             Self::NoAuthority | Self::CertificateValid { .. } => Some("§9.1.3"),
+            Self::NoAuthority => Some("§9.1.3"),
+            Self::NoNationalSystem | Self::National(_) => Some("§8-out"),
+            Self::NoStatusAuthority => Some("§9.5.3"),
+            Self::Status(StatusError::Unknown(_)) => Some("§9.3b"),
             Self::OfficerPin => Some("§7"),
             Self::NotFound(_)
             | Self::Over(_)
             | Self::WrongStep { .. }
             | Self::WrongAnswer { .. }
+            | Self::FieldInvalid { .. }
+            | Self::FieldUnknown
+            | Self::Status(StatusError::Failed(_) | StatusError::Refused(_))
             | Self::Card(_)
             | Self::Custody(_)
             | Self::Audit(_)
@@ -149,7 +196,7 @@ impl ProcedureError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Rule { hint, .. } => *hint,
+            Self::Rule { hint, .. } => hint.map(|(hint, _)| hint),
             Self::NotFound(_) | Self::Over(_) => Some("Start a new procedure on the card"),
             Self::ReaderLogs => Some("Start pcscd without --apdu and --debug"),
             Self::NoPuk => Some("Have the custodian import the manufacturer's file for this card"),
@@ -173,8 +220,16 @@ impl ProcedureError {
                 "Say the explicit word to delete it all the same: the key is lost for ever, and the authority must be asked to revoke the certificate (§9.7)",
             ),
             Self::OfficerPin => Some("Answer the step again with `operator_pin`"),
-            Self::WrongStep { .. } | Self::Store(StoreError::Changed) => {
-                Some("Show the procedure and answer its next step")
+            Self::NoStatusAuthority => Some("Ask the administrator to configure [authority]"),
+            Self::NoNationalSystem => Some("Send the citizen to a counter that is connected"),
+            Self::Status(_) | Self::National(_) => {
+                Some("Try again later: the procedure goes on where it stands")
+            }
+            Self::WrongStep { .. }
+            | Self::FieldInvalid { .. }
+            | Self::FieldUnknown
+            | Self::Store(StoreError::Changed) => {
+                Some("Ask for the procedure's next step (`counter.next`) and answer that")
             }
             Self::WrongAnswer { .. }
             | Self::Card(_)

@@ -1,63 +1,198 @@
-//! Who may have what: the identity document (§6.1.2), age (§7-adult), the certificate's term (§9.2).
+//! Who may have what: the identity document (§6.1.2), who acts for the holder (§6.4), age (§7-adult), the certificate's
+//! term (§9.2).
 
-use cns_protocol::counter::{Document, DocumentKind};
+use cns_protocol::card::Holder;
+use cns_protocol::counter::{Applicant, Document, Person, Representative};
 use time::Date;
 
 use crate::procedure::ProcedureError;
 use crate::procedure::clock;
+use crate::procedure::fiscal_code::FiscalCode;
+use crate::procedure::steps::{Age, applicant_rule};
 
 /// From how many days before its end a certificate's term is warned of (X19).
 const WARN_DAYS: i64 = 60;
-/// The longest text that a document's field may have, in characters.
+/// The longest text that a field may have, in characters.
 const LONGEST: usize = 64;
+/// The longest address of electronic mail (RFC 5321 §4.5.3.1.3, without the angle brackets).
+const LONGEST_EMAIL: usize = 254;
+
+/// A text that says something, trimmed.
+fn sound(text: &str) -> Option<String> {
+    let text = text.trim();
+    let fits = (1..=LONGEST).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
 
 /// Judges an identity document, and gives it back with its texts trimmed.
 pub(super) fn check_document(document: Document, today: Date) -> Result<Document, ProcedureError> {
-    let (number, issuer) = (document.number.trim().to_owned(), document.issuer.trim().to_owned());
-    let sound =
-        |text: &str| (1..=LONGEST).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    if !sound(&number) || !sound(&issuer) {
-        let message = format!("the document's number and issuer must be given, {LONGEST} characters at most");
-        return Err(ProcedureError::rule("§6.1.2-data", message));
-    }
+    let (Some(number), Some(issuer)) = (sound(&document.number), sound(&document.issuer)) else {
+        return Err(ProcedureError::rule(
+            "§6.1.2-data",
+            format!("the document's number and issuer must be given, {LONGEST} characters at most"),
+            format!("indicare numero ed ente di rilascio del documento, al massimo {LONGEST} caratteri"),
+        ));
+    };
     let expires = clock::parse_date(&document.expires).ok_or_else(|| {
-        ProcedureError::rule("§6.1.2-data", "the document's expiry date must be a date, YYYY-MM-DD")
+        ProcedureError::rule(
+            "§6.1.2-data",
+            "the document's expiry date must be a date, YYYY-MM-DD",
+            "la scadenza del documento deve essere una data, AAAA-MM-GG",
+        )
     })?;
     if expires < today {
-        return Err(ProcedureError::Rule {
-            paragraph: "§6.1.2-documents",
-            message: format!("the document expired on {}", document.expires),
-            hint: Some("Ask for another document that is still valid"),
-        });
+        return Err(ProcedureError::rule(
+            "§6.1.2-documents",
+            format!("the document expired on {}", document.expires),
+            format!("il documento è scaduto il {}", document.expires),
+        )
+        .hinting(
+            "Ask for another document that is still valid",
+            "Chiedere un altro documento in corso di validità",
+        ));
     }
     Ok(Document { number, issuer, ..document })
 }
 
-/// The document's kind in words, for records that hold no personal data.
-pub(super) fn document_name(kind: DocumentKind) -> &'static str {
-    match kind {
-        DocumentKind::IdentityCard => "identity card",
-        DocumentKind::Passport => "passport",
-        DocumentKind::DrivingLicence => "driving licence",
-        DocumentKind::NauticalLicence => "nautical licence",
-        DocumentKind::PensionBook => "pension book",
-        DocumentKind::HeatingPlantLicence => "heating-plant operator's licence",
-        DocumentKind::FirearmsLicence => "firearms licence",
-        DocumentKind::OtherStateCard => "other State card",
+/// Judges who acts for the holder; `paragraph` is the rule by which they do.
+pub(super) fn check_representative(
+    given: &Representative,
+    holder: &Holder,
+    paragraph: &'static str,
+    today: Date,
+) -> Result<Representative, ProcedureError> {
+    let person = check_person(
+        &Person {
+            surname: given.surname.clone(),
+            name: given.name.clone(),
+            codice_fiscale: given.codice_fiscale.clone(),
+        },
+        paragraph,
+    )?;
+    if person.codice_fiscale == holder.codice_fiscale {
+        return Err(ProcedureError::rule(
+            paragraph,
+            "who acts for the holder cannot be the holder",
+            "chi agisce per il titolare non può essere il titolare stesso",
+        ));
+    }
+    let document = check_document(given.document(), today)?;
+    Ok(Representative {
+        surname: person.surname,
+        name: person.name,
+        codice_fiscale: person.codice_fiscale,
+        kind: document.kind,
+        number: document.number,
+        issuer: document.issuer,
+        expires: document.expires,
+    })
+}
+
+/// Judges a person's data, and gives them back trimmed.
+pub(super) fn check_person(person: &Person, paragraph: &'static str) -> Result<Person, ProcedureError> {
+    let (Some(surname), Some(name)) = (sound(&person.surname), sound(&person.name)) else {
+        return Err(ProcedureError::rule(
+            paragraph,
+            format!("surname and name must be given, {LONGEST} characters at most"),
+            format!("indicare cognome e nome, al massimo {LONGEST} caratteri"),
+        ));
+    };
+    let code = FiscalCode::parse(&person.codice_fiscale).ok_or_else(|| {
+        ProcedureError::rule(
+            paragraph,
+            "this is no codice fiscale: its form or check character is wrong",
+            "il codice fiscale non è valido: forma o carattere di controllo errati",
+        )
+    })?;
+    Ok(Person { surname, name, codice_fiscale: code.as_str().to_owned() })
+}
+
+/// Judges an address of electronic mail, as far as its form shows.
+pub(super) fn check_email(email: &str) -> Result<String, ProcedureError> {
+    let email = email.trim();
+    let parts = email.rsplit_once('@');
+    let fits = email.len() <= LONGEST_EMAIL
+        && !email.chars().any(|c| c.is_control() || c.is_whitespace())
+        && parts.is_some_and(|(local, domain)| {
+            (1..=64).contains(&local.len()) && domain.split('.').all(|label| !label.is_empty())
+        });
+    if fits {
+        return Ok(email.to_owned());
+    }
+    Err(ProcedureError::rule(
+        "§9.3.3-6",
+        "this is no address of electronic mail",
+        "l'indirizzo email non è valido",
+    ))
+}
+
+/// Whether the copy of the holder's document that a delegate brings agrees with the card (X5): not a stop, but shown.
+pub(super) fn copy_agrees(copy: &Person, holder: &Holder) -> bool {
+    let same = |one: &str, other: &str| letters(one) == letters(other);
+    copy.codice_fiscale == holder.codice_fiscale
+        && same(&copy.surname, &holder.surname)
+        && same(&copy.name, &holder.name)
+}
+
+/// A name's letters alone, in capitals: documents differ in apostrophes and spaces.
+fn letters(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_uppercase).collect()
+}
+
+/// When the holder was born: the card's date, else the one in the codice fiscale.
+pub(super) fn birth(holder: &Holder, today: Date) -> Option<Date> {
+    clock::parse_date(&holder.birth_date)
+        .or_else(|| FiscalCode::parse(&holder.codice_fiscale).and_then(|code| code.birth(today)))
+}
+
+/// What the operator should know where the card's date of birth and its codice fiscale do not agree.
+pub(super) fn birth_warning(holder: &Holder) -> Option<&'static str> {
+    let code = FiscalCode::parse(&holder.codice_fiscale)?;
+    let differs = clock::parse_date(&holder.birth_date).is_some_and(|birth| !code.means(birth));
+    differs.then_some("The card's date of birth is not the one in its codice fiscale (§4.2.1)")
+}
+
+/// Refuses an applicant whose right to ask does not fit the holder's age. Where the card tells no age, the operator's
+/// look at the document decides.
+pub(super) fn check_age(applicant: Applicant, holder: &Holder, today: Date) -> Result<(), ProcedureError> {
+    let rule = applicant_rule(applicant);
+    let Some(birth) = birth(holder, today) else { return Ok(()) };
+    match (rule.age, clock::is_adult(birth, today)) {
+        (Age::Any, _) | (Age::OfAge, true) | (Age::Minor, false) => Ok(()),
+        (Age::OfAge, false) => Err(ProcedureError::rule(
+            "§6.4.1",
+            "the card's holder is a minor",
+            "il titolare della carta è minorenne",
+        )
+        .hinting(
+            "A parent asks for it, or the minor shows to be emancipated (§6.4.2)",
+            "La richiesta spetta a un genitore, o al minore che dimostra di essere emancipato (§6.4.2)",
+        )),
+        (Age::Minor, true) => Err(ProcedureError::rule(
+            rule.paragraph,
+            "the card's holder is of age",
+            "il titolare della carta è maggiorenne",
+        )
+        .hinting(
+            "The holder comes in person, or sends a delegate (§6.4.4)",
+            "Il titolare si presenta di persona o delega un'altra persona (§6.4.4)",
+        )),
     }
 }
 
-/// Refuses who is not of age by the date of birth on the card.
-pub(super) fn check_adult(birth_date: &str, today: Date) -> Result<(), ProcedureError> {
-    match clock::parse_date(birth_date) {
+/// Refuses who is not known to be of age.
+pub(super) fn check_adult(holder: &Holder, today: Date) -> Result<(), ProcedureError> {
+    match birth(holder, today) {
         Some(birth) if clock::is_adult(birth, today) => Ok(()),
         Some(_) => Err(ProcedureError::rule(
             "§7-adult",
             "only a holder of age may have the signature certificate, and the card's holder is not",
+            "il certificato di firma è riservato ai maggiorenni, e il titolare della carta non lo è",
         )),
         None => Err(ProcedureError::rule(
             "§7-adult",
             "only a holder of age may have the signature certificate, and the card has no date of birth",
+            "il certificato di firma è riservato ai maggiorenni, e la carta non riporta la data di nascita",
         )),
     }
 }
@@ -78,6 +213,7 @@ pub(super) fn term_warning(not_after: &str, today: Date) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use cns_protocol::counter::DocumentKind;
     use time::macros::date;
 
     use super::*;
@@ -118,11 +254,93 @@ mod tests {
         }
     }
 
+    fn holder(birth_date: &str, codice_fiscale: &str) -> Holder {
+        Holder {
+            surname: "D'ANGELO".to_owned(),
+            name: "MARIA LUISA".to_owned(),
+            codice_fiscale: codice_fiscale.to_owned(),
+            birth_date: birth_date.to_owned(),
+            sex: String::new(),
+            birth_place: String::new(),
+        }
+    }
+
     #[test]
     fn age() {
-        assert!(check_adult("2008-11-23", TODAY).is_ok());
+        assert!(check_adult(&holder("2008-11-23", ""), TODAY).is_ok());
         for young in ["2008-11-24", "2020-01-01", "", "23112008"] {
-            assert_eq!(paragraph(check_adult(young, TODAY)), Some("§7-adult"));
+            assert_eq!(paragraph(check_adult(&holder(young, ""), TODAY)), Some("§7-adult"));
+        }
+        // Without a date on the card the codice fiscale tells.
+        assert!(check_adult(&holder("", "RSSMRA80A01H501U"), TODAY).is_ok());
+        assert!(birth_warning(&holder("1980-01-01", "RSSMRA80A01H501U")).is_none());
+        assert!(birth_warning(&holder("1980-01-02", "RSSMRA80A01H501U")).is_some());
+    }
+
+    #[test]
+    fn who_may_ask_depends_on_the_holders_age() {
+        let (adult, minor, unknown) = (holder("1980-01-01", ""), holder("2015-01-01", ""), holder("", ""));
+        let refused = |applicant, holder| paragraph(check_age(applicant, holder, TODAY));
+        assert_eq!(refused(Applicant::Holder, &minor), Some("§6.4.1"));
+        assert_eq!(refused(Applicant::Parent, &adult), Some("§6.4.1"));
+        assert_eq!(refused(Applicant::EmancipatedMinor, &adult), Some("§6.4.2"));
+        for (applicant, holder) in [
+            (Applicant::Holder, &adult),
+            (Applicant::Parent, &minor),
+            (Applicant::EmancipatedMinor, &minor),
+            (Applicant::Guardian, &adult),
+            (Applicant::Guardian, &minor),
+            (Applicant::Delegate, &adult),
+        ] {
+            assert_eq!(refused(applicant, holder), None, "{applicant:?}");
+        }
+        assert!(Applicant::ALL.into_iter().all(|applicant| refused(applicant, &unknown).is_none()));
+    }
+
+    #[test]
+    fn representatives() {
+        let given = Representative {
+            surname: " Verdi".to_owned(),
+            name: "Luca".to_owned(),
+            codice_fiscale: "vrdlcu80a01h501g".to_owned(),
+            kind: DocumentKind::Passport,
+            number: "1".to_owned(),
+            issuer: "Questura".to_owned(),
+            expires: "2030-01-01".to_owned(),
+        };
+        let holder = holder("2015-01-01", "RSSMRA80A01H501U");
+        let judge = |given: &Representative| check_representative(given, &holder, "§6.4.1", TODAY);
+        let judged = judge(&given).unwrap();
+        assert_eq!((judged.surname.as_str(), judged.codice_fiscale.as_str()), ("Verdi", "VRDLCU80A01H501G"));
+        let own = Representative { codice_fiscale: "RSSMRA80A01H501U".to_owned(), ..given.clone() };
+        let mistyped = Representative { codice_fiscale: "VRDLCU80A01H501Y".to_owned(), ..given.clone() };
+        let nameless = Representative { name: String::new(), ..given.clone() };
+        for wrong in [own, mistyped, nameless] {
+            assert_eq!(paragraph(judge(&wrong)), Some("§6.4.1"));
+        }
+        let expired = Representative { expires: "2020-01-01".to_owned(), ..given };
+        assert_eq!(paragraph(judge(&expired)), Some("§6.1.2-documents"));
+    }
+
+    #[test]
+    fn a_delegates_copy_is_compared_by_letters() {
+        let holder = holder("1980-01-01", "RSSMRA80A01H501U");
+        let copy = |surname: &str, code: &str| Person {
+            surname: surname.to_owned(),
+            name: "Maria-Luisa".to_owned(),
+            codice_fiscale: code.to_owned(),
+        };
+        assert!(copy_agrees(&copy("d angelo", "RSSMRA80A01H501U"), &holder));
+        assert!(!copy_agrees(&copy("De Angelis", "RSSMRA80A01H501U"), &holder));
+        assert!(!copy_agrees(&copy("D'Angelo", "VRDLCU80A01H501G"), &holder));
+    }
+
+    #[test]
+    fn addresses_of_electronic_mail() {
+        assert_eq!(check_email(" anna@example.it ").unwrap(), "anna@example.it");
+        let long = format!("a@{}.it", "x".repeat(300));
+        for wrong in ["", "anna", "@example.it", "anna@", "anna@example..it", "an na@example.it", &long] {
+            assert_eq!(paragraph(check_email(wrong)), Some("§9.3.3-6"), "{wrong}");
         }
     }
 

@@ -33,6 +33,7 @@ impl Engine {
             return Err(ProcedureError::rule(
                 "§9.3.2-4",
                 "this reader holds the operator's card: put the citizen's card into another one",
+                "questo lettore contiene la carta dell'operatore: inserire quella del cittadino in un altro",
             ));
         }
         let contents = self.readers.card(&request.reader)?;
@@ -40,7 +41,8 @@ impl Engine {
         let _guard = self.locks.lock(&contents.card.serial).await;
         if let Some(open) = self.store.of_card(&contents.card.serial).await? {
             let text = format!("procedure {} is open for this card: finish or cancel it", open.id);
-            return Err(ProcedureError::rule(open.rule().paragraph, text));
+            let text_it = format!("per questa carta è aperta la procedura {}", open.id);
+            return Err(ProcedureError::rule(open.rule().paragraph, text, text_it));
         }
         let end = end_of_certificate(&contents);
         if let Some(not_after) = end.as_ref().filter(|end| !request.even_if_valid && !is_past(end)) {

@@ -57,7 +57,10 @@ impl Engine {
         let meter = Meter::start(&self.readers, Some(&contents.card.reader));
         let before = match &dossier.intent {
             Some(Intent::SetPin(before)) => before.clone(),
-            Some(Intent::Signature(_) | Intent::Close { .. }) | None => SetPin::default(),
+            Some(
+                Intent::Signature(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. },
+            )
+            | None => SetPin::default(),
         };
         report(progress, 0, "Asking the card for the tries left on its PUK");
         let puk_tries = match self.look_at_puk(&contents, &before).await? {
@@ -166,7 +169,7 @@ impl Engine {
         self.custody.mark_used(&code, &dossier.id).await?;
         let text = format!("the PIN is the value of envelope {code}");
         self.record(actor, dossier, (ACT, Phase::Outcome, PARAGRAPH), text).await?;
-        let step = dossier.rule().step(StepName::PinSet).ok_or(ProcedureError::Internal)?;
+        let step = dossier.path().step(StepName::PinSet).ok_or(ProcedureError::Internal)?;
         self.note(dossier, step, format!("the PIN was set to the value of envelope {code}"), meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;

@@ -57,7 +57,8 @@ impl Engine {
             }
             Some(Intent::Close { envelope }) => self.finish_close(&mut dossier, envelope).await,
             // The operator answers the step again; a half-made area does no harm meanwhile.
-            Some(Intent::Signature(_)) | None => Ok(()),
+            // So it is with requests to an authority.
+            Some(Intent::Signature(_) | Intent::Status { .. } | Intent::National { .. }) | None => Ok(()),
         }
     }
 }

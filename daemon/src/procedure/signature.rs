@@ -104,7 +104,11 @@ impl Engine {
     ) -> Result<(), ProcedureError> {
         let mut intent = match dossier.intent.take() {
             Some(Intent::Signature(begun)) => begun,
-            Some(Intent::SetPin(_) | Intent::Close { .. }) => return Err(ProcedureError::Internal),
+            Some(
+                Intent::SetPin(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. },
+            ) => {
+                return Err(ProcedureError::Internal);
+            }
             None => Signature { transaction: random::hexadecimal::<16>()?, request: None, certificate: None },
         };
         self.keep(dossier, &intent).await?;

@@ -1,14 +1,16 @@
 //! The beginning of a procedure: what must hold before the card is worked with.
 
 use cns_protocol::audit::Phase;
-use cns_protocol::card::{Certificate, KeyUse};
+use cns_protocol::card::{Certificate, Holder, KeyUse};
 use cns_protocol::counter::{Case, Procedure, ProcedureState, Start};
+use cns_protocol::operator::CounterKind;
 
 use crate::card::CardContents;
 use crate::operator::Session;
 use crate::procedure::dossier::{Dossier, Intent, VERSION};
-use crate::procedure::same_card::bind;
-use crate::procedure::steps::{RULES, When};
+use crate::procedure::same_card::{bind, data_disagree};
+use crate::procedure::steps::cases::Needs;
+use crate::procedure::steps::{RULES, When, case_rule};
 use crate::procedure::{Actor, Engine, Meter, ProcedureError, clock, identity, random};
 use crate::reader::pcsc;
 
@@ -29,9 +31,11 @@ impl Engine {
             return Err(ProcedureError::rule(
                 "§9.3.2-4",
                 "this reader holds the operator's card: put the citizen's card into another one",
+                "questo lettore contiene la carta dell'operatore: inserire quella del cittadino in un altro",
             ));
         }
         refuse_logging_reader(&contents)?;
+        self.refuse_case(start.case, session.counter_kind)?;
         let _guard = self.locks.lock(&contents.card.serial).await;
         if let Some(open) = self.store.of_card(&contents.card.serial).await?
             && let Some(procedure) = self.go_on(actor, session, start, open).await?
@@ -40,9 +44,15 @@ impl Engine {
         }
         let certificate = self.check_card(&contents, start.case)?;
         let mut dossier = new_dossier(session, start.case, &contents, certificate)?;
+        if let Some(applicant) = dossier.applicant {
+            identity::check_age(applicant, &dossier.holder, clock::today())?;
+        }
+        if dossier.rule().sets_codes {
+            self.check_status(&mut dossier, &contents).await?;
+        }
         let meter = Meter::start(&self.readers, None);
         let rule = dossier.rule();
-        for step in rule.steps().filter(|step| step.when == When::AtStart) {
+        for step in dossier.path().steps().filter(|step| step.when == When::AtStart) {
             self.note(&mut dossier, step, step.name.outcome().to_owned(), &meter);
         }
         dossier.last = None;
@@ -68,10 +78,16 @@ impl Engine {
         let theirs = open.operator == session.operator;
         // An activation offers the signature certificate itself (§9.3.2-8).
         if (theirs || open.pin_may_be_set()) && open.case != start.case && start.case != Case::Signature {
-            let way = if theirs { "finish or cancel it" } else { "start that case to take it over" };
+            let (way, way_it) = if theirs {
+                ("finish or cancel it", "portarla a termine o annullarla")
+            } else {
+                ("start that case to take it over", "avviare quel caso per rilevarla")
+            };
+            let rule = open.rule();
             return Err(ProcedureError::rule(
-                open.rule().paragraph,
-                format!("procedure {} ({}) is open for this card: {way}", open.id, open.rule().name),
+                rule.paragraph,
+                format!("procedure {} ({}) is open for this card: {way}", open.id, rule.name),
+                format!("per questa carta è aperta la procedura {} ({}): {way_it}", open.id, rule.text_it),
             ));
         }
         if theirs {
@@ -107,36 +123,71 @@ impl Engine {
         let card = &contents.card;
         let certificate = card.certificates.iter().find(|found| found.key_use == KeyUse::Authentication);
         let certificate = certificate.ok_or_else(|| {
-            ProcedureError::rule("§4.2.1", "the card has no readable authentication certificate")
+            ProcedureError::rule(
+                "§4.2.1",
+                "the card has no readable authentication certificate",
+                "la carta non ha un certificato di autenticazione leggibile",
+            )
         })?;
         if !card.data_agree {
-            return Err(ProcedureError::Rule {
-                paragraph: "§4.2.1",
-                message: "the identity data on the card and in its certificate do not agree".to_owned(),
-                hint: Some("The card must not be activated: it has to be revoked and issued again (§9.7.2)"),
-            });
+            return Err(data_disagree().hinting(
+                "The card must not be activated: it has to be revoked and issued again (§9.7.2)",
+                "La carta non deve essere attivata: va revocata ed emessa di nuovo (§9.7.2)",
+            ));
         }
-        match case {
-            Case::Standard | Case::NewCodes => Ok(certificate),
-            Case::Signature => {
-                self.check_signature_allowed(&card.holder.birth_date, Some(contents))?;
-                Ok(certificate)
+        if case == Case::Signature {
+            self.check_signature_allowed(&card.holder, Some(contents))?;
+        }
+        Ok(certificate)
+    }
+
+    /// Refuses a case that this kind of counter may not do (§3.4), or for which somebody is missing.
+    pub(super) fn refuse_case(&self, case: Case, kind: CounterKind) -> Result<(), ProcedureError> {
+        let rule = case_rule(case);
+        if let Some(paragraph) = rule.closed_by(kind) {
+            return Err(ProcedureError::rule(
+                paragraph,
+                "this kind of counter does not serve this case",
+                "questo tipo di sportello non tratta questo caso",
+            )
+            .hinting(
+                "Send the citizen to a counter of a health authority or to a regional office",
+                "Indirizzare il cittadino allo sportello di un'azienda sanitaria o a un ufficio regionale",
+            ));
+        }
+        match rule.needs {
+            // An open activation is given back also to who asks for the certificate: it offers it itself.
+            Needs::Nothing | Needs::Certifier => Ok(()),
+            Needs::StatusAuthority if self.status_authority.get().is_none() => {
+                Err(ProcedureError::NoStatusAuthority)
             }
+            Needs::NationalSystem if self.national_system.get().is_none() => {
+                Err(ProcedureError::NoNationalSystem)
+            }
+            Needs::StatusAuthority | Needs::NationalSystem => Ok(()),
         }
     }
 
     /// Whether the signature certificate may be made for this holder and card (§7), and can be (§9.1.3).
     pub(super) fn check_signature_allowed(
         &self,
-        birth_date: &str,
+        holder: &Holder,
         card: Option<&CardContents>,
     ) -> Result<(), ProcedureError> {
-        identity::check_adult(birth_date, clock::today())?;
+        identity::check_adult(holder, clock::today())?;
         if card.is_some_and(|card| card.signature_certificate.is_some()) {
-            return Err(ProcedureError::rule("§7-default", "the card has a signature certificate already"));
+            return Err(ProcedureError::rule(
+                "§7-default",
+                "the card has a signature certificate already",
+                "la carta ha già un certificato di firma",
+            ));
         }
         if let Some(reason) = card.and_then(|card| card.generation.no_signature_area) {
-            return Err(ProcedureError::rule("§9.1.3", reason.sentence()));
+            return Err(ProcedureError::rule(
+                "§9.1.3",
+                reason.sentence(),
+                "su questa carta non si può creare l'area per la firma digitale",
+            ));
         }
         if self.certifier.is_none() { Err(ProcedureError::NoAuthority) } else { Ok(()) }
     }
@@ -172,10 +223,18 @@ fn new_dossier(
         document: None,
         signature_wanted: matches!(case, Case::Signature),
         reader_requested: None,
+        applicant: case_rule(case).only_applicant(),
+        representative: None,
+        evidence: None,
+        reason: None,
+        national_request: None,
         intent: None,
         revision: 0,
     };
     bind(&mut dossier, contents);
+    if let Some(warning) = identity::birth_warning(&card.holder) {
+        dossier.warn(warning);
+    }
     if let Some(warning) = identity::term_warning(&certificate.not_after, clock::today()) {
         dossier.warn(warning);
     }

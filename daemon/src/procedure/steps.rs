@@ -1,10 +1,16 @@
-//! The steps of the operating manual as data: one table of steps, one table of cases.
+//! The steps of the operating manual as data: [`trunks`] has the steps, [`cases`] the cases and who may ask for them.
 //!
-//! The manual's standard activation (§9.3.2) is the trunk; every other case is that trunk with steps left out or put
-//! in. So a case is a row here and never a branch in the engine.
+//! The manual's standard activation (§9.3.2) is a trunk; a case follows a trunk with steps left out, and who is at the
+//! counter decides how they are identified and what else is left out. So a case is a row here and never a branch in
+//! the engine.
 
-use cns_protocol::counter::{Case, Step, Wants};
+pub mod cases;
+mod trunks;
+
+use cns_protocol::counter::{Step, Wants};
 use serde::{Deserialize, Serialize};
+
+pub use self::cases::{Age, ApplicantRule, CaseRule, Path, applicant_rule, case_rule};
 
 /// The manual and version whose rules these are; recorded in every procedure (§1.3.9).
 pub const RULES: &str = "Sardegna 1.2 (2022-03-03)";
@@ -43,6 +49,40 @@ pub enum StepName {
     ReaderRequest,
     /// The information sheet was handed over.
     InformationSheet,
+    /// It was said who is at the counter.
+    Applicant,
+    /// Who acts for the holder was identified.
+    Representative,
+    /// The self-declaration of who acts for the holder was signed.
+    Declaration,
+    /// The emancipated minor's status was shown.
+    Evidence,
+    /// The copy of the holder's document was compared.
+    HolderCopy,
+    /// The signed delegation was collected.
+    Delegation,
+    /// The medical certificate was shown.
+    MedicalCertificate,
+    /// The document agrees with the data printed on the card.
+    CardComparison,
+    /// What is asked of the national system was entered.
+    NationalRequest,
+    /// The request was sent to the national system.
+    NationalWork,
+    /// The form with the first part of the codes was handed over.
+    FirstPart,
+    /// The reason was stated.
+    Reason,
+    /// The report of theft or loss was collected.
+    Report,
+    /// The certificates were suspended.
+    SuspensionWork,
+    /// The reason for the suspension has gone.
+    ReasonGone,
+    /// The certificates were reactivated.
+    ReactivationWork,
+    /// The certificates were revoked.
+    RevocationWork,
 }
 
 impl StepName {
@@ -64,6 +104,23 @@ impl StepName {
             Self::HandOver => "the envelope was handed over",
             Self::ReaderRequest => "the request for a reader was recorded",
             Self::InformationSheet => "the information sheet was handed over",
+            Self::Applicant => "it was said who is at the counter",
+            Self::Representative => "who acts for the holder was identified",
+            Self::Declaration => "the self-declaration was signed",
+            Self::Evidence => "the emancipated minor's status was shown",
+            Self::HolderCopy => "the copy of the holder's document was compared",
+            Self::Delegation => "the signed delegation was collected",
+            Self::MedicalCertificate => "the medical certificate was shown",
+            Self::CardComparison => "the document agrees with the data on the card",
+            Self::NationalRequest => "the request to the national system was entered",
+            Self::NationalWork => "the request was sent to the national system",
+            Self::FirstPart => "the form with the first part of the codes was handed over",
+            Self::Reason => "the reason was stated",
+            Self::Report => "the report or self-declaration was collected",
+            Self::SuspensionWork => "the certificates were suspended",
+            Self::ReasonGone => "the reason for the suspension has gone",
+            Self::ReactivationWork => "the certificates were reactivated",
+            Self::RevocationWork => "the certificates were revoked",
         }
     }
 }
@@ -77,6 +134,28 @@ pub enum When {
     Always,
     /// In its place, if the citizen wants the signature certificate.
     IfSignatureWanted,
+    /// In its place, if the reason is theft or loss.
+    IfTheftOrLoss,
+}
+
+/// What was learned in a procedure and decides which steps are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The citizen wants the signature certificate.
+    pub signature_wanted: bool,
+    /// The reason is theft or loss.
+    pub theft_or_loss: bool,
+}
+
+impl Facts {
+    fn due(self, when: When) -> bool {
+        match when {
+            When::AtStart => false,
+            When::Always => true,
+            When::IfSignatureWanted => self.signature_wanted,
+            When::IfTheftOrLoss => self.theft_or_loss,
+        }
+    }
 }
 
 /// One step of the manual.
@@ -109,310 +188,5 @@ impl StepRule {
     }
 }
 
-/// One case of the manual.
-#[derive(Debug)]
-pub struct CaseRule {
-    /// The case.
-    pub case: Case,
-    /// The paragraph that describes it.
-    pub paragraph: &'static str,
-    /// Its name in English, for records.
-    pub name: &'static str,
-    /// The trunk that it follows.
-    pub trunk: &'static [StepRule],
-    /// The steps of the trunk that it leaves out.
-    pub skips: &'static [StepName],
-}
-
-impl CaseRule {
-    /// The steps of this case, in order.
-    pub fn steps(&self) -> impl Iterator<Item = &'static StepRule> + '_ {
-        self.trunk.iter().filter(|step| !self.skips.contains(&step.name))
-    }
-
-    /// The step of this name, if the case has it.
-    #[must_use]
-    pub fn step(&self, name: StepName) -> Option<&'static StepRule> {
-        self.steps().find(|step| step.name == name)
-    }
-
-    /// The step to be done after `done`, or the first one.
-    #[must_use]
-    pub fn after(&self, done: Option<StepName>, signature_wanted: bool) -> Option<&'static StepRule> {
-        let due = |step: &&StepRule| match step.when {
-            When::AtStart => false,
-            When::Always => true,
-            When::IfSignatureWanted => signature_wanted,
-        };
-        match done {
-            None => self.steps().find(due),
-            Some(done) => self.steps().skip_while(|step| step.name != done).skip(1).find(due),
-        }
-    }
-}
-
-/// The rules of a case.
-#[must_use]
-pub fn case_rule(case: Case) -> &'static CaseRule {
-    match case {
-        Case::Standard => &STANDARD,
-        Case::NewCodes => &NEW_CODES,
-        Case::Signature => &SIGNATURE,
-    }
-}
-
-/// Activation by the holder in person.
-static STANDARD: CaseRule = CaseRule {
-    case: Case::Standard,
-    paragraph: "§9.3.2",
-    name: "activation",
-    trunk: &ACTIVATION,
-    skips: &[],
-};
-
-/// Lost envelope or forgotten PIN: "exactly as 9.3".
-static NEW_CODES: CaseRule =
-    CaseRule { case: Case::NewCodes, paragraph: "§9.4", name: "new codes", trunk: &ACTIVATION, skips: &[] };
-
-/// The signature certificate later than the codes.
-static SIGNATURE: CaseRule = CaseRule {
-    case: Case::Signature,
-    paragraph: "§7",
-    name: "signature certificate",
-    trunk: &LATER_SIGNATURE,
-    skips: &[],
-};
-
-const PRIVACY_NOTICE: StepRule = StepRule {
-    name: StepName::PrivacyNotice,
-    paragraph: "§9.3.2-1",
-    wants: Wants::Confirmation,
-    when: When::Always,
-    text: "Invite the citizen to read the privacy notice.",
-    text_it: "Invitare il cittadino a prendere visione dell'informativa sul trattamento dei dati personali.",
-};
-
-const OPERATOR_SESSION: StepRule = StepRule {
-    name: StepName::OperatorSession,
-    paragraph: "§9.3.2-2",
-    wants: Wants::Confirmation,
-    when: When::AtStart,
-    text: "Log in with the operator's own smart card.",
-    text_it: "Autenticarsi con la propria smart card di operatore.",
-};
-
-const CARD_IN_READER: StepRule = StepRule {
-    name: StepName::CardInReader,
-    paragraph: "§9.3.2-4",
-    wants: Wants::Confirmation,
-    when: When::AtStart,
-    text: "Put the citizen's card into the reader.",
-    text_it: "Inserire la TS-CNS del cittadino nel lettore.",
-};
-
-const IDENTIFICATION: StepRule = StepRule {
-    name: StepName::Identification,
-    paragraph: "§6.1.2",
-    wants: Wants::Document,
-    when: When::Always,
-    text: "Identify the holder, who is present in person, by a valid document; enter the document's kind, number, \
-           issuer and expiry date.",
-    text_it: "Identificare il titolare, presente di persona, con un documento valido; registrarne tipo, numero, ente \
-              di rilascio e scadenza.",
-};
-
-const COMPARISON: StepRule = StepRule {
-    name: StepName::Comparison,
-    paragraph: "§9.3.2-5",
-    wants: Wants::Verdict,
-    when: When::Always,
-    text: "Compare the document with the data of the card's public certificate. If they differ, the procedure ends \
-           and the citizen is sent to the Revenue Agency's office.",
-    text_it: "Confrontare i dati del documento con quelli del certificato pubblico della carta. Se non coincidono, la \
-              procedura termina e il cittadino viene indirizzato all'ufficio dell'Agenzia delle Entrate.",
-};
-
-const REQUEST_FORM: StepRule = StepRule {
-    name: StepName::RequestForm,
-    paragraph: "§7-form",
-    wants: Wants::Confirmation,
-    when: When::IfSignatureWanted,
-    text: "Print the request form for the signature certificate and have the citizen sign it.",
-    text_it: "Stampare il modulo di richiesta del certificato di firma e farlo firmare al cittadino.",
-};
-
-const INFORMATION_SHEET: StepRule = StepRule {
-    name: StepName::InformationSheet,
-    paragraph: "§9.3.2-11",
-    wants: Wants::Confirmation,
-    when: When::Always,
-    text: "Give the citizen the information sheet on what was done.",
-    text_it: "Consegnare al cittadino il foglio informativo sulle operazioni svolte.",
-};
-
-/// §9.3.2, step by step; §9.3.4 to §9.3.6 leave out steps 5 and 8 of it.
-static ACTIVATION: [StepRule; 14] = [
-    PRIVACY_NOTICE,
-    OPERATOR_SESSION,
-    StepRule {
-        name: StepName::StatedWish,
-        paragraph: "§9.3.2-3",
-        wants: Wants::Confirmation,
-        when: When::Always,
-        text: "The citizen states aloud the wish to activate the card.",
-        text_it: "Il cittadino dichiara a voce la volontà di attivare la carta.",
-    },
-    CARD_IN_READER,
-    IDENTIFICATION,
-    COMPARISON,
-    StepRule {
-        name: StepName::Envelope,
-        paragraph: "§9.3.2-6",
-        wants: Wants::EnvelopeCode,
-        when: When::Always,
-        text: "Take any one of the envelopes assigned to you and enter the code on its outside.",
-        text_it: "Prendere una qualsiasi delle buste assegnate all'operatore e inserire il codice esterno.",
-    },
-    StepRule {
-        name: StepName::PinSet,
-        paragraph: "§9.3.2-7",
-        wants: Wants::Work,
-        when: When::Always,
-        text: "Leave the card in the reader: its PIN is set to the value in the envelope.",
-        text_it: "Lasciare la carta nel lettore: il PIN viene impostato al valore contenuto nella busta.",
-    },
-    StepRule {
-        name: StepName::SignatureWanted,
-        paragraph: "§9.3.2-8",
-        wants: Wants::Choice,
-        when: When::Always,
-        text: "Ask whether the citizen wants the signature certificate too; it is free.",
-        text_it: "Chiedere al cittadino se desidera anche il certificato di firma, gratuito.",
-    },
-    REQUEST_FORM,
-    StepRule {
-        name: StepName::SignatureWork,
-        paragraph: "§9.1.3",
-        wants: Wants::Work,
-        when: When::IfSignatureWanted,
-        text: "Leave the card in the reader: the signature area, the key and the certificate are made. The \
-               signature PIN is the envelope's PIN as well.",
-        text_it: "Lasciare la carta nel lettore: vengono creati l'area di firma, la chiave e il certificato. Anche il \
-                  PIN di firma è quello della busta.",
-    },
-    StepRule {
-        name: StepName::HandOver,
-        paragraph: "§9.3.2-9",
-        wants: Wants::Confirmation,
-        when: When::Always,
-        text: "Hand over the envelope, unopened.",
-        text_it: "Consegnare la busta, chiusa, al cittadino.",
-    },
-    StepRule {
-        name: StepName::ReaderRequest,
-        paragraph: "§9.3.2-10",
-        wants: Wants::Choice,
-        when: When::Always,
-        text: "Ask whether the citizen requests the free card reader, one per household; if so, collect the form.",
-        text_it: "Chiedere al cittadino se richiede il lettore gratuito, uno per nucleo familiare; se sì, ritirare il \
-                  modulo.",
-    },
-    INFORMATION_SHEET,
-];
-
-/// §7: the certificate after the codes. No envelope: the holder types the PIN.
-static LATER_SIGNATURE: [StepRule; 8] = [
-    PRIVACY_NOTICE,
-    OPERATOR_SESSION,
-    CARD_IN_READER,
-    IDENTIFICATION,
-    COMPARISON,
-    REQUEST_FORM,
-    StepRule {
-        name: StepName::SignatureWithHolderPin,
-        paragraph: "§9.1.3",
-        wants: Wants::Pin,
-        when: When::IfSignatureWanted,
-        text: "The holder types the card's PIN, unseen; leave the card in the reader: the signature area, the key and \
-               the certificate are made. The signature PIN is the same at first.",
-        text_it: "Il titolare digita il PIN della carta senza essere visto; lasciare la carta nel lettore: vengono \
-                  creati l'area di firma, la chiave e il certificato. Il PIN di firma è inizialmente lo stesso.",
-    },
-    INFORMATION_SHEET,
-];
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn paragraphs(case: Case, signature: bool) -> Vec<&'static str> {
-        let rule = case_rule(case);
-        let mut found = Vec::new();
-        let mut next = rule.after(None, signature);
-        while let Some(step) = next {
-            found.push(step.paragraph);
-            next = rule.after(Some(step.name), signature);
-        }
-        found
-    }
-
-    #[test]
-    fn the_standard_activation_walks_the_manuals_steps() {
-        let without = [
-            "§9.3.2-1",
-            "§9.3.2-3",
-            "§6.1.2",
-            "§9.3.2-5",
-            "§9.3.2-6",
-            "§9.3.2-7",
-            "§9.3.2-8",
-            "§9.3.2-9",
-            "§9.3.2-10",
-            "§9.3.2-11",
-        ];
-        assert_eq!(paragraphs(Case::Standard, false), without);
-        assert_eq!(paragraphs(Case::NewCodes, false), without);
-        let with = paragraphs(Case::Standard, true);
-        assert_eq!(with[6..10], ["§9.3.2-8", "§7-form", "§9.1.3", "§9.3.2-9"]);
-        assert_eq!(with.len(), without.len() + 2);
-    }
-
-    #[test]
-    fn a_later_signature_certificate_uses_no_envelope() {
-        let steps = paragraphs(Case::Signature, true);
-        assert_eq!(steps, ["§9.3.2-1", "§6.1.2", "§9.3.2-5", "§7-form", "§9.1.3", "§9.3.2-11"]);
-    }
-
-    #[test]
-    fn a_case_that_skips_steps_needs_no_other_code() {
-        let minor = CaseRule {
-            case: Case::Standard,
-            paragraph: "§9.3.4",
-            name: "minor",
-            trunk: &ACTIVATION,
-            skips: &[StepName::Comparison, StepName::SignatureWanted],
-        };
-        assert_eq!(
-            minor.after(Some(StepName::Identification), false).map(|s| s.name),
-            Some(StepName::Envelope)
-        );
-        assert_eq!(minor.after(Some(StepName::PinSet), false).map(|s| s.name), Some(StepName::HandOver));
-        assert!(minor.step(StepName::Comparison).is_none());
-    }
-
-    #[test]
-    fn every_step_has_a_paragraph_of_its_own_and_both_texts() {
-        for case in [Case::Standard, Case::NewCodes, Case::Signature] {
-            let mut seen = Vec::new();
-            for step in case_rule(case).steps() {
-                assert!(
-                    step.paragraph.starts_with('§') && !seen.contains(&step.paragraph),
-                    "{}",
-                    step.paragraph
-                );
-                assert!(!step.text.is_empty() && !step.text_it.is_empty());
-                seen.push(step.paragraph);
-            }
-        }
-    }
-}
+mod tests;

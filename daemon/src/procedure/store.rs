@@ -170,7 +170,7 @@ fn read(row: &AnyRow) -> Result<Dossier, StoreError> {
     }
     dossier.intent = intent.as_deref().map(serde_json::from_str::<Intent>).transpose()?;
     dossier.revision = row.try_get("revision")?;
-    Ok(dossier)
+    Ok(dossier.upgraded())
 }
 
 /// Names the procedure and what is wrong, without anything of its content: it has personal data, and errors of the

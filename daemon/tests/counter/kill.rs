@@ -2,39 +2,54 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cns_protocol::counter::{
-    Answer, AnswerStep, Case, List, Procedure, ProcedureState, Show, Start, Verdict, Wants,
-};
+use cns_protocol::counter::{Answer, AnswerStep, Case, List, Procedure, ProcedureState, Show, Start};
 use cns_protocol::operator::Login;
 use cns_protocol::{Client, audit, custody};
-use cns_virtual_authority::{Authority as Certifier, InitOptions};
+use cns_virtual_authority::{Authority as Certifier, InitOptions, serve};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{VirtualCard, envelopes, sample};
 use der::DecodePem;
 use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use x509_cert::Certificate;
 
 use crate::database;
-use crate::rig::{document, personalise};
+use crate::rig::{personalise, usual_answer};
 use crate::running::{EVERYTHING, PATIENCE, Running, access, text};
 
 const RESET_RETRY_COUNTER: u8 = 0x2C;
 const OPERATOR: &str = "operator";
+const SECRET: &str = "a secret of the tests";
 pub(crate) const CITIZEN: &str = "citizen";
 
 /// A counter whose daemon is a process.
 pub(crate) struct Counter {
     pub(crate) running: Running,
     pub(crate) chip: Option<VirtualCard>,
+    pub(crate) certifier: Arc<Certifier>,
     _operator: Plugged,
+    /// The certifier's server, where there is one.
+    _server: Option<Runtime>,
     pub(crate) codes: Vec<String>,
+}
+
+/// What a counter has.
+pub(crate) struct Setup<'a> {
+    pub(crate) envelopes: usize,
+    /// Whether the daemon knows a certifier.
+    pub(crate) authority: bool,
+    /// The cards whose PUK is in custody.
+    pub(crate) cards: &'a [&'a str],
 }
 
 impl Counter {
@@ -44,9 +59,23 @@ impl Counter {
 
     /// With more in the configuration.
     pub(crate) fn configured(more: impl FnOnce(&Running) -> String) -> Self {
+        Self::built(&Setup { envelopes: 2, authority: false, cards: &[sample::ID_CARD] }, more)
+    }
+
+    pub(crate) fn with(setup: &Setup<'_>) -> Self {
+        Self::built(setup, |_| String::new())
+    }
+
+    fn built(setup: &Setup<'_>, more: impl FnOnce(&Running) -> String) -> Self {
         let mut running = Running::prepare(&[OPERATOR, CITIZEN], "");
-        let options = InitOptions { key_bits: 2048, ..InitOptions::new("a secret of the tests") };
-        let certifier = Certifier::init(&running.path("ca"), &options).unwrap();
+        let options = InitOptions { key_bits: 2048, ..InitOptions::new(SECRET) };
+        let certifier = Arc::new(Certifier::init(&running.path("ca"), &options).unwrap());
+        let (server, authority) = if setup.authority {
+            let (server, url) = serve_certifier(&certifier);
+            (Some(server), authority_section(&running, &url))
+        } else {
+            (None, String::new())
+        };
         let mut order = sample::personalisation().unwrap();
         order.holder.id_card = None;
         let operator = personalise(&certifier, &running.path("operator-card"), order);
@@ -55,7 +84,7 @@ impl Counter {
         let digest = hex::encode(Sha256::digest(&certificates[0].certificate));
         let more = more(&running);
         let configured = format!(
-            "{}{}{more}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
+            "{}{}{more}{authority}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
              certificate_sha256 = \"{digest}\"\ncounter = \"ASL di prova\"\ncounter_kind = \"health-authority\"\n\
              [custody]\ndatabase = {:?}\n",
             fs::read_to_string(running.path("cnsd.toml")).unwrap(),
@@ -66,8 +95,8 @@ impl Counter {
         fs::write(running.path("cnsd.toml"), configured).unwrap();
         running.launch();
         let operator = plug(operator, Endpoint::Unix(running.path(OPERATOR))).unwrap();
-        let codes = fill_custody(&running);
-        Self { running, chip: Some(chip), _operator: operator, codes }
+        let codes = fill_custody(&running, setup);
+        Self { running, chip: Some(chip), certifier, _operator: operator, _server: server, codes }
     }
 
     /// A client of an operator who is logged in.
@@ -85,21 +114,42 @@ impl Counter {
     }
 }
 
-fn fill_custody(running: &Running) -> Vec<String> {
+fn serve_certifier(certifier: &Arc<Certifier>) -> (Runtime, String) {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}/pkix/signature", listener.local_addr().unwrap());
+    let served = Arc::clone(certifier);
+    runtime.spawn(async move { serve(listener, served, std::future::pending()).await.unwrap() });
+    (runtime, url)
+}
+
+fn authority_section(running: &Running, url: &str) -> String {
+    let secret_file = running.path("cmp-secret");
+    fs::write(&secret_file, SECRET).unwrap();
+    fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).unwrap();
+    format!(
+        "[authority]\nurl = {url:?}\nsecret_file = {secret_file:?}\ntrust_anchors = {:?}\n",
+        running.path("ca/ca.pem")
+    )
+}
+
+fn fill_custody(running: &Running, setup: &Setup<'_>) -> Vec<String> {
     let mut client = running.client();
     let pem = client.call(&custody::ImportCertificate {}).unwrap().pem;
     let recipient = Recipient::from_certificate(&Certificate::from_pem(pem).unwrap()).unwrap();
-    let mut content = Content::with_capacity(Kind::Cards, 200).unwrap();
-    content
-        .push_object(&[
-            ("id_card", sample::ID_CARD.as_bytes()),
-            ("codice_fiscale", b"RSSMRA80A01H501U"),
-            ("puk", sample::PUK),
-        ])
-        .unwrap();
+    let mut content = Content::with_capacity(Kind::Cards, 400).unwrap();
+    for card in setup.cards {
+        content
+            .push_object(&[
+                ("id_card", card.as_bytes()),
+                ("codice_fiscale", b"RSSMRA80A01H501U"),
+                ("puk", sample::PUK),
+            ])
+            .unwrap();
+    }
     client.call(&custody::Import { file: recipient.seal(&content).unwrap() }).unwrap();
     let letters = running.path("letters");
-    let file = envelopes::print(2, 5, &recipient, &letters).unwrap();
+    let file = envelopes::print(setup.envelopes, 5, &recipient, &letters).unwrap();
     client.call(&custody::Import { file }).unwrap();
     let name = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_str().unwrap().to_owned();
     let codes: Vec<_> = fs::read_dir(letters).unwrap().map(|entry| name(entry.unwrap())).collect();
@@ -110,13 +160,7 @@ fn fill_custody(running: &Running) -> Vec<String> {
 /// Answers step by step until a paragraph is next, or to the end.
 pub(crate) fn until(client: &mut Client, mut procedure: Procedure, code: &str, paragraph: &str) -> Procedure {
     while let Some(step) = procedure.next.clone().filter(|step| step.paragraph != paragraph) {
-        let answer = match step.wants {
-            Wants::Document => Answer::Document(document()),
-            Wants::Verdict => Answer::Verdict(Verdict::Match),
-            Wants::EnvelopeCode => Answer::Envelope(code.to_owned()),
-            Wants::Choice => Answer::Wanted(false),
-            Wants::Confirmation | Wants::Work | Wants::Pin => Answer::Confirmed,
-        };
+        let answer = usual_answer(&step, code, false);
         procedure = client.call(&step_of(&procedure, &step.paragraph, answer)).unwrap();
     }
     procedure

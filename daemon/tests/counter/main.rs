@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::print_stdout,
     missing_docs,
     reason = "a test fails by panicking"
 )]
@@ -13,11 +14,15 @@
 mod activation;
 mod by_program;
 mod closing;
+mod coverage;
 #[path = "../support/database.rs"]
 mod database;
 mod faults;
 mod kill;
+mod killed;
 mod logins;
+mod matrix;
+mod national;
 mod orders;
 #[path = "../support/postgresql.rs"]
 mod postgresql;
@@ -29,4 +34,7 @@ mod rig;
 mod running;
 mod same_card;
 mod shared;
+mod sheet;
 mod signature;
+mod status;
+mod thin;

@@ -113,13 +113,15 @@ async fn a_minor_gets_no_signature_certificate() {
     .await;
     let refused = rig.start(Case::Signature).await.unwrap_err();
     assert_eq!(refused.paragraph(), Some("§7-adult"));
-    let ready = rig.start(Case::Standard).await.unwrap();
-    let ready = rig.until(ready, &rig.codes[0], "§9.3.2-8").await;
-    let refused = rig.answer(&ready, Answer::Wanted(true)).await.unwrap_err();
-    assert_eq!(refused.paragraph(), Some("§7-adult"));
-    let ready = rig.answer(&ready, Answer::Wanted(false)).await.unwrap();
-    let done = rig.until(ready, "", "").await;
-    assert_eq!(done.state, ProcedureState::Done);
+    // Nor does the minor activate the card without a parent; an emancipated one is never asked about it (6.4.2).
+    let refused = rig.start(Case::Standard).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§6.4.1"));
+    for (case, code) in [(Case::Minor, &rig.codes[0]), (Case::EmancipatedMinor, &rig.codes[1])] {
+        let ready = rig.start(case).await.unwrap();
+        let done = rig.until(ready, code, "").await;
+        assert_eq!(done.state, ProcedureState::Done);
+        assert!(done.done.iter().all(|step| !["§9.3.2-8", "§9.1.3"].contains(&step.paragraph.as_str())));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use cns_protocol::SecretText;
 use cns_protocol::audit::Entry;
 use cns_protocol::card::KeyUse;
 use cns_protocol::counter::{
-    Answer, AnswerStep, Cancel, Case, Document, DocumentKind, Procedure, ProcedureState, Show, Start,
-    Verdict, Wants,
+    Answer, AnswerStep, Applicant, Cancel, Case, Document, DocumentKind, Evidence, NationalRequest, Person,
+    Procedure, ProcedureState, Reason, Representative, RequestKind, Show, Start, Step, Verdict, Wants,
 };
 use cns_protocol::key::Mechanism;
 use cns_protocol::operator::{CounterKind, Session};
@@ -84,6 +84,20 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A folder as it lies on the disk, a database's log included.
+pub(crate) fn copy_all(from: &Path, to: &Path) {
+    let _absent = fs::remove_dir_all(to).is_err();
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        // The index of the log is memory of the processes that have it open, not what a disk keeps.
+        if entry.file_name().to_string_lossy().ends_with("-shm") {
+            continue;
+        }
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 pub(crate) fn secret(digits: &[u8]) -> Secret {
     Secret::copy_from(digits).unwrap()
 }
@@ -105,6 +119,44 @@ pub(crate) fn document() -> Document {
         number: "CA12345AA".to_owned(),
         issuer: "Comune di prova".to_owned(),
         expires: "2099-12-31".to_owned(),
+    }
+}
+
+/// Who acts for the holder.
+pub(crate) fn representative() -> Representative {
+    let Document { kind, number, issuer, expires } = document();
+    Representative {
+        surname: "Verdi".to_owned(),
+        name: "Luca".to_owned(),
+        codice_fiscale: "VRDLCU80A01H501G".to_owned(),
+        kind,
+        number,
+        issuer,
+        expires,
+    }
+}
+
+/// What is answered to a step when all is well.
+pub(crate) fn usual_answer(step: &Step, code: &str, wants_signature: bool) -> Answer {
+    match step.wants {
+        Wants::Document => Answer::Document(document()),
+        Wants::Verdict => Answer::Verdict(Verdict::Match),
+        Wants::EnvelopeCode => Answer::Envelope(code.to_owned()),
+        Wants::Choice => Answer::Wanted(step.paragraph != "§9.3.2-8" || wants_signature),
+        Wants::Confirmation | Wants::Work | Wants::Pin => Answer::Confirmed,
+        Wants::Applicant => Answer::Applicant(Applicant::Holder),
+        Wants::Representative => Answer::Representative(representative()),
+        Wants::HolderCopy => Answer::HolderCopy(Person {
+            surname: "Rossi".to_owned(),
+            name: "Mario".to_owned(),
+            codice_fiscale: "RSSMRA80A01H501U".to_owned(),
+        }),
+        Wants::Evidence => Answer::Evidence(Evidence::CourtAct),
+        Wants::Reason => Answer::Reason(Reason::CodesCompromised),
+        Wants::NationalRequest => Answer::NationalRequest(NationalRequest {
+            request: RequestKind::Activation,
+            email: "mario@example.it".to_owned(),
+        }),
     }
 }
 
@@ -137,9 +189,27 @@ impl Rig {
 
     /// A counter with the sample card, changed by the test.
     pub(crate) async fn with(change: impl FnOnce(&mut Personalisation)) -> Self {
+        Self::built(Self::prepared(), change).await
+    }
+
+    /// A counter whose daemon keeps its state in this folder.
+    pub(crate) async fn with_state_in(place: &Path) -> Self {
+        let folder = Self::prepared();
+        let state = folder.path().join("state");
+        copy(&state, place).unwrap();
+        fs::remove_dir_all(&state).unwrap();
+        std::os::unix::fs::symlink(place, &state).unwrap();
+        Self::built(folder, |_| {}).await
+    }
+
+    fn prepared() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         copy(template(), folder.path()).unwrap();
         database::copy(&template().join("state"), &folder.path().join("state"));
+        folder
+    }
+
+    async fn built(folder: TempDir, change: impl FnOnce(&mut Personalisation)) -> Self {
         let certifier = Arc::new(Certifier::open(&folder.path().join("ca")).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/pkix/signature", listener.local_addr().unwrap());
@@ -193,6 +263,17 @@ impl Rig {
         self.rooms().database.close().await;
         // The old rooms are left before the new ones are opened, as one process ends before the next begins.
         self.rooms = None;
+        self.rooms = Some(Self::open_rooms(self.folder.path(), &self.url).await);
+    }
+
+    /// The daemon comes back after a power cut: on the disk is what was there at that moment.
+    pub(crate) async fn restart_from(&mut self, kept: &Path) {
+        self.rooms().readers.stop();
+        self.rooms().database.close().await;
+        self.rooms = None;
+        let state = self.folder.path().join("state");
+        fs::remove_dir_all(&state).unwrap();
+        copy_all(kept, &state);
         self.rooms = Some(Self::open_rooms(self.folder.path(), &self.url).await);
     }
 
@@ -284,13 +365,7 @@ impl Rig {
     /// Answers as a citizen whom all is well with would have it, up to a step or to the end.
     pub(crate) async fn until(&self, mut procedure: Procedure, code: &str, paragraph: &str) -> Procedure {
         while let Some(step) = procedure.next.clone().filter(|step| step.paragraph != paragraph) {
-            let answer = match step.wants {
-                Wants::Document => Answer::Document(document()),
-                Wants::Verdict => Answer::Verdict(Verdict::Match),
-                Wants::EnvelopeCode => Answer::Envelope(code.to_owned()),
-                Wants::Choice => Answer::Wanted(step.paragraph != "§9.3.2-8" || self.wants_signature),
-                Wants::Confirmation | Wants::Work | Wants::Pin => Answer::Confirmed,
-            };
+            let answer = usual_answer(&step, code, self.wants_signature);
             procedure = self.answer(&procedure, answer).await.unwrap();
         }
         procedure

@@ -85,7 +85,11 @@ impl Engine {
         }
         let mut intent = match &dossier.intent {
             Some(Intent::Signature(begun)) => begun.clone(),
-            Some(Intent::SetPin(_) | Intent::Close { .. }) => return Err(ProcedureError::Internal),
+            Some(
+                Intent::SetPin(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. },
+            ) => {
+                return Err(ProcedureError::Internal);
+            }
             None => Signature { transaction: random::hexadecimal::<16>()?, request: None, certificate: None },
         };
         if intent.request.is_none() {
@@ -130,11 +134,15 @@ impl Engine {
         let certifier = self.certifier.as_deref().ok_or(ProcedureError::NoAuthority)?;
         let meter = Meter::start(&self.readers, Some(&contents.card.reader));
         let Some(Intent::Signature(Signature { request: Some(request), .. })) = &dossier.intent else {
-            return Err(ProcedureError::Rule {
-                paragraph: PARAGRAPH,
-                message: "no key was generated that waits for a certificate".to_owned(),
-                hint: Some("Generate the key first (`counter.generate_key`)"),
-            });
+            return Err(ProcedureError::rule(
+                PARAGRAPH,
+                "no key was generated that waits for a certificate",
+                "non è stata generata alcuna chiave in attesa di certificato",
+            )
+            .hinting(
+                "Generate the key first (`counter.generate_key`)",
+                "Generare prima la chiave (`counter.generate_key`)",
+            ));
         };
         certifier.check(&certificate, &unhex(Some(request))?, &dossier.holder)?;
         let text = "the certificate that a program of the counter brought is loaded";
@@ -189,10 +197,16 @@ impl Engine {
         actor: &Actor,
         card: &CardInReader,
     ) -> Result<(Dossier, &'static StepRule, Arc<CardContents>), ProcedureError> {
-        let dossier = self.store.of_card(&card.serial).await?.ok_or_else(|| ProcedureError::Rule {
-            paragraph: PARAGRAPH,
-            message: "no procedure is open for this card".to_owned(),
-            hint: Some("Start a procedure on the card, and answer its steps up to this one"),
+        let dossier = self.store.of_card(&card.serial).await?.ok_or_else(|| {
+            ProcedureError::rule(
+                PARAGRAPH,
+                "no procedure is open for this card",
+                "per questa carta non è aperta alcuna procedura",
+            )
+            .hinting(
+                "Start a procedure on the card, and answer its steps up to this one",
+                "Avviare una procedura sulla carta e rispondere ai passi fino a questo",
+            )
         })?;
         refuse_other_operator(&dossier, actor)?;
         let step = dossier.next().ok_or_else(|| ProcedureError::Over(dossier.id.clone()))?;
@@ -218,10 +232,16 @@ fn typed<'c>(dossier: &Dossier, card: &'c CardInReader) -> Result<Option<&'c Sec
 
 /// The request as the program gets it; the daemon may have begun with one of another form.
 fn key_pair(request: Vec<u8>) -> Result<KeyPair, ProcedureError> {
-    let asked = CertReq::from_der(&request).map_err(|_| ProcedureError::Rule {
-        paragraph: PARAGRAPH,
-        message: "the certificate is being asked for already, with a request in CRMF".to_owned(),
-        hint: Some("Let the daemon go on: answer the step (`counter.answer`)"),
+    let asked = CertReq::from_der(&request).map_err(|_| {
+        ProcedureError::rule(
+            PARAGRAPH,
+            "the certificate is being asked for already, with a request in CRMF",
+            "il certificato è già stato richiesto, con una richiesta in formato CRMF",
+        )
+        .hinting(
+            "Let the daemon go on: answer the step (`counter.answer`)",
+            "Lasciar proseguire il demone: rispondere al passo (`counter.answer`)",
+        )
     })?;
     let public_key = asked.info.public_key.to_der().map_err(|error| ProcedureError::Request(error.into()))?;
     Ok(KeyPair { public_key, request })

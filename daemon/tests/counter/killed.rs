@@ -1,0 +1,151 @@
+//! SIGKILL at every step: the built daemon is killed while it answers, started again, and the procedure goes on.
+//!
+//! CI kills it once at every step of the activation; `cargo xtask soak counter` for every case, at many moments.
+
+use std::env;
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use cns_protocol::counter::{
+    Answer, AnswerStep, Applicant, Case, Procedure, ProcedureState, Show, Start, Step, Wants,
+};
+use cns_protocol::{Client, audit, custody};
+use cns_virtual_card::sample;
+use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use rsa::RsaPrivateKey;
+
+use crate::kill::{CITIZEN, Counter, Setup};
+use crate::rig::usual_answer;
+use crate::running::PATIENCE;
+
+/// How many rounds over all cases; unset: one over the activation.
+const ROUNDS: &str = "CNSD_SOAK_ROUNDS";
+/// The longest time between the answer and the kill: what a step takes here, and some more.
+const LATEST_MS: u64 = 60;
+
+const SHORT: [(Case, Applicant, bool); 1] = [(Case::Standard, Applicant::Holder, false)];
+const ALL: [(Case, Applicant, bool); 5] = [
+    (Case::Standard, Applicant::Holder, false),
+    (Case::Ward, Applicant::Guardian, false),
+    (Case::Delegation, Applicant::Delegate, false),
+    (Case::NewCodes, Applicant::Holder, false),
+    // Once the card has its signature certificate, nothing is left to be made: see `Killing::wants_signature`.
+    (Case::Standard, Applicant::Holder, true),
+];
+
+struct Killing {
+    counter: Counter,
+    card: Plugged,
+    reader: String,
+    applicant: Applicant,
+    code: String,
+    wants_signature: bool,
+    kills: u64,
+}
+
+impl Killing {
+    fn request(&self, procedure: &Procedure, step: &Step) -> AnswerStep {
+        let answer = if step.wants == Wants::Applicant {
+            Answer::Applicant(self.applicant)
+        } else {
+            usual_answer(step, &self.code, self.wants_signature)
+        };
+        AnswerStep {
+            procedure: procedure.id.clone(),
+            paragraph: step.paragraph.clone(),
+            answer,
+            pin: None,
+            operator_pin: None,
+        }
+    }
+
+    /// Kills the daemon while it answers, and starts it again.
+    fn kill_during(&mut self, mut client: Client, request: AnswerStep) -> Client {
+        // Spread over the step's time, and the same in every run.
+        let moment = self.kills.wrapping_mul(0x9E37_79B9).rotate_left(7) % LATEST_MS;
+        let asking = spawn(move || drop(client.call(&request)));
+        sleep(Duration::from_millis(moment));
+        self.counter.running.kill();
+        asking.join().unwrap();
+        self.kills += 1;
+        self.counter.running.launch();
+        self.counter.running.card_in(CITIZEN);
+        self.counter.client()
+    }
+
+    /// Answers the step until it is done.
+    fn insist(&self, client: &mut Client, procedure: &Procedure, step: &Step) -> Procedure {
+        let ends = Instant::now() + PATIENCE;
+        loop {
+            let now = client.call(&Show { procedure: procedure.id.clone() }).unwrap();
+            if now.next.as_ref().map(|next| &next.paragraph) != Some(&step.paragraph) {
+                return now;
+            }
+            match client.call(&self.request(procedure, step)) {
+                Ok(done) => return done,
+                Err(error) => assert!(Instant::now() < ends, "{}: {error}", step.paragraph),
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A whole procedure, with a kill at each of its steps; how many there were.
+    fn procedure(&mut self, case: Case) -> usize {
+        let mut client = self.counter.client();
+        let mut procedure = client.call(&Start { reader: self.reader.clone(), case }).unwrap();
+        let mut steps = 0;
+        while let Some(step) = procedure.next.clone() {
+            let request = self.request(&procedure, &step);
+            client = self.kill_during(client, request);
+            procedure = self.insist(&mut client, &procedure, &step);
+            steps += 1;
+        }
+        assert_eq!(procedure.state, ProcedureState::Done, "{procedure:?}");
+        let mut verify = vec![0x00, 0x20, 0x00, 0x90, 0x08];
+        verify.extend_from_slice(self.counter.pin_in(&self.code).as_bytes());
+        verify.resize(13, 0xFF);
+        let answer = self.card.with_card(|card| {
+            card.card().power_on();
+            let answer = card.card().transmit(&verify);
+            card.reset();
+            answer
+        });
+        assert_eq!(answer, [0x90, 0x00], "the PIN is the envelope's");
+        steps
+    }
+}
+
+#[test]
+fn a_daemon_killed_at_every_step_loses_nothing() {
+    let rounds: Option<usize> = env::var(ROUNDS).ok().map(|rounds| rounds.parse().unwrap());
+    let cases = if rounds.is_some() { ALL.as_slice() } else { SHORT.as_slice() };
+    let rounds = rounds.unwrap_or(1);
+    let envelopes = rounds * cases.len();
+    let mut counter = Counter::with(&Setup { envelopes, authority: true, cards: &[sample::ID_CARD] });
+    let card = plug(counter.chip.take().unwrap(), Endpoint::Unix(counter.running.path(CITIZEN))).unwrap();
+    counter.running.card_in(CITIZEN);
+    let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
+    card.with_card(|card| card.card().plan_keys(keys));
+    let reader = counter.running.reader(CITIZEN);
+    let codes = counter.codes.clone();
+    let (applicant, code) = (Applicant::Holder, String::new());
+    let mut killing = Killing { counter, card, reader, applicant, code, wants_signature: false, kills: 0 };
+    let mut settled = 0;
+    for (number, code) in codes.iter().enumerate() {
+        let (case, applicant, signature) = cases[number % cases.len()];
+        killing.applicant = applicant;
+        killing.code.clone_from(code);
+        // The card gets one signature certificate.
+        killing.wants_signature = signature && number < cases.len();
+        settled += killing.procedure(case);
+    }
+    println!("SIGKILL: {} cases, {settled} settled", killing.kills);
+    let mut client = killing.counter.client();
+    let stock = client.call(&custody::Stock {}).unwrap();
+    let used = u64::try_from(envelopes).unwrap();
+    assert_eq!((stock.used, stock.assigned, stock.reserved, stock.void), (used, 0, 0, 0));
+    let tries = killing.card.with_card(|card| card.card().summary().puk_tries);
+    assert_eq!(tries, 3, "no try was burnt");
+    client.call(&audit::Verify {}).unwrap();
+    assert!(killing.counter.running.terminate().success());
+}

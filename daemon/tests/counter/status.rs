@@ -1,0 +1,158 @@
+//! §9.5 to §9.7 at the counter, and §9.3b: the certifier itself stands behind the seams, without the network between.
+
+use std::sync::Arc;
+
+use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, Reason};
+use cns_virtual_authority::{Authority as Certifier, Reason as Code, Status};
+use cnsd::procedure::ProcedureError;
+use cnsd::procedure::status::{
+    Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError, StatusSource,
+};
+
+use crate::rig::Rig;
+
+/// The certifier's own record of certificates; `refuses_after` changes it is as good as away.
+struct Registry {
+    certifier: Arc<Certifier>,
+    changes: std::sync::atomic::AtomicUsize,
+    refuses_after: usize,
+}
+
+impl Registry {
+    fn link(rig: &Rig, refuses_after: usize) -> Arc<Self> {
+        let registry =
+            Arc::new(Self { certifier: Arc::clone(&rig.certifier), changes: 0.into(), refuses_after });
+        let procedures = &rig.rooms().procedures;
+        procedures.ask_status_of(registry.clone());
+        procedures.change_status_by(registry.clone());
+        registry
+    }
+
+    fn status_now(&self, certificate: &[u8]) -> Option<(String, CertificateStatus)> {
+        let records = self.certifier.list().unwrap();
+        let record = records.iter().find(|record| record.certificate == certificate)?;
+        let status = match record.status {
+            Status::Suspended { .. } => CertificateStatus::Suspended,
+            Status::Revoked { .. } => CertificateStatus::Revoked,
+            Status::Valid | Status::Unconfirmed => CertificateStatus::Good,
+        };
+        Some((record.serial.clone(), status))
+    }
+}
+
+impl StatusSource for Registry {
+    fn status(&self, certificate: Vec<u8>) -> Asked<'_, CertificateStatus> {
+        Box::pin(async move {
+            let found = self.status_now(&certificate);
+            found.map(|(_, status)| status).ok_or_else(|| StatusError::Unknown("not issued here".to_owned()))
+        })
+    }
+}
+
+impl StatusAuthority for Registry {
+    fn change(&self, _: [u8; 16], certificate: Vec<u8>, change: StatusChange) -> Asked<'_, ()> {
+        Box::pin(async move {
+            let number = self.changes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if number == self.refuses_after {
+                return Err(StatusError::Failed("away".to_owned()));
+            }
+            let (serial, now) = self.status_now(&certificate).unwrap();
+            if now == change.leads_to() {
+                return Ok(());
+            }
+            let code = match change {
+                StatusChange::Suspend(_) => Code::CertificateHold,
+                StatusChange::Reactivate => Code::RemoveFromCrl,
+                StatusChange::Revoke(_) => Code::KeyCompromise,
+            };
+            self.certifier
+                .revoke(&serial, code)
+                .map(|_| ())
+                .map_err(|error| StatusError::Refused(error.to_string()))
+        })
+    }
+}
+
+fn statuses(rig: &Rig, registry: &Registry) -> Vec<CertificateStatus> {
+    let contents = rig.rooms().readers.find_card(cns_virtual_card::sample::ID_CARD).unwrap();
+    let held = [&contents.authentication_certificate, &contents.signature_certificate];
+    held.into_iter().flatten().map(|held| registry.status_now(held).unwrap().1).collect()
+}
+
+async fn reason(rig: &Rig, case: Case, reason: Reason) -> Procedure {
+    let started = rig.start(case).await.unwrap();
+    let paragraph = if case == Case::Suspension { "§9.5" } else { "§9.7.1" };
+    let ready = rig.until(started, "", paragraph).await;
+    rig.answer(&ready, Answer::Reason(reason)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_certificates_of_the_card_are_suspended_reactivated_and_revoked() {
+    let rig = Rig::new().await;
+    // Two certificates: the second of them finds the authority away at first (X10).
+    let first = rig.start(Case::Standard).await.unwrap();
+    rig.until(first, &rig.codes[0], "").await;
+    let registry = Registry::link(&rig, 1);
+
+    let ready = reason(&rig, Case::Suspension, Reason::Loss).await;
+    let away = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    assert!(matches!(away, ProcedureError::Status(StatusError::Failed(_))), "{away:?}");
+    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Suspended, CertificateStatus::Good]);
+    let again = rig.answer(&ready, Answer::Confirmed).await.unwrap();
+    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Suspended; 2]);
+    assert_eq!(
+        registry.changes.load(std::sync::atomic::Ordering::Relaxed),
+        3,
+        "the first is not asked twice"
+    );
+    let done = rig.until(again, "", "").await;
+    assert_eq!(done.state, ProcedureState::Done);
+
+    // X12: a suspended card gets no codes before it is reactivated; both rules are named.
+    let refused = rig.start(Case::NewCodes).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§9.3b"));
+    assert!(refused.hint().is_some_and(|hint| hint.contains("§9.6.2")));
+    let back = rig.start(Case::Reactivation).await.unwrap();
+    rig.until(back, "", "").await;
+    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Good; 2]);
+    let codes = rig.start(Case::NewCodes).await.unwrap();
+    rig.cancel(&codes).await.unwrap();
+
+    // Theft needs the report; a reason of the issuing body only is refused (§9.7.2).
+    let ready = reason(&rig, Case::Revocation, Reason::Theft).await;
+    assert_eq!(ready.next.as_ref().unwrap().paragraph, "§9.7.1-report");
+    rig.until(ready, "", "").await;
+    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Revoked; 2]);
+    let refused = rig.start(Case::NewCodes).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§9.3b"));
+    let started = rig.start(Case::Revocation).await.unwrap();
+    let ready = rig.until(started, "", "§9.7.1").await;
+    let refused = rig.answer(&ready, Answer::Reason(Reason::Death)).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§9.7.1"));
+    let phases = rig.phases("certificate-status").await;
+    assert!(phases.len() >= 8 && phases.len().is_multiple_of(2), "{phases:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegate_changes_no_status_and_a_parent_only_a_minors() {
+    let rig = Rig::new().await;
+    Registry::link(&rig, usize::MAX);
+    let started = rig.start(Case::Suspension).await.unwrap();
+    let ready = rig.until(started, "", "§6.1").await;
+    for (applicant, paragraph) in [(Applicant::Delegate, "§6.1"), (Applicant::Parent, "§6.4.1")] {
+        let refused = rig.answer(&ready, Answer::Applicant(applicant)).await.unwrap_err();
+        assert_eq!(refused.paragraph(), Some(paragraph));
+        assert!(refused.italian().is_some_and(|text| !text.is_empty()));
+    }
+    let ready = rig.answer(&ready, Answer::Applicant(Applicant::Guardian)).await.unwrap();
+    assert_eq!(ready.next.as_ref().unwrap().paragraph, "§6.4.3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_authority_the_status_is_neither_checked_nor_changed_and_that_is_said() {
+    let rig = Rig::new().await;
+    let refused = rig.start(Case::Suspension).await.unwrap_err();
+    assert!(matches!(refused, ProcedureError::NoStatusAuthority), "{refused:?}");
+    let started = rig.start(Case::Standard).await.unwrap();
+    assert!(started.warnings.iter().any(|warning| warning.contains("§9.3b")), "{:?}", started.warnings);
+}
