@@ -15,6 +15,7 @@ use crate::methods::{
 };
 
 /// Every method of the daemon.
+#[expect(clippy::too_many_lines, reason = "one line for each method")]
 #[must_use]
 pub fn router(daemon: &Arc<Daemon>) -> Router {
     let operators = daemon.operators.clone();

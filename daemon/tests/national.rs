@@ -116,7 +116,7 @@ async fn open(state: &Path, url: Option<&str>, mail_config: Option<&MailConfig>)
     let audit = Audit::open(state, custody.sealer()).await.unwrap();
     let network = || NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
     let connector =
-        url.map(|url| Box::new(HttpConnector::new(url, network()).unwrap()) as Box<dyn Connector>);
+        url.map(|url| -> Box<dyn Connector> { Box::new(HttpConnector::new(url, network()).unwrap()) });
     let mail = mail_config.map(|config| (mail::connector(config).unwrap(), config.from.clone()));
     let national = National::open(&database, &custody, &audit, connector, mail);
     Rooms { database, custody, national }
@@ -191,7 +191,7 @@ async fn a_request_is_delivered_at_least_once_with_one_key_over_failures_and_a_r
     assert_eq!(posted.len(), 3);
     assert!(posted.iter().all(|one| *one == posted[0]), "the same request each time");
     assert_eq!((posted[0]["kind"].as_str(), posted[0]["card"].as_str()), (Some("activation"), Some(CARD)));
-    assert_eq!(peer.lock().unwrap().done, [queued.id.clone()], "done once");
+    assert_eq!(peer.lock().unwrap().done, std::slice::from_ref(&queued.id), "done once");
 
     peer.lock().unwrap().moods = vec![Mood::Refuses];
     for kind in [RequestKind::Revocation, RequestKind::Duplicate] {

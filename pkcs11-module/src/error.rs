@@ -149,6 +149,7 @@ impl From<SecretError> for Error {
 
 /// What a refusal of the daemon means to an application. Causes that only other methods have are general errors.
 impl From<ErrorKind> for Error {
+    #[expect(clippy::too_many_lines, reason = "one line for each cause")]
     fn from(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::NoReader | ErrorKind::NoCard | ErrorKind::CardRemoved => Error::DeviceRemoved,
@@ -184,6 +185,8 @@ impl From<ErrorKind> for Error {
             | ErrorKind::NoSuchProcedure
             | ErrorKind::WrongStep
             | ErrorKind::RuleRefuses
+            | ErrorKind::FieldInvalid
+            | ErrorKind::NationalSystemFailed
             | ErrorKind::NoPuk
             | ErrorKind::EnvelopeUnknown
             | ErrorKind::EnvelopeUnavailable

@@ -79,12 +79,10 @@ fn card_in(
 
 /// The PIN does not come with the request, so that its lack is no fault of the parameters.
 fn refusal(error: ProcedureError) -> RpcError {
-    match error {
-        ProcedureError::WrongAnswer { wants: Wants::Pin } => {
-            RpcError::new(ErrorKind::NotLoggedIn, "this connection is not logged in to the card")
-                .hint("Let the holder type the card's PIN and log in with it first (`pin.verify`)")
-                .paragraph(PARAGRAPH)
-        }
-        error => error.into(),
+    if matches!(error, ProcedureError::WrongAnswer { wants: Wants::Pin }) {
+        return RpcError::new(ErrorKind::NotLoggedIn, "this connection is not logged in to the card")
+            .hint("Let the holder type the card's PIN and log in with it first (`pin.verify`)")
+            .paragraph(PARAGRAPH);
     }
+    error.into()
 }

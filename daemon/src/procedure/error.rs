@@ -169,7 +169,6 @@ impl ProcedureError {
             | Self::Unsettled { .. } => Some("§9.3.2-7"),
             Self::CardElsewhere => Some("§9.3.2-4"),
             Self::NoAuthority | Self::CertificateValid { .. } => Some("§9.1.3"),
-            Self::NoAuthority => Some("§9.1.3"),
             Self::NoNationalSystem | Self::National(_) => Some("§8-out"),
             Self::NoStatusAuthority => Some("§9.5.3"),
             Self::Status(StatusError::Unknown(_)) => Some("§9.3b"),

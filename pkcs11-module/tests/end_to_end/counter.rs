@@ -108,15 +108,17 @@ impl Counter {
     /// Answers as with a citizen whom all is well with, up to the step that makes the certificate.
     fn up_to_the_key(&mut self, mut procedure: Procedure) -> Procedure {
         while let Some(step) = procedure.next.clone().filter(|step| step.paragraph != "§9.1.3") {
-            let answer = match step.wants {
-                Wants::Document => Answer::Document(Document {
+            let answer = if step.wants == Wants::Document {
+                Answer::Document(Document {
                     kind: DocumentKind::IdentityCard,
                     number: "CA12345AA".to_owned(),
                     issuer: "Comune di prova".to_owned(),
                     expires: "2099-12-31".to_owned(),
-                }),
-                Wants::Verdict => Answer::Verdict(Verdict::Match),
-                _ => Answer::Confirmed,
+                })
+            } else if step.wants == Wants::Verdict {
+                Answer::Verdict(Verdict::Match)
+            } else {
+                Answer::Confirmed
             };
             let (procedure_id, paragraph) = (procedure.id.clone(), step.paragraph);
             let step =
@@ -137,13 +139,9 @@ impl Counter {
 
 /// The text under a name, however deep.
 fn find(value: &serde_json::Value, name: &str) -> Option<String> {
-    match value {
-        serde_json::Value::Object(fields) => fields
-            .get(name)
-            .and_then(|found| found.as_str().map(str::to_owned))
-            .or_else(|| fields.values().find_map(|field| find(field, name))),
-        _ => None,
-    }
+    let fields = value.as_object()?;
+    let here = fields.get(name).and_then(|found| found.as_str().map(str::to_owned));
+    here.or_else(|| fields.values().find_map(|field| find(field, name)))
 }
 
 fn public() -> Vec<Attribute> {
