@@ -18,8 +18,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use cms::content_info::ContentInfo;
 use cns_protocol::audit::Phase;
 use cns_protocol::order::{Executed, MAX_ORDER, OrderCertificates, OrderResult};
+use der::Decode;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -179,6 +181,8 @@ impl Inner {
         }
         let verified = signed_data::verify(message)?;
         let signer = self.signers.judge(&verified, SystemTime::now())?.to_owned();
+        // The reader below takes BER as well; an order has one encoding, whoever made it.
+        ContentInfo::from_der(&verified.content).map_err(OrderError::NotEnvelopedData)?;
         let content = self.custody.decrypt(&self.order_key, &verified.content).map_err(OrderError::Sealed)?;
         Ok(Opened { signer, sha256: hex::encode(Sha256::digest(message)), content: content::read(&content)? })
     }

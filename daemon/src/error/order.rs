@@ -18,6 +18,7 @@ impl From<OrderError> for RpcError {
             }
             OrderError::TooLarge
             | OrderError::NotSignedData(_)
+            | OrderError::NotEnvelopedData(_)
             | OrderError::Signers
             | OrderError::Algorithm(_)
             | OrderError::Altered

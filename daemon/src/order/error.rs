@@ -22,6 +22,11 @@ pub enum OrderError {
     /// Not what an order is, outside.
     #[error("the order is not RFC 5652 SignedData in DER (a streamed one is BER and is not accepted): {0}")]
     NotSignedData(der::Error),
+    /// Not what an order is, inside.
+    #[error(
+        "what the order's signer signed is not RFC 5652 EnvelopedData in DER (a streamed one is BER and is not accepted): {0}"
+    )]
+    NotEnvelopedData(der::Error),
     /// It has no signer, or several.
     #[error("the order must have one signer, with signed attributes, and carry that signer's certificate")]
     Signers,
@@ -114,6 +119,7 @@ impl OrderError {
         match self {
             Self::TooLarge
             | Self::NotSignedData(_)
+            | Self::NotEnvelopedData(_)
             | Self::Signers
             | Self::Algorithm(_)
             | Self::Altered

@@ -17,7 +17,7 @@ use cnsd::procedure::ProcedureError;
 use rsa::RsaPrivateKey;
 
 use crate::database;
-use crate::rig::{Rig, copy_all, usual_answer};
+use crate::rig::{Rig, usual_answer};
 
 /// RESET RETRY COUNTER.
 const RESET: u8 = 0x2C;
@@ -237,7 +237,6 @@ impl Walk<'_> {
     async fn power_cut(&mut self, procedure: &Procedure, step: &Step) -> (Procedure, bool) {
         let works = step.wants == Wants::Work;
         let kept = self.rig.folder.path().join("power-cut");
-        let state = self.rig.folder.path().join("state");
         if works {
             let trigger = match self.trigger(step) {
                 Trigger::After(_) => Trigger::After(self.signature_commands - 4),
@@ -249,12 +248,12 @@ impl Walk<'_> {
                 while self.rig.card.with_card(|card| card.pending()) > 0 && Instant::now() < ends {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-                copy_all(&state, &kept);
+                self.rig.keep(&kept).await;
             };
             let (_, ()) = tokio::join!(self.answer(procedure, step), cut);
             self.rig.card.with_card(|card| card.clear_plan());
         } else {
-            copy_all(&state, &kept);
+            self.rig.keep(&kept).await;
             self.answer(procedure, step).await.unwrap();
         }
         self.rig.restart_from(&kept).await;

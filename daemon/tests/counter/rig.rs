@@ -84,14 +84,13 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A folder as it lies on the disk, a database's log included.
-pub(crate) fn copy_all(from: &Path, to: &Path) {
+/// A folder of which nothing is being written, but for the database's files where `with_database` is not told.
+fn copy_all(from: &Path, to: &Path, with_database: bool) {
     let _absent = fs::remove_dir_all(to).is_err();
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        // The index of the log is memory of the processes that have it open, not what a disk keeps.
-        if entry.file_name().to_string_lossy().ends_with("-shm") {
+        if !with_database && entry.file_name().to_string_lossy().starts_with("custody.db") {
             continue;
         }
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
@@ -266,14 +265,22 @@ impl Rig {
         self.rooms = Some(Self::open_rooms(self.folder.path(), &self.url).await);
     }
 
-    /// The daemon comes back after a power cut: on the disk is what was there at that moment.
+    /// Keeps what a power cut at this moment would leave on the disk. The database may be at work, and makes its copy
+    /// itself, after the audit log was copied.
+    pub(crate) async fn keep(&self, kept: &Path) {
+        copy_all(&self.folder.path().join("state"), kept, false);
+        let copy = format!("VACUUM INTO '{}'", kept.join("custody.db").display());
+        sqlx::query(&copy).execute(self.rooms().database.pool()).await.unwrap();
+    }
+
+    /// The daemon comes back after a power cut: on the disk is what was kept.
     pub(crate) async fn restart_from(&mut self, kept: &Path) {
         self.rooms().readers.stop();
         self.rooms().database.close().await;
         self.rooms = None;
         let state = self.folder.path().join("state");
         fs::remove_dir_all(&state).unwrap();
-        copy_all(kept, &state);
+        copy_all(kept, &state, true);
         self.rooms = Some(Self::open_rooms(self.folder.path(), &self.url).await);
     }
 
