@@ -69,6 +69,7 @@ impl ClientError {
                 | io::ErrorKind::PermissionDenied
                 | io::ErrorKind::NotADirectory
                 | io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidFilename
         ))
     }
 }

@@ -14,7 +14,7 @@ use crate::{Result, cargo, packages};
 const MOST_FILES: usize = 300;
 const LONGEST_FILE: u64 = 4096;
 /// What each target gets in `cargo xtask test`.
-const BRIEFLY: Duration = Duration::from_secs(5);
+const BRIEFLY: Duration = Duration::from_secs(2);
 /// An input on which a target works longer is a defect; generous, for machines that do other work too.
 const TIME_FOR_ONE_INPUT: &str = "-timeout=120";
 const MEMORY_MEBIBYTES: &str = "-rss_limit_mb=1024";

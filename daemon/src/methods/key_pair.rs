@@ -11,6 +11,7 @@ use cns_protocol::{ErrorKind, RpcError};
 use super::{Daemon, place_of};
 use crate::card::{CardError, PinSource};
 use crate::dispatch::Call;
+use crate::login::CardPlace;
 use crate::procedure::{CardInReader, ProcedureError};
 
 /// The paragraph that both belong to.
@@ -32,8 +33,10 @@ pub async fn generate_key(
         return Err(RpcError::new(ErrorKind::InvalidParams, sentence).paragraph(PARAGRAPH));
     }
     let card = card_in(&daemon, &call, request.reader, request.insertion)?;
+    let place = card.place.clone();
     let (user, progress) = (call.caller.peer.uid, call.progress.clone());
-    daemon.procedures.generate_key(user, call.operator()?, card, progress).await.map_err(refusal)
+    let made = daemon.procedures.generate_key(user, call.operator()?, card, progress).await;
+    made.map_err(|error| refusal(&daemon, &place, error))
 }
 
 /// `counter.load_certificate`.
@@ -50,10 +53,11 @@ pub async fn load_certificate(
         return Err(RpcError::new(ErrorKind::CertificateRefused, sentence).paragraph(PARAGRAPH));
     }
     let card = card_in(&daemon, &call, request.reader, request.insertion)?;
+    let place = card.place.clone();
     let (user, progress) = (call.caller.peer.uid, call.progress.clone());
     let loading =
         daemon.procedures.load_certificate(user, call.operator()?, card, request.certificate, progress);
-    loading.await.map_err(refusal)?;
+    loading.await.map_err(|error| refusal(&daemon, &place, error))?;
     Ok(Done {})
 }
 
@@ -74,11 +78,15 @@ fn card_in(
         Some(PinSource::Given(pin)) => Some(pin),
         Some(PinSource::Pad) | None => None,
     };
-    Ok(CardInReader { serial: contents.card.serial.clone(), reader, pin })
+    Ok(CardInReader { serial: contents.card.serial.clone(), place, pin })
 }
 
-/// The PIN does not come with the request, so that its lack is no fault of the parameters.
-fn refusal(error: ProcedureError) -> RpcError {
+/// The PIN does not come with the request, so that its lack is no fault of the parameters. One that the card refuses was
+/// changed behind the logins, which end: the next attempt must not cost a try as well.
+fn refusal(daemon: &Daemon, place: &CardPlace, error: ProcedureError) -> RpcError {
+    if matches!(error, ProcedureError::Card(CardError::PinIncorrect { .. } | CardError::PinBlocked)) {
+        daemon.logins.forget_card(place);
+    }
     if matches!(error, ProcedureError::WrongAnswer { wants: Wants::Pin }) {
         return RpcError::new(ErrorKind::NotLoggedIn, "this connection is not logged in to the card")
             .hint("Let the holder type the card's PIN and log in with it first (`pin.verify`)")

@@ -7,6 +7,7 @@ use cns_virtual_authority::Profile;
 use cns_virtual_card::{SignatureAreaState, sample};
 use cnsd::card::CardError;
 use cnsd::dispatch::ProgressSender;
+use cnsd::login::CardPlace;
 use cnsd::procedure::certifier::CertifierError;
 use cnsd::procedure::{CardInReader, ProcedureError};
 use der::{Decode, Encode};
@@ -16,7 +17,9 @@ use crate::rig::{Rig, UID, secret, session};
 
 impl Rig {
     fn meant(&self, pin: Option<&[u8]>) -> CardInReader {
-        CardInReader { serial: sample::ID_CARD.to_owned(), reader: self.reader.clone(), pin: pin.map(secret) }
+        let insertion = self.rooms().readers.card(&self.reader).map_or(0, |contents| contents.card.insertion);
+        let place = CardPlace { reader: self.reader.clone(), insertion };
+        CardInReader { serial: sample::ID_CARD.to_owned(), place, pin: pin.map(secret) }
     }
 
     async fn generate_as(&self, operator: &str, pin: Option<&[u8]>) -> Result<KeyPair, ProcedureError> {
@@ -113,10 +116,18 @@ async fn only_the_operators_open_procedure_at_this_step_lets_a_program_in() {
     );
     let keyless = rig.load(Some(sample::PIN), b"a certificate").await.unwrap_err();
     assert_eq!(keyless.paragraph(), Some("§9.1.3"));
-    let elsewhere = CardInReader { reader: "another".to_owned(), ..rig.meant(Some(sample::PIN)) };
     let procedures = &rig.rooms().procedures;
+    let mut elsewhere = rig.meant(Some(sample::PIN));
+    elsewhere.place.reader = "another".to_owned();
     let elsewhere = procedures.generate_key(UID, &session("op1"), elsewhere, ProgressSender::nobody()).await;
     assert!(matches!(elsewhere, Err(ProcedureError::CardElsewhere)));
+    let mut earlier = rig.meant(Some(sample::PIN));
+    earlier.place.insertion -= 1;
+    let earlier = procedures.generate_key(UID, &session("op1"), earlier, ProgressSender::nobody()).await;
+    assert!(
+        matches!(earlier, Err(ProcedureError::Card(CardError::Swapped))),
+        "put in again since: {earlier:?}"
+    );
     assert_eq!(rig.area(), SignatureAreaState::Empty, "nothing was made");
     let pair = rig.generate_as("op1", Some(sample::PIN)).await.unwrap();
     let garbage = rig.load(Some(sample::PIN), b"a certificate").await.unwrap_err();

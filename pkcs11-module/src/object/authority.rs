@@ -13,18 +13,18 @@ const LONGEST_NAME: usize = 64;
 /// The objects of a card's authorities; one that cannot be read has none, and neither has one with a key of the holder's:
 /// an application that looks for that key by `CKA_ID` would take the authority's certificate for the holder's.
 pub(super) fn objects(card: &Card) -> Vec<Object> {
-    let of_holder: Vec<_> = card
+    let holders: Vec<_> = card
         .certificates
         .iter()
         .filter_map(|certificate| certificate::read_any(&certificate.der).ok())
-        .map(|fields| fields.public_key)
         .collect();
+    let of_holder: Vec<_> = holders.iter().map(certificate::Fields::identity).collect();
     card.authorities.iter().filter_map(|authority| object(authority, &of_holder)).collect()
 }
 
 fn object(authority: &AuthorityCertificate, of_holder: &[&[u8]]) -> Option<Object> {
     let fields = certificate::read_any(&authority.der).ok()?;
-    if of_holder.contains(&fields.public_key) {
+    if of_holder.contains(&fields.identity()) {
         return None;
     }
     let unique = format!("{}-{}", ck::CKO_CERTIFICATE, authority.sha256);

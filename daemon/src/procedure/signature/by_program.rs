@@ -18,6 +18,7 @@ use super::{ACT, PARAGRAPH, UNUSED, unhex};
 use crate::card::{CardContents, CardError};
 use crate::config::RequestForm;
 use crate::dispatch::ProgressSender;
+use crate::login::CardPlace;
 use crate::operator::Session;
 use crate::procedure::close::refuse_other_operator;
 use crate::procedure::dossier::{Dossier, Intent, Signature};
@@ -28,8 +29,8 @@ use crate::procedure::{Actor, Engine, Meter, ProcedureError, Procedures, random,
 pub struct CardInReader {
     /// Its serial number.
     pub serial: String,
-    /// The reader.
-    pub reader: String,
+    /// The reader, and the insertion that the PIN was typed for.
+    pub place: CardPlace,
     /// The PIN, for procedures without an envelope.
     pub pin: Option<Secret>,
 }
@@ -214,8 +215,12 @@ impl Engine {
             return Err(ProcedureError::WrongStep { expected: step.paragraph });
         }
         let contents = self.card_of(&dossier, actor)?;
-        if contents.card.reader != card.reader {
+        if contents.card.reader != card.place.reader {
             return Err(ProcedureError::CardElsewhere);
+        }
+        // It may have been taken out and put back while another act on it was waited for.
+        if contents.card.insertion != card.place.insertion {
+            return Err(CardError::Swapped.into());
         }
         Ok((dossier, step, contents))
     }
