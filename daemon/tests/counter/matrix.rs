@@ -441,7 +441,8 @@ async fn trouble_at_every_step_of_every_case_for_an_adults_card_loses_nothing() 
     let mut tally = Tally::default();
     all_paths(&mut adult().await, &ADULT, in_process(), &mut tally).await;
     tally.print("an adult's card");
-    assert!(tally.felt > 20, "{tally:?}");
+    // Fewer troubles are done to a server, which is another program's.
+    assert!(tally.felt > if database::on_postgresql() { 5 } else { 20 }, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -449,7 +450,8 @@ async fn trouble_at_every_step_of_every_case_for_a_minors_card_loses_nothing() {
     let mut tally = Tally::default();
     all_paths(&mut minor().await, &MINOR, in_process(), &mut tally).await;
     tally.print("a minor's card");
-    assert!(tally.felt > 20, "{tally:?}");
+    // Fewer troubles are done to a server, which is another program's.
+    assert!(tally.felt > if database::on_postgresql() { 5 } else { 20 }, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,8 @@ impl Peer {
                         if !stream.read(&mut request).is_ok_and(|count| count > 0) {
                             break;
                         }
-                        let result = r#"{"change":1,"readers":[]}"#;
+                        let result =
+                            r#"{"change":1,"instance":"00112233445566778899aabbccddeeff","readers":[]}"#;
                         let answer = frame(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
                         stream.write_all(&answer).unwrap();
                     }
