@@ -58,6 +58,9 @@ enum Command {
         /// Only the tests on real parts (pcscd, OpenSC)
         #[arg(long)]
         real_parts: bool,
+        /// Leave the fuzzing out; what earlier fuzzing kept is tried by the members' tests
+        #[arg(long)]
+        no_fuzzing: bool,
     },
     /// Check formatting, lints, licences and the arrows between the members
     Lint,
@@ -111,7 +114,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo { no_install, keep, programs } => demo::run(no_install, keep, programs),
-        Command::Test { no_install, real_parts } => test::run(no_install, real_parts),
+        Command::Test { no_install, real_parts, no_fuzzing } => test::run(no_install, real_parts, no_fuzzing),
         Command::Lint => lint::run(),
         Command::Fuzz { minutes, target, no_install } => fuzz::run(minutes, target.as_deref(), no_install),
         Command::Bench { what } => bench::run(&what),

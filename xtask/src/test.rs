@@ -11,7 +11,7 @@ use crate::{Result, cargo, demo, fuzz, lint, namespace, packages, rig};
 const TESTS_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Runs everything, to the end even when something fails.
-pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
+pub(crate) fn run(no_install: bool, real_parts_only: bool, no_fuzzing: bool) -> Result<()> {
     let groups = [
         packages::BUILD,
         packages::DEMO,
@@ -36,7 +36,9 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool) -> Result<()> {
     let programs = cargo::build_release()?;
     tally.run("The tests on real parts", || real_parts(&programs));
     if !real_parts_only {
-        tally.run("A little fuzzing", fuzz::briefly);
+        if !no_fuzzing {
+            tally.run("A little fuzzing", fuzz::briefly);
+        }
         tally.run("The demo", || demo::on(&programs, false));
     }
     tally.close()
