@@ -490,6 +490,8 @@ async fn a_directory_that_lists_more_than_there_is_costs_little() {
         [0xFF, 0x20, 0x0B, 0x05, 0x00],
         [0xFF, 0x20, 0x0C, 0x05, 0x00],
         [0xFF, 0x20, 0x0D, 0x05, 0x00],
+        [0xFF, 0x20, 0x0E, 0x05, 0x00],
+        [0xFF, 0x20, 0x0F, 0x05, 0x00],
         [0xFF, 0x20, 0x04, 0x05, 0x00],
     ];
     let reader = Reader::start();
@@ -507,6 +509,8 @@ async fn a_directory_that_lists_more_than_there_is_costs_little() {
             ("3F00/1400/9001/200B", absent),
             ("3F00/1400/9001/200C", absent),
             ("3F00/1400/9001/200D", absent),
+            ("3F00/1400/9001/200E", absent),
+            ("3F00/1400/9001/200F", absent),
             ("3F00/1400/9001/2004", "DER certificate, listed and not read"),
         ]
     );
