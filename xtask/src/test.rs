@@ -28,19 +28,21 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool, no_fuzzing: bool) -> 
     if !real_parts_only {
         tally.run("The gate", lint::run);
         tally.run("The members' tests", || {
-            cargo::run_within(&["test", "--release", "--workspace", "--quiet"], &[], TESTS_LIMIT)
+            let all = ["test", "--release", "--workspace", "--quiet", "--no-fail-fast"];
+            cargo::run_within(&all, &[], TESTS_LIMIT)
         });
         tally.run("Custody and the counter on PostgreSQL", on_postgresql);
     }
     line("Building the programs…");
     let programs = cargo::build_release()?;
-    tally.run("The tests on real parts", || real_parts(&programs));
     if !real_parts_only {
         if !no_fuzzing {
             tally.run("A little fuzzing", fuzz::briefly);
         }
         tally.run("The demo", || demo::on(&programs, false));
     }
+    // Last, so that a log of which only the end is kept still says which of its many tests failed, and why.
+    tally.run("The tests on real parts", || real_parts(&programs));
     tally.close()
 }
 
@@ -64,7 +66,7 @@ fn real_parts(programs: &Path) -> Result<()> {
 #[derive(Default)]
 pub(crate) struct Tally {
     passed: usize,
-    failed: Vec<String>,
+    failed: Vec<(String, Error)>,
 }
 
 impl Tally {
@@ -78,16 +80,16 @@ impl Tally {
             }
             Err(error) => {
                 report::failure(&error);
-                self.failed.push(name.to_owned());
+                self.failed.push((name.to_owned(), error));
                 section.end("FAILED");
             }
         }
     }
 
-    /// Says how it went.
+    /// Says how it went, and once more what failed.
     pub(crate) fn close(self) -> Result<()> {
-        for name in &self.failed {
-            line(&format!("FAILED: {name}"));
+        for (name, error) in &self.failed {
+            line(&format!("FAILED: {name}: {error}"));
         }
         line(&format!("\n{} passed, {} failed", self.passed, self.failed.len()));
         if self.failed.is_empty() { Ok(()) } else { Err(Error::Tests(self.failed.len())) }
