@@ -17,6 +17,7 @@ use crate::holder::HolderError;
 use crate::operator::{OperatorError, TrustError};
 use crate::procedure::ProcedureError;
 use crate::procedure::certifier::CertifierError;
+use crate::procedure::status::StatusError;
 use crate::procedure::store::StoreError;
 
 /// A failure that only the log explains.
@@ -120,6 +121,20 @@ impl From<CertifierError> for RpcError {
     }
 }
 
+impl From<StatusError> for RpcError {
+    fn from(error: StatusError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            StatusError::Officer(error) => {
+                RpcError { message: sentence, hint: None, ..RpcError::from(error) }
+            }
+            StatusError::Unknown(_) | StatusError::Failed(_) | StatusError::Refused(_) => {
+                RpcError::new(ErrorKind::AuthorityFailed, sentence)
+            }
+        }
+    }
+}
+
 impl From<ProcedureError> for RpcError {
     fn from(error: ProcedureError) -> Self {
         let (paragraph, hint, italian) = (error.paragraph(), error.hint(), error.italian());
@@ -136,9 +151,8 @@ impl From<ProcedureError> for RpcError {
             ProcedureError::NoNationalSystem | ProcedureError::National(_) => {
                 RpcError::new(ErrorKind::NationalSystemFailed, sentence)
             }
-            ProcedureError::NoStatusAuthority | ProcedureError::Status(_) => {
-                RpcError::new(ErrorKind::AuthorityFailed, sentence)
-            }
+            ProcedureError::NoStatusAuthority => RpcError::new(ErrorKind::AuthorityFailed, sentence),
+            ProcedureError::Status(error) => error.into(),
             ProcedureError::Rule { .. } | ProcedureError::ReaderLogs => {
                 RpcError::new(ErrorKind::RuleRefuses, sentence)
             }

@@ -170,7 +170,7 @@ async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<
     audit.rotate_at(config.audit.rotate_at()).await?;
     let readers = Readers::start(&config.readers)?;
     let operators = Operators::open(&config.operators, &config.operator, &readers)?;
-    let certifier: Option<Arc<dyn Certifier>> = match &config.authority {
+    let authority = match &config.authority {
         Some(authority) => {
             let network =
                 NetworkHelper::default().with_route(&config.network).map_err(AuthorityError::from)?;
@@ -178,8 +178,15 @@ async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<
         }
         None => None,
     };
+    let certifier: Option<Arc<dyn Certifier>> = match &authority {
+        Some(authority) => Some(Arc::<Authority>::clone(authority)),
+        None => None,
+    };
     let procedures = Procedures::open(database, &custody, &readers, &audit, certifier);
     procedures.configure(config.counter.clone());
+    if let Some(authority) = authority {
+        procedures.change_status_by(authority);
+    }
     let rooms = (&custody, &readers, &audit);
     let outside = Outside::open(config, database, rooms, &procedures).await?;
     let (logins, started) = (Arc::<LoginRegistry>::default(), Instant::now());

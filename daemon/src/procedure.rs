@@ -15,11 +15,11 @@ pub mod error;
 mod exclusive;
 mod facts;
 mod fiscal_code;
-mod identity;
-mod labels;
-mod locks;
+pub(crate) mod identity;
+pub(crate) mod labels;
+pub(crate) mod locks;
 pub mod national;
-mod officer;
+pub(crate) mod officer;
 mod question;
 mod random;
 mod remove_signature;
@@ -164,8 +164,9 @@ impl Procedures {
     /// # Errors
     /// [`ProcedureError::NotFound`], [`ProcedureError::Store`].
     pub async fn next(&self, next: &Next) -> Result<Question, ProcedureError> {
-        let officer = self.0.certifier.as_deref().is_some_and(Certifier::wants_officer);
-        Ok(question::question(&self.0.load(&next.procedure).await?, officer))
+        let dossier = self.0.load(&next.procedure).await?;
+        let officer = dossier.next().is_some_and(|step| self.0.wants_officer(step));
+        Ok(question::question(&dossier, officer))
     }
 
     /// The cases of the manual, and whether a counter of this kind can do them.

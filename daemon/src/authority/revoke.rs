@@ -2,7 +2,13 @@
 
 use x509_cert::ext::pkix::CrlReason;
 
-use crate::authority::{Authority, AuthorityError, CmpError, Signer};
+use crate::authority::{Authority, AuthorityError, CmpError, Signer, SignerError};
+use crate::procedure::status::{Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError};
+
+/// Refusals that say nothing of the certificate: the same request may fare better when the authority, or our
+/// credentials with it, are in order again.
+const PASSING: [&str; 6] =
+    ["systemUnavail", "systemFailure", "badMessageCheck", "badTime", "notAuthorized", "signerNotTrusted"];
 
 /// What came of asking for another standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,5 +44,38 @@ impl Authority {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl StatusAuthority for Authority {
+    fn wants_officer(&self) -> bool {
+        Authority::wants_officer(self)
+    }
+
+    fn change<'a>(
+        &'a self,
+        transaction: [u8; 16],
+        certificate: Vec<u8>,
+        change: StatusChange,
+        officer: Option<&'a dyn Signer>,
+    ) -> Asked<'a, CertificateStatus> {
+        Box::pin(async move {
+            match self.revoke(&certificate, change.code(), transaction, officer).await {
+                Ok(Changed::Now) => Ok(change.leads_to()),
+                Ok(Changed::Already) => Ok(CertificateStatus::Revoked),
+                Err(AuthorityError::Cmp(CmpError::Refused(refusal))) if refusal.names("certRevoked") => {
+                    Ok(CertificateStatus::Revoked)
+                }
+                Err(AuthorityError::Cmp(CmpError::Refused(refusal)))
+                    if !PASSING.iter().any(|failure| refusal.names(failure)) =>
+                {
+                    Err(StatusError::Refused(refusal.to_string()))
+                }
+                Err(AuthorityError::Cmp(CmpError::Signer(SignerError::Card(error)))) => {
+                    Err(StatusError::Officer(error))
+                }
+                Err(error) => Err(StatusError::Failed(error.to_string())),
+            }
+        })
     }
 }

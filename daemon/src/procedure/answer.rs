@@ -111,7 +111,7 @@ impl Engine {
                 self.make_signature(actor, dossier, step, pins, progress).await
             }
             StepName::SuspensionWork | StepName::ReactivationWork | StepName::RevocationWork => {
-                self.change_status(actor, dossier, step).await
+                self.change_status(actor, dossier, step, pins).await
             }
             StepName::NationalWork => self.ask_national_system(actor, dossier, step).await,
             StepName::PrivacyNotice

@@ -172,7 +172,7 @@ impl ProcedureError {
             Self::NoNationalSystem | Self::National(_) => Some("§8-out"),
             Self::NoStatusAuthority => Some("§9.5.3"),
             Self::Status(StatusError::Unknown(_)) => Some("§9.3b"),
-            Self::OfficerPin => Some("§7"),
+            Self::OfficerPin | Self::Status(StatusError::Officer(_)) => Some("§7"),
             Self::NotFound(_)
             | Self::Over(_)
             | Self::WrongStep { .. }

@@ -18,14 +18,14 @@ const LONGEST: usize = 64;
 const LONGEST_EMAIL: usize = 254;
 
 /// A text that says something, trimmed.
-fn sound(text: &str) -> Option<String> {
+pub(crate) fn sound(text: &str) -> Option<String> {
     let text = text.trim();
     let fits = (1..=LONGEST).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
 }
 
 /// Judges an identity document, and gives it back with its texts trimmed.
-pub(super) fn check_document(document: Document, today: Date) -> Result<Document, ProcedureError> {
+pub(crate) fn check_document(document: Document, today: Date) -> Result<Document, ProcedureError> {
     let (Some(number), Some(issuer)) = (sound(&document.number), sound(&document.issuer)) else {
         return Err(ProcedureError::rule(
             "§6.1.2-data",
@@ -55,7 +55,7 @@ pub(super) fn check_document(document: Document, today: Date) -> Result<Document
 }
 
 /// Judges who acts for the holder; `paragraph` is the rule by which they do.
-pub(super) fn check_representative(
+pub(crate) fn check_representative(
     given: &Representative,
     holder: &Holder,
     paragraph: &'static str,
@@ -89,7 +89,7 @@ pub(super) fn check_representative(
 }
 
 /// Judges a person's data, and gives them back trimmed.
-pub(super) fn check_person(person: &Person, paragraph: &'static str) -> Result<Person, ProcedureError> {
+pub(crate) fn check_person(person: &Person, paragraph: &'static str) -> Result<Person, ProcedureError> {
     let (Some(surname), Some(name)) = (sound(&person.surname), sound(&person.name)) else {
         return Err(ProcedureError::rule(
             paragraph,
@@ -108,7 +108,7 @@ pub(super) fn check_person(person: &Person, paragraph: &'static str) -> Result<P
 }
 
 /// Judges an address of electronic mail, as far as its form shows.
-pub(super) fn check_email(email: &str) -> Result<String, ProcedureError> {
+pub(crate) fn check_email(email: &str) -> Result<String, ProcedureError> {
     let email = email.trim();
     let parts = email.rsplit_once('@');
     let fits = email.len() <= LONGEST_EMAIL
@@ -127,7 +127,7 @@ pub(super) fn check_email(email: &str) -> Result<String, ProcedureError> {
 }
 
 /// Whether the copy of the holder's document that a delegate brings agrees with the card (X5): not a stop, but shown.
-pub(super) fn copy_agrees(copy: &Person, holder: &Holder) -> bool {
+pub(crate) fn copy_agrees(copy: &Person, holder: &Holder) -> bool {
     let same = |one: &str, other: &str| letters(one) == letters(other);
     copy.codice_fiscale == holder.codice_fiscale
         && same(&copy.surname, &holder.surname)
@@ -140,13 +140,13 @@ fn letters(name: &str) -> String {
 }
 
 /// When the holder was born: the card's date, else the one in the codice fiscale.
-pub(super) fn birth(holder: &Holder, today: Date) -> Option<Date> {
+pub(crate) fn birth(holder: &Holder, today: Date) -> Option<Date> {
     clock::parse_date(&holder.birth_date)
         .or_else(|| FiscalCode::parse(&holder.codice_fiscale).and_then(|code| code.birth(today)))
 }
 
 /// What the operator should know where the card's date of birth and its codice fiscale do not agree.
-pub(super) fn birth_warning(holder: &Holder) -> Option<&'static str> {
+pub(crate) fn birth_warning(holder: &Holder) -> Option<&'static str> {
     let code = FiscalCode::parse(&holder.codice_fiscale)?;
     let differs = clock::parse_date(&holder.birth_date).is_some_and(|birth| !code.means(birth));
     differs.then_some("The card's date of birth is not the one in its codice fiscale (§4.2.1)")
@@ -154,7 +154,7 @@ pub(super) fn birth_warning(holder: &Holder) -> Option<&'static str> {
 
 /// Refuses an applicant whose right to ask does not fit the holder's age. Where the card tells no age, the operator's
 /// look at the document decides.
-pub(super) fn check_age(applicant: Applicant, holder: &Holder, today: Date) -> Result<(), ProcedureError> {
+pub(crate) fn check_age(applicant: Applicant, holder: &Holder, today: Date) -> Result<(), ProcedureError> {
     let rule = applicant_rule(applicant);
     let Some(birth) = birth(holder, today) else { return Ok(()) };
     match (rule.age, clock::is_adult(birth, today)) {
@@ -181,7 +181,7 @@ pub(super) fn check_age(applicant: Applicant, holder: &Holder, today: Date) -> R
 }
 
 /// Refuses who is not known to be of age.
-pub(super) fn check_adult(holder: &Holder, today: Date) -> Result<(), ProcedureError> {
+pub(crate) fn check_adult(holder: &Holder, today: Date) -> Result<(), ProcedureError> {
     match birth(holder, today) {
         Some(birth) if clock::is_adult(birth, today) => Ok(()),
         Some(_) => Err(ProcedureError::rule(
@@ -198,7 +198,7 @@ pub(super) fn check_adult(holder: &Holder, today: Date) -> Result<(), ProcedureE
 }
 
 /// What the operator should know about the certificate's term.
-pub(super) fn term_warning(not_after: &str, today: Date) -> Option<String> {
+pub(crate) fn term_warning(not_after: &str, today: Date) -> Option<String> {
     match clock::days_until(not_after, today) {
         None => Some("The end of the certificate's validity cannot be read (§9.2)".to_owned()),
         Some(days) if days < 0 => {

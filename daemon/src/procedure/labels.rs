@@ -5,7 +5,7 @@ use cns_protocol::counter::{Applicant, DocumentKind, Evidence, Reason, RequestKi
 use crate::procedure::steps::StepName;
 
 /// A text in English and in Italian.
-pub(super) type Label = (&'static str, &'static str);
+pub(crate) type Label = (&'static str, &'static str);
 
 /// The accepted identity documents (§6.1.2), with what they are called.
 pub(super) const DOCUMENTS: [(DocumentKind, Label); 8] = [
@@ -96,7 +96,7 @@ pub(super) fn evidence(evidence: Evidence) -> Label {
     }
 }
 
-pub(super) fn reason(reason: Reason) -> Label {
+pub(crate) fn reason(reason: Reason) -> Label {
     match reason {
         Reason::Theft => ("theft", "furto"),
         Reason::Loss => ("loss", "smarrimento"),

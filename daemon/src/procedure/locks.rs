@@ -7,11 +7,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Locks by card serial number.
 #[derive(Default)]
-pub(super) struct Locks(std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>);
+pub(crate) struct Locks(std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>);
 
 impl Locks {
     /// Waits until nobody else works with this card.
-    pub(super) async fn lock(&self, card: &str) -> OwnedMutexGuard<()> {
+    pub(crate) async fn lock(&self, card: &str) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);

@@ -10,11 +10,12 @@ use crate::authority::{Signer, SignerError, Signing};
 use crate::card::{CardError, LastTry, sign::sign};
 use crate::operator::digest_info;
 use crate::procedure::certifier::Certifier;
+use crate::procedure::steps::{StepName, StepRule};
 use crate::procedure::{Actor, Engine, ProcedureError};
 use crate::reader::Readers;
 
 /// An operator's card that signs.
-pub(super) struct Officer {
+pub(crate) struct Officer {
     readers: Readers,
     reader: String,
     insertion: u64,
@@ -24,7 +25,7 @@ pub(super) struct Officer {
 
 impl Officer {
     /// The card in the operator's reader.
-    pub(super) fn new(readers: &Readers, reader: &str, pin: Secret) -> Result<Self, CardError> {
+    pub(crate) fn new(readers: &Readers, reader: &str, pin: Secret) -> Result<Self, CardError> {
         let contents = readers.card(reader)?;
         let certificate = contents.certificate(KeyUse::Authentication);
         let certificate = certificate.ok_or(CardError::NoSuchObject("certificate"))?;
@@ -57,14 +58,28 @@ impl Signer for Officer {
 }
 
 impl Engine {
-    /// Whoever signs for this actor, where the authority wants that.
+    /// Whether a step wants the operator's PIN, because what is sent to the authority in it is signed with their card.
+    pub(super) fn wants_officer(&self, step: &StepRule) -> bool {
+        if matches!(step.name, StepName::SignatureWork | StepName::SignatureWithHolderPin) {
+            self.certifier.as_deref().is_some_and(Certifier::wants_officer)
+        } else if matches!(
+            step.name,
+            StepName::SuspensionWork | StepName::ReactivationWork | StepName::RevocationWork
+        ) {
+            self.status_authority.get().is_some_and(|authority| authority.wants_officer())
+        } else {
+            false
+        }
+    }
+
+    /// Whoever signs for this actor, where the authority wants that (`wanted`).
     pub(super) fn officer(
         &self,
-        certifier: &dyn Certifier,
+        wanted: bool,
         actor: &Actor,
         pin: Option<SecretText>,
     ) -> Result<Option<Officer>, ProcedureError> {
-        if !certifier.wants_officer() {
+        if !wanted {
             return Ok(None);
         }
         let pin = pin.ok_or(ProcedureError::OfficerPin)?;

@@ -32,7 +32,7 @@ const DOUBTFUL: Label = (
      è errato, si perde un tentativo.",
 );
 
-/// What a procedure asks now; `officer` says whether requests to the authority are signed by the operator (§7).
+/// What a procedure asks now; `officer` says whether the operator's card signs what the step sends to the authority (§7).
 pub(super) fn question(dossier: &Dossier, officer: bool) -> Question {
     let step = dossier.next();
     let note = match &dossier.intent {
@@ -58,7 +58,7 @@ pub(super) fn question(dossier: &Dossier, officer: bool) -> Question {
 /// The fields of a step, with the operator's PIN where the authority wants the operator's signature.
 fn asked(step: &StepRule, case: &CaseRule, officer: bool) -> Vec<Field> {
     let mut fields = fields(step.wants, case);
-    if officer && matches!(step.name, StepName::SignatureWork | StepName::SignatureWithHolderPin) {
+    if officer {
         let label = ("the PIN of the operator's card", "PIN della carta dell'operatore");
         fields.push(Field { secret: true, ..plain("operator_pin", FieldKind::Pin, label) });
     }

@@ -71,7 +71,7 @@ impl Engine {
         let certifier = self.certifier.as_deref().ok_or(ProcedureError::NoAuthority)?;
         let contents = self.card_of(dossier, actor)?;
         let meter = Meter::start(&self.readers, Some(&contents.card.reader));
-        let officer = self.officer(certifier, actor, pins.operator)?;
+        let officer = self.officer(certifier.wants_officer(), actor, pins.operator)?;
         let officer: Option<&dyn Signer> = match &officer {
             Some(officer) => Some(officer),
             None => None,

@@ -1,19 +1,18 @@
 //! The status of a card's certificates: looked at before an activation (§9.3b), changed at a counter (§9.5–9.7).
 //!
-//! Always all certificates of the card (X10). What is true if the power fails: the transactions are persisted before
-//! the authority hears of them, and each certificate is noted as soon as the authority has answered; so a repetition
-//! asks again with the same transaction, and for what is left only.
+//! [`reasons`] has what the authority is told, `change` tells it.
+
+mod change;
+pub mod reasons;
 
 use std::pin::Pin;
 
-use cns_protocol::audit::Phase;
 use cns_protocol::counter::Reason;
-use sha2::{Digest, Sha256};
 
-use crate::card::CardContents;
-use crate::procedure::dossier::{CertificateChange, Dossier, Intent};
-use crate::procedure::steps::{StepName, StepRule};
-use crate::procedure::{Actor, Engine, Meter, ProcedureError, random};
+use crate::authority::Signer;
+use crate::card::{CardContents, CardError};
+use crate::procedure::dossier::Dossier;
+use crate::procedure::{Engine, ProcedureError};
 
 /// How a certificate stands with its authority (§1.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +28,8 @@ pub enum CertificateStatus {
 /// What becomes of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusChange {
-    /// It is suspended (§9.5; CMP `rr` with certificateHold).
-    Suspend(Reason),
+    /// It is suspended (§9.5; CMP `rr` with certificateHold). The web area states no reason (§9.5.1).
+    Suspend(Option<Reason>),
     /// It is reactivated (§9.6; CMP `rr` with removeFromCRL).
     Reactivate,
     /// It is revoked for ever (§9.7).
@@ -61,6 +60,9 @@ pub enum StatusError {
     /// The authority refused: in words.
     #[error("the certification authority refuses: {0}")]
     Refused(String),
+    /// The operator's own card did not sign the request (§7).
+    #[error("the operator's card: {0}")]
+    Officer(CardError),
 }
 
 /// What comes of asking.
@@ -74,9 +76,20 @@ pub trait StatusSource: Send + Sync {
 
 /// Whoever suspends, reactivates and revokes certificates.
 pub trait StatusAuthority: Send + Sync {
-    /// Changes the status of a certificate, DER. A repetition comes with the same transaction. A certificate that has
-    /// the wanted status already is no error.
-    fn change(&self, transaction: [u8; 16], certificate: Vec<u8>, change: StatusChange) -> Asked<'_, ()>;
+    /// Whether requests want the signature of the operator's own card (§7).
+    fn wants_officer(&self) -> bool {
+        false
+    }
+
+    /// Changes the status of a certificate, DER, and tells how it stands afterwards: revoked, if it was so already.
+    /// A repetition comes with the same transaction.
+    fn change<'a>(
+        &'a self,
+        transaction: [u8; 16],
+        certificate: Vec<u8>,
+        change: StatusChange,
+        officer: Option<&'a dyn Signer>,
+    ) -> Asked<'a, CertificateStatus>;
 }
 
 impl Engine {
@@ -112,96 +125,5 @@ impl Engine {
                 "Il cittadino può richiedere una nuova carta (§9.7)",
             )),
         }
-    }
-
-    /// Suspends, reactivates or revokes all certificates of the card, from wherever an earlier attempt got to.
-    pub(super) async fn change_status(
-        &self,
-        actor: &Actor,
-        dossier: &mut Dossier,
-        step: &'static StepRule,
-    ) -> Result<(), ProcedureError> {
-        let contents = self.card_of(dossier, actor)?;
-        let meter = Meter::start(&self.readers, None);
-        let change = change_of(step.name, dossier)?;
-        let act = ("certificate-status", Phase::Intention, step.paragraph);
-        self.record(actor, dossier, act, format!("all certificates: {}", name(change))).await?;
-        let changed = self.change_all(dossier, &contents, change).await;
-        let act = ("certificate-status", Phase::Outcome, step.paragraph);
-        match changed {
-            Ok(count) => {
-                let text = format!("{count} certificates: {}", name(change));
-                self.record(actor, dossier, act, text.clone()).await?;
-                self.note(dossier, step, text, &meter);
-                dossier.intent = None;
-                self.store.update(dossier).await?;
-                Ok(())
-            }
-            Err(error) => {
-                self.record(actor, dossier, act, format!("not finished: {error}")).await?;
-                Err(error)
-            }
-        }
-    }
-
-    async fn change_all(
-        &self,
-        dossier: &mut Dossier,
-        contents: &CardContents,
-        change: StatusChange,
-    ) -> Result<usize, ProcedureError> {
-        let authority = self.status_authority.get().ok_or(ProcedureError::NoStatusAuthority)?;
-        let held = [&contents.authentication_certificate, &contents.signature_certificate];
-        let held: Vec<_> = held.into_iter().flatten().collect();
-        let mut changes = match dossier.intent.take() {
-            Some(Intent::Status { certificates }) => certificates,
-            Some(
-                Intent::SetPin(_) | Intent::Signature(_) | Intent::Close { .. } | Intent::National { .. },
-            )
-            | None => Vec::new(),
-        };
-        for certificate in &held {
-            let sha256 = hex::encode(Sha256::digest(certificate));
-            if !changes.iter().any(|known| known.sha256 == sha256) {
-                let transaction = random::hexadecimal::<16>()?;
-                changes.push(CertificateChange { sha256, transaction, done: false });
-            }
-        }
-        dossier.intent = Some(Intent::Status { certificates: changes.clone() });
-        self.store.update(dossier).await?;
-        for certificate in &held {
-            let sha256 = hex::encode(Sha256::digest(certificate));
-            let open = changes.iter().find(|known| known.sha256 == sha256 && !known.done).cloned();
-            let Some(open) = open else { continue };
-            let transaction = hex::decode(&open.transaction).ok().and_then(|bytes| bytes.try_into().ok());
-            let transaction = transaction.ok_or(ProcedureError::Internal)?;
-            authority.change(transaction, (*certificate).clone(), change).await?;
-            changes.iter_mut().filter(|known| known.sha256 == sha256).for_each(|known| known.done = true);
-            dossier.intent = Some(Intent::Status { certificates: changes.clone() });
-            self.store.update(dossier).await?;
-        }
-        Ok(held.len())
-    }
-}
-
-fn change_of(step: StepName, dossier: &Dossier) -> Result<StatusChange, ProcedureError> {
-    if step == StepName::ReactivationWork {
-        return Ok(StatusChange::Reactivate);
-    }
-    let reason = dossier.reason.ok_or(ProcedureError::Internal)?;
-    if step == StepName::SuspensionWork {
-        Ok(StatusChange::Suspend(reason))
-    } else if step == StepName::RevocationWork {
-        Ok(StatusChange::Revoke(reason))
-    } else {
-        Err(ProcedureError::Internal)
-    }
-}
-
-fn name(change: StatusChange) -> &'static str {
-    match change {
-        StatusChange::Suspend(_) => "suspended",
-        StatusChange::Reactivate => "reactivated",
-        StatusChange::Revoke(_) => "revoked",
     }
 }

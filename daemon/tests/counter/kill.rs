@@ -44,10 +44,13 @@ pub(crate) struct Counter {
 }
 
 /// What a counter has.
+#[derive(Default)]
 pub(crate) struct Setup<'a> {
     pub(crate) envelopes: usize,
     /// Whether the daemon knows a certifier.
     pub(crate) authority: bool,
+    /// Whether requests to the certifier are signed on the operator's own card (§7).
+    pub(crate) officer: bool,
     /// The cards whose PUK is in custody.
     pub(crate) cards: &'a [&'a str],
 }
@@ -59,7 +62,7 @@ impl Counter {
 
     /// With more in the configuration.
     pub(crate) fn configured(more: impl FnOnce(&Running) -> String) -> Self {
-        Self::built(&Setup { envelopes: 2, authority: false, cards: &[sample::ID_CARD] }, more)
+        Self::built(&Setup { envelopes: 2, cards: &[sample::ID_CARD], ..Setup::default() }, more)
     }
 
     pub(crate) fn with(setup: &Setup<'_>) -> Self {
@@ -72,7 +75,7 @@ impl Counter {
         let certifier = Arc::new(Certifier::init(&running.path("ca"), &options).unwrap());
         let (server, authority) = if setup.authority {
             let (server, url) = serve_certifier(&certifier);
-            (Some(server), authority_section(&running, &url))
+            (Some(server), authority_section(&running, &url, setup.officer))
         } else {
             (None, String::new())
         };
@@ -82,6 +85,9 @@ impl Counter {
         let chip = personalise(&certifier, &running.path("citizen-card"), sample::personalisation().unwrap());
         let certificates = certifier.list().unwrap();
         let digest = hex::encode(Sha256::digest(&certificates[0].certificate));
+        if setup.officer {
+            certifier.authorise(&certificates[0].certificate).unwrap();
+        }
         let more = more(&running);
         let configured = format!(
             "{}{}{more}{authority}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
@@ -123,7 +129,13 @@ fn serve_certifier(certifier: &Arc<Certifier>) -> (Runtime, String) {
     (runtime, url)
 }
 
-fn authority_section(running: &Running, url: &str) -> String {
+fn authority_section(running: &Running, url: &str, officer: bool) -> String {
+    if officer {
+        let anchors = running.path("ca/ca.pem");
+        return format!(
+            "[authority]\nurl = {url:?}\nprotection = \"operator\"\ntrust_anchors = {anchors:?}\n"
+        );
+    }
     let secret_file = running.path("cmp-secret");
     fs::write(&secret_file, SECRET).unwrap();
     fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).unwrap();

@@ -121,7 +121,8 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
     let cases = if rounds.is_some() { ALL.as_slice() } else { SHORT.as_slice() };
     let rounds = rounds.unwrap_or(1);
     let envelopes = rounds * cases.len();
-    let mut counter = Counter::with(&Setup { envelopes, authority: true, cards: &[sample::ID_CARD] });
+    let mut counter =
+        Counter::with(&Setup { envelopes, authority: true, cards: &[sample::ID_CARD], ..Setup::default() });
     let card = plug(counter.chip.take().unwrap(), Endpoint::Unix(counter.running.path(CITIZEN))).unwrap();
     counter.running.card_in(CITIZEN);
     let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());

@@ -36,5 +36,6 @@ mod same_card;
 mod shared;
 mod sheet;
 mod signature;
+mod standing;
 mod status;
 mod thin;

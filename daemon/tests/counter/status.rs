@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, Reason};
 use cns_virtual_authority::{Authority as Certifier, Reason as Code, Status};
+use cnsd::authority::Signer;
 use cnsd::procedure::ProcedureError;
 use cnsd::procedure::status::{
     Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError, StatusSource,
@@ -50,7 +51,13 @@ impl StatusSource for Registry {
 }
 
 impl StatusAuthority for Registry {
-    fn change(&self, _: [u8; 16], certificate: Vec<u8>, change: StatusChange) -> Asked<'_, ()> {
+    fn change<'a>(
+        &'a self,
+        _: [u8; 16],
+        certificate: Vec<u8>,
+        change: StatusChange,
+        _: Option<&'a dyn Signer>,
+    ) -> Asked<'a, CertificateStatus> {
         Box::pin(async move {
             let number = self.changes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if number == self.refuses_after {
@@ -58,7 +65,7 @@ impl StatusAuthority for Registry {
             }
             let (serial, now) = self.status_now(&certificate).unwrap();
             if now == change.leads_to() {
-                return Ok(());
+                return Ok(now);
             }
             let code = match change {
                 StatusChange::Suspend(_) => Code::CertificateHold,
@@ -67,7 +74,7 @@ impl StatusAuthority for Registry {
             };
             self.certifier
                 .revoke(&serial, code)
-                .map(|_| ())
+                .map(|_| change.leads_to())
                 .map_err(|error| StatusError::Refused(error.to_string()))
         })
     }

@@ -95,8 +95,12 @@ impl Thin {
 
 #[test]
 fn a_client_that_only_looks_at_counter_next_drives_every_case() {
-    let mut counter =
-        Counter::with(&Setup { envelopes: 12, authority: true, cards: &[sample::ID_CARD, MINOR] });
+    let mut counter = Counter::with(&Setup {
+        envelopes: 12,
+        authority: true,
+        cards: &[sample::ID_CARD, MINOR],
+        ..Setup::default()
+    });
     let socket = counter.running.path(CITIZEN);
     let adult = plug(counter.chip.take().unwrap(), Endpoint::Unix(socket.clone())).unwrap();
     counter.running.card_in(CITIZEN);
@@ -128,6 +132,9 @@ fn a_client_that_only_looks_at_counter_next_drives_every_case() {
     drive(&mut thin, "standard", "holder", true);
     let state = adult.with_card(|card| card.card().summary().signature_area);
     assert_eq!(state, SignatureAreaState::Certified, "the citizen wanted it");
+    for case in ["suspension", "reactivation", "revocation"] {
+        drive(&mut thin, case, "guardian", false);
+    }
     // Somebody's card is replaced by the minor's.
     adult.pull_out();
     let mut order = sample::personalisation().unwrap();
@@ -164,7 +171,12 @@ fn a_client_that_only_looks_at_counter_next_drives_every_case() {
 
 #[test]
 fn a_later_signature_certificate_asks_for_a_secret_and_refuses_it_among_the_fields() {
-    let mut counter = Counter::with(&Setup { envelopes: 1, authority: true, cards: &[sample::ID_CARD] });
+    let mut counter = Counter::with(&Setup {
+        envelopes: 1,
+        authority: true,
+        cards: &[sample::ID_CARD],
+        ..Setup::default()
+    });
     let socket = counter.running.path(CITIZEN);
     let _card = plug(counter.chip.take().unwrap(), Endpoint::Unix(socket)).unwrap();
     counter.running.card_in(CITIZEN);
