@@ -93,14 +93,13 @@ impl Thin {
     }
 }
 
+fn counter(envelopes: usize, cards: &[&str]) -> Counter {
+    Counter::with(&Setup { envelopes, authority: true, cards, ..Setup::default() })
+}
+
 #[test]
 fn a_client_that_only_looks_at_counter_next_drives_every_case() {
-    let mut counter = Counter::with(&Setup {
-        envelopes: 12,
-        authority: true,
-        cards: &[sample::ID_CARD, MINOR],
-        ..Setup::default()
-    });
+    let mut counter = counter(12, &[sample::ID_CARD, MINOR]);
     let socket = counter.running.path(CITIZEN);
     let adult = plug(counter.chip.take().unwrap(), Endpoint::Unix(socket.clone())).unwrap();
     counter.running.card_in(CITIZEN);
@@ -171,12 +170,7 @@ fn a_client_that_only_looks_at_counter_next_drives_every_case() {
 
 #[test]
 fn a_later_signature_certificate_asks_for_a_secret_and_refuses_it_among_the_fields() {
-    let mut counter = Counter::with(&Setup {
-        envelopes: 1,
-        authority: true,
-        cards: &[sample::ID_CARD],
-        ..Setup::default()
-    });
+    let mut counter = counter(1, &[sample::ID_CARD]);
     let socket = counter.running.path(CITIZEN);
     let _card = plug(counter.chip.take().unwrap(), Endpoint::Unix(socket)).unwrap();
     counter.running.card_in(CITIZEN);
