@@ -83,10 +83,17 @@ impl DataKeys {
     /// Wraps the data keys under a new key-encryption key; in the HSM, where one is configured. No record changes, and
     /// nobody waits. Returns the new key's identifier.
     pub(super) async fn rewrap(&self) -> Result<String, CustodyError> {
+        let mut transaction = self.database.alone().await?;
+        let keys = wrapped(&mut transaction).await?;
+        // A key that waits may be the one that the database needs, after a power cut: it is put in its place before
+        // another one may wait.
+        for key in &keys {
+            let (source, kek) = (self.source.clone(), key.kek.clone());
+            blocking(move || source.adopt(&kek)).await?;
+        }
         let source = self.source.clone();
         let next = blocking(move || source.next()).await?;
-        let mut transaction = self.database.alone().await?;
-        for key in wrapped(&mut transaction).await? {
+        for key in keys {
             let secret = key.unwrap(&self.source).await?;
             let (source, kek, number) = (self.source.clone(), next.clone(), key.number);
             let sealed = blocking(move || source.wrap(&kek, name(&number.to_string()), &secret)).await?;
