@@ -220,6 +220,8 @@ impl Inner {
         let known = known.ok_or_else(|| OrderError::Damaged(new.number.clone()))?;
         let what = match known.state.as_str() {
             _ if known.sha256 != new.sha256 => "has a number that another order had",
+            // Another card of the same serial number: what its chip's counter shows tells nothing about the attempt.
+            BEGUN if known.certificate_sha256 != new.certificate_sha256 => return Err(OrderError::OtherCard),
             ACCEPTED | BEGUN => return Ok(known),
             _ => "was carried out before",
         };

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use cns_protocol::order::{Certificates, Execute, Executed, OrderResult, Receipt};
 use cns_protocol::{Client, ErrorKind, reader};
+use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile};
 use cns_virtual_card::fault::{Fault, Trigger};
 use cns_virtual_card::sample;
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use der::{Decode, Encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use x509_cert::request::CertReq;
 
 use crate::kill::{CITIZEN, Counter};
 use crate::running::{PATIENCE, Running, kind, refusal};
@@ -249,4 +252,52 @@ fn an_order_that_was_cut_off_goes_on_when_the_card_is_back() {
     assert_eq!(desk.receipt(&executed)["result"], "done");
     assert!(desk.takes_pin(b"24680"));
     assert_eq!(kind(&mut client, &request), ErrorKind::OrderReplayed);
+}
+
+/// A card of the same serial number that somebody else has certified comes instead, with the same order: its PUK counter
+/// tells nothing about the attempt on the other one, and the order goes on with the card that it was begun on alone.
+#[test]
+fn an_order_that_was_begun_is_not_carried_on_with_another_card_of_that_number() {
+    let desk = Desk::new();
+    let mut client = desk.counter.client();
+    let request = desk.execute(desk.order(&[]));
+    let trigger = Trigger::Instruction { ins: RESET_RETRY_COUNTER, after: 0 };
+    desk.card.with_card(|card| card.plan_at(trigger, Fault::PullOutBefore));
+    let error = refusal(&mut client, &request);
+    assert!(error.message.contains("was begun"), "{error}");
+    while desk.card.is_connected() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let own = desk.counter.certifier.list().unwrap().pop().unwrap().certificate;
+    let options = InitOptions { key_bits: 2048, ..InitOptions::new("another secret") };
+    let stranger = Certifier::init(&desk.cms.path().join("stranger"), &options).unwrap();
+    desk.card.with_card(|card| {
+        let asked = card.card().certificate_request("Regione di prova").unwrap();
+        let other = stranger.issue(Profile::Authentication, &CertReq::from_der(&asked).unwrap()).unwrap();
+        card.card().load_certificate(&other.to_der().unwrap()).unwrap();
+    });
+    desk.card.put_in();
+    desk.counter.running.card_in(CITIZEN);
+    // Would the PUK be presented now, the plan would tell.
+    desk.card.with_card(|card| card.plan_at(trigger, Fault::PullOutBefore));
+    assert_eq!(kind(&mut client, &request), ErrorKind::OrderOtherCard);
+    assert_eq!(desk.card.with_card(|card| card.pending()), 1, "the PUK was not presented");
+    desk.card.with_card(|card| card.clear_plan());
+    assert!(!desk.takes_pin(b"24680"));
+
+    // The right one is settled: by itself, or by the order that comes again.
+    desk.card.pull_out();
+    desk.card.with_card(|card| card.card().load_certificate(&own)).unwrap();
+    while desk.card.is_connected() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    desk.card.put_in();
+    desk.counter.running.card_in(CITIZEN);
+    let digest = hex::encode(Sha256::digest(&request.order));
+    let ends = Instant::now() + PATIENCE;
+    while client.call(&Receipt { sha256: digest.clone() }).is_err() {
+        assert!(Instant::now() < ends, "the order is never settled");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(desk.takes_pin(b"24680"));
 }
