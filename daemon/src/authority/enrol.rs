@@ -82,6 +82,7 @@ impl Authority {
             }
             enrolled => enrolled?,
         };
+        let mut polled = false;
         loop {
             match enrolled {
                 Enrolled::Certificate(received) => return Ok(*received),
@@ -91,10 +92,11 @@ impl Authority {
                     if until.saturating_duration_since(Instant::now()) < pause_time {
                         return Err(CmpError::Waiting(waiting.check_after).into());
                     }
-                    // A pollReq right after "waiting" learns how long (RFC 9810 §5.3.22).
-                    if waiting.check_after.is_some() {
+                    // The first pollReq right after "waiting" learns how long (RFC 9810 §5.3.22).
+                    if polled || waiting.check_after.is_some() {
                         sleep(pause_time).await;
                     }
+                    polled = true;
                     enrolled = self.ask_again(client, &waiting).await?;
                 }
             }

@@ -53,6 +53,7 @@ const REFUSED: &[(Fault, Judge)] = &[
     (Fault::NoCertificate, |e| matches!(e, AuthorityError::Cmp(CmpError::Unexpected))),
     (Fault::TwoCertificates, |e| matches!(e, AuthorityError::Cmp(CmpError::Unexpected))),
     (Fault::WaitsForEver, |e| matches!(e, AuthorityError::Cmp(CmpError::Waiting(_)))),
+    (Fault::WaitsWithoutATime, |e| matches!(e, AuthorityError::Cmp(CmpError::Waiting(None)))),
     (Fault::WaitsTooLong, |e| matches!(e, AuthorityError::Cmp(CmpError::Waiting(Some(1_000_000))))),
     (Fault::OtherKey, |e| matches!(e, AuthorityError::Certificate(CheckError::Key))),
     (Fault::Expired, |e| matches!(e, AuthorityError::Certificate(CheckError::Expired))),
@@ -95,6 +96,8 @@ async fn authorities_that_answer_wrongly() {
         assert!(!said.contains(SECRET) && !said.chars().any(char::is_control), "{fault:?}: {said}");
         let turned_down = matches!(error, AuthorityError::Certificate(_));
         assert_eq!(server.turned_down(), turned_down, "{fault:?}: the authority is told, and only then");
+        // Three seconds' waiting, with a second between two polls.
+        assert!(server.messages() <= 6, "{fault:?}: the authority had {} messages", server.messages());
         refused += 1;
         // The same enrolment goes on with an authority in order.
         server.now(Fault::None);

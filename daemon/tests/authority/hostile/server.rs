@@ -51,6 +51,7 @@ pub(super) enum Fault {
     NoCertificate,
     TwoCertificates,
     WaitsForEver,
+    WaitsWithoutATime,
     WaitsTooLong,
     Waits,
     OtherKey,
@@ -198,6 +199,10 @@ impl Server {
 
     pub(super) fn turned_down(&self) -> bool {
         self.shared.lock().unwrap().turned_down
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.shared.lock().unwrap().messages
     }
 
     pub(super) fn transactions(&self) -> usize {
@@ -380,6 +385,7 @@ fn enrolment(
         Fault::WaitsForEver | Fault::WaitsTooLong | Fault::Waits if kind == P10CR => {
             return Some((CP, response(&[(3, None)])));
         }
+        Fault::WaitsWithoutATime => return Some((CP, response(&[(3, None)]))),
         Fault::WaitsForEver => return Some((POLL_REP, poll(1))),
         Fault::WaitsTooLong => return Some((POLL_REP, poll(1_000_000))),
         Fault::Waits if number == 2 => return Some((POLL_REP, poll(1))),
