@@ -177,7 +177,8 @@ impl National {
     /// # Errors
     /// The database failed.
     pub async fn undecided(&self) -> Result<Vec<Standing>, NationalError> {
-        Ok(self.0.store.undecided().await?.iter().map(Row::standing).collect())
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        Ok(self.0.store.undecided(now).await?.iter().map(Row::standing).collect())
     }
 
     /// The issuing body's decision on a request of another region's; who asked gets it with its next call.
@@ -197,10 +198,18 @@ impl National {
         row.message = message.chars().take(500).collect();
         let text =
             format!("{} of another region: {:?}", row.outgoing.request.kind.name(), row.state).to_lowercase();
-        let record = Record::new("national-decide", Phase::Fact, text).user(user);
-        self.0.audit.record(record.card(&row.outgoing.request.card).paragraph("§8-in")).await?;
-        self.0.store.update(&row).await?;
-        Ok(row.standing())
+        let record = |phase, text| {
+            Record::new("national-decide", phase, text)
+                .user(user)
+                .card(&row.outgoing.request.card)
+                .paragraph("§8-in")
+        };
+        self.0.audit.record(record(Phase::Intention, text.clone())).await?;
+        // Another one may have decided meanwhile: one decision counts.
+        let first = self.0.store.update(&row).await?;
+        let outcome = if first { text } else { "nothing waits for this decision any more".to_owned() };
+        self.0.audit.record(record(Phase::Outcome, outcome)).await?;
+        if first { Ok(row.standing()) } else { Err(NationalError::Unknown) }
     }
 
     /// Delivers what is queued, now and on and on, until it is dropped.
@@ -213,28 +222,36 @@ impl National {
         }
     }
 
-    /// Delivers once what is due.
+    /// Delivers once what is due. The mail is worked on though requests failed, and the other way round.
     ///
     /// # Errors
     /// The database failed.
     pub async fn work(&self) -> Result<(), NationalError> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        if let Some(connector) = &self.0.connector {
-            for row in self.0.store.due(now).await? {
-                let outcome = connector.deliver(&row.outgoing).await;
-                self.0.settle(row, outcome, now).await?;
-            }
-        }
-        if let Some((connector, from)) = &self.0.mail {
-            for mail in self.0.store.due_mail(now).await? {
-                self.0.send(connector.as_ref(), from, mail, now).await?;
-            }
-        }
-        Ok(())
+        let requests = self.0.deliver_requests(now).await;
+        let mail = self.0.deliver_mail(now).await;
+        requests.and(mail)
     }
 }
 
 impl Inner {
+    async fn deliver_requests(&self, now: i64) -> Result<(), NationalError> {
+        let Some(connector) = &self.connector else { return Ok(()) };
+        for row in self.store.due(now).await? {
+            let outcome = connector.deliver(&row.outgoing).await;
+            self.settle(row, outcome, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn deliver_mail(&self, now: i64) -> Result<(), NationalError> {
+        let Some((connector, from)) = &self.mail else { return Ok(()) };
+        for mail in self.store.due_mail(now).await? {
+            self.send(connector.as_ref(), from, mail, now).await?;
+        }
+        Ok(())
+    }
+
     /// The answer to a request that comes in, with what is to be mailed.
     async fn answer(&self, outgoing: Outgoing) -> Result<Row, NationalError> {
         let request = &outgoing.request;
@@ -292,7 +309,10 @@ impl Inner {
             let record = Record::new("national-request", Phase::Outcome, text);
             self.audit.record(record.card(&row.outgoing.request.card).paragraph("§9.3.3-5")).await?;
         }
-        self.store.update(&row).await
+        if !self.store.update(&row).await? {
+            tracing::warn!(id = %row.outgoing.id, "a request was answered or erased while it was under way");
+        }
+        Ok(())
     }
 
     async fn send(

@@ -82,7 +82,10 @@ fn national(
 ) -> Result<Option<National>, OutsideError> {
     let Some(national) = &config.national else { return Ok(None) };
     let connector: Option<Box<dyn Connector>> = match &national.url {
-        Some(url) => Some(Box::new(HttpConnector::new(url, NetworkHelper::default())?)),
+        Some(url) => {
+            let network = NetworkHelper::default().with_route(&config.network)?;
+            Some(Box::new(HttpConnector::new(url, network)?))
+        }
         None => None,
     };
     let mail = match &config.mail {

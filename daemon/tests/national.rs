@@ -316,3 +316,97 @@ async fn a_revocation_waits_for_the_issuing_body_and_mail_can_be_a_command() {
     let first = Secret::copy_from(answer.first_part.unwrap().puk.unwrap().as_bytes()).unwrap();
     assert_eq!(shares::join(&first, &second_part(&text)).unwrap().expose(), PUK);
 }
+
+/// One row that cannot be read, and one second part that does not open, among good ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_left_out_and_stops_nothing_else() {
+    let (state, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = MailConfig {
+        from: "ts@regione.example".into(),
+        spool: Some(spool.path().into()),
+        command: Vec::new(),
+    };
+    let peer = Arc::<Mutex<Peer>>::default();
+    let url = serve(Arc::clone(&peer)).await;
+    let rooms = open(state.path(), Some(&url), Some(&folder)).await;
+    import(&rooms.custody).await;
+    let (national, pool) = (&rooms.national, rooms.database.pool());
+    let health = session(CounterKind::HealthAuthority);
+    let mut queued = Vec::new();
+    for _ in 0..2 {
+        queued.push(national.request(1, &health, request(RequestKind::Activation)).await.unwrap().id);
+    }
+    for key in ["revocation-1", "revocation-2"] {
+        national.receive(1, key, request(RequestKind::Revocation)).await.unwrap();
+    }
+    for key in ["duplicate-1", "duplicate-2"] {
+        national.receive(1, key, request(RequestKind::Duplicate)).await.unwrap();
+    }
+    let damage = "UPDATE national_request SET document = '{' WHERE id = $1";
+    for id in [queued[0].as_str(), "revocation-1"] {
+        assert_eq!(sqlx::query(damage).bind(id).execute(pool).await.unwrap().rows_affected(), 1);
+    }
+    let swap = "UPDATE national_mail SET sealed = (SELECT m.sealed FROM national_mail m WHERE m.id = 'duplicate-2') \
+                WHERE id = 'duplicate-1'";
+    sqlx::query(swap).execute(pool).await.unwrap();
+
+    national.work().await.unwrap();
+    assert_eq!(national.show(&queued[1]).await.unwrap().state, RequestState::Accepted);
+    assert_eq!(peer.lock().unwrap().posted.len(), 1);
+    let mails: Vec<_> = fs::read_dir(spool.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(mails, ["duplicate-2.eml"]);
+    let undecided: Vec<_> = national.undecided().await.unwrap().into_iter().map(|one| one.id).collect();
+    assert_eq!(undecided, ["revocation-2"]);
+    // They are not looked at again for an hour, and are still there.
+    let put_off = "SELECT COUNT(*) FROM (SELECT next_at FROM national_request WHERE next_at > $1 \
+                   UNION ALL SELECT next_at FROM national_mail WHERE next_at > $1 AND sealed IS NOT NULL) AS later";
+    let soon = time::OffsetDateTime::now_utc().unix_timestamp() + 3000;
+    let (later,): (i64,) = sqlx::query_as(put_off).bind(soon).fetch_one(pool).await.unwrap();
+    assert_eq!(later, 3);
+}
+
+/// The table of requests fails, and the mail goes out all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_is_worked_on_though_requests_fail() {
+    let (state, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = MailConfig {
+        from: "ts@regione.example".into(),
+        spool: Some(spool.path().into()),
+        command: Vec::new(),
+    };
+    let url = serve(Arc::default()).await;
+    let rooms = open(state.path(), Some(&url), Some(&folder)).await;
+    import(&rooms.custody).await;
+    let health = session(CounterKind::HealthAuthority);
+    rooms.national.request(1, &health, request(RequestKind::Activation)).await.unwrap();
+    rooms.national.receive(1, "duplicate-1", request(RequestKind::Duplicate)).await.unwrap();
+    let refuse =
+        "CREATE TRIGGER trouble BEFORE UPDATE ON national_request BEGIN SELECT RAISE(ABORT, 'trouble'); END";
+    sqlx::query(refuse).execute(rooms.database.pool()).await.unwrap();
+    let failed = rooms.national.work().await;
+    assert!(matches!(failed, Err(NationalError::Database(_))), "{failed:?}");
+    assert!(spool.path().join("duplicate-1.eml").exists());
+}
+
+/// Two decide at once: one decision counts, and the other one is told that nothing waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_decisions_one_counts() {
+    let state = tempfile::tempdir().unwrap();
+    let rooms = open(state.path(), None, None).await;
+    import(&rooms.custody).await;
+    for round in 0..20 {
+        let key = format!("revocation-{round}");
+        rooms.national.receive(1, &key, request(RequestKind::Revocation)).await.unwrap();
+        let decide = |accepted: bool| {
+            let (national, key) = (rooms.national.clone(), key.clone());
+            tokio::spawn(async move { national.decide(2, &key, accepted, &accepted.to_string()).await })
+        };
+        let (yes, no) = (decide(true), decide(false));
+        let told = [yes.await.unwrap(), no.await.unwrap()];
+        let counted: Vec<_> = told.iter().filter_map(|one| one.as_ref().ok()).collect();
+        assert_eq!(counted.len(), 1, "{told:?}");
+        assert!(told.iter().any(|one| matches!(one, Err(NationalError::Unknown))), "{told:?}");
+        let kept = rooms.national.receive(1, &key, request(RequestKind::Revocation)).await.unwrap();
+        assert_eq!(kept, *counted[0]);
+    }
+}

@@ -7,7 +7,7 @@ use cns_protocol::national::FirstPart;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::NetworkHelper;
-use crate::authority::helper::{NetworkError, check_url};
+use crate::authority::helper::NetworkError;
 
 /// The longest reply that is read.
 const LONGEST_REPLY: usize = 64 * 1024;
@@ -63,7 +63,7 @@ pub trait Connector: Send + Sync {
     fn deliver<'a>(&'a self, request: &'a Outgoing) -> Delivery<'a>;
 }
 
-/// JSON over HTTP, through the daemon's network helper; TLS is for a proxy on this host.
+/// JSON over HTTP or HTTPS, through the daemon's network helper and by the way that `[network]` names.
 pub struct HttpConnector {
     url: String,
     network: NetworkHelper,
@@ -73,9 +73,9 @@ impl HttpConnector {
     /// A connector that posts to `url`.
     ///
     /// # Errors
-    /// When it is no HTTP address.
+    /// When it is no address of HTTP, or one of HTTPS without roots to trust.
     pub fn new(url: &str, network: NetworkHelper) -> Result<Self, NetworkError> {
-        check_url(url)?;
+        network.check(url)?;
         Ok(Self { url: url.to_owned(), network })
     }
 }
@@ -129,5 +129,13 @@ mod tests {
             assert!(matches!(read(wrong, "a"), Err(ConnectorError::Passing(_))));
         }
         assert!(read(&vec![b' '; LONGEST_REPLY + 1], "a").is_err());
+    }
+
+    #[test]
+    fn an_address_that_could_not_be_reached_is_refused_at_once() {
+        let refusal = |url| HttpConnector::new(url, NetworkHelper::default()).err();
+        assert!(matches!(refusal("https://ts.example/requests"), Some(NetworkError::NoRoots(_))));
+        assert!(matches!(refusal("ftp://ts.example/"), Some(NetworkError::Url(_))));
+        assert!(refusal("http://ts.example/requests").is_none());
     }
 }

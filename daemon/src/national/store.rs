@@ -9,6 +9,9 @@ use super::connector::Outgoing;
 use crate::custody::{RecordName, Sealer};
 use crate::database::{Database, now};
 
+/// For how long what cannot be read is left out, in seconds.
+const PUT_OFF: i64 = 3600;
+
 /// Whose request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -87,7 +90,7 @@ pub(super) struct Store {
     sealer: Sealer,
 }
 
-const COLUMNS: &str = "direction, document, state, message, attempts, next_at, first_part";
+const COLUMNS: &str = "direction, id, document, state, message, attempts, next_at, first_part";
 
 impl Store {
     pub(super) fn new(database: Database, sealer: Sealer) -> Self {
@@ -140,21 +143,44 @@ impl Store {
              ORDER BY created_at, id LIMIT 100"
         );
         let rows = sqlx::query(&query).bind(now).fetch_all(self.database.pool()).await?;
-        rows.iter().map(read).collect()
+        self.readable(&rows, now).await
     }
 
     /// What came in and waits for a decision, oldest first.
-    pub(super) async fn undecided(&self) -> Result<Vec<Row>, NationalError> {
+    pub(super) async fn undecided(&self, now: i64) -> Result<Vec<Row>, NationalError> {
         let query = format!(
-            "SELECT {COLUMNS} FROM national_request WHERE direction = 'in' AND state = 'queued' \
+            "SELECT {COLUMNS} FROM national_request WHERE direction = 'in' AND state = 'queued' AND next_at <= $1 \
              ORDER BY created_at, id LIMIT 1000"
         );
-        let rows = sqlx::query(&query).fetch_all(self.database.pool()).await?;
-        rows.iter().map(read).collect()
+        let rows = sqlx::query(&query).bind(now).fetch_all(self.database.pool()).await?;
+        self.readable(&rows, now).await
     }
 
-    pub(super) async fn update(&self, row: &Row) -> Result<(), NationalError> {
-        sqlx::query(
+    /// The rows that can be read. One that cannot is put off, so that it neither stops the others nor fills the log.
+    async fn readable(&self, rows: &[AnyRow], now: i64) -> Result<Vec<Row>, NationalError> {
+        use sqlx::Row as _;
+        let mut readable = Vec::with_capacity(rows.len());
+        for row in rows {
+            match read(row) {
+                Ok(row) => readable.push(row),
+                Err(error) => {
+                    let (direction, id): (String, String) = (row.try_get("direction")?, row.try_get("id")?);
+                    tracing::error!(direction, id, %error, "a request cannot be read and is left out for an hour");
+                    sqlx::query("UPDATE national_request SET next_at = $3 WHERE direction = $1 AND id = $2")
+                        .bind(direction)
+                        .bind(id)
+                        .bind(now.saturating_add(PUT_OFF))
+                        .execute(self.database.pool())
+                        .await?;
+                }
+            }
+        }
+        Ok(readable)
+    }
+
+    /// Writes what became of a request; false when it was answered or erased meanwhile.
+    pub(super) async fn update(&self, row: &Row) -> Result<bool, NationalError> {
+        let changed = sqlx::query(
             "UPDATE national_request SET state = $3, message = $4, attempts = $5, next_at = $6, first_part = $7 \
              WHERE direction = $1 AND id = $2 AND state = 'queued'",
         )
@@ -167,9 +193,10 @@ impl Store {
         .bind(first_part_text(row)?)
         .execute(self.database.pool())
         .await?;
-        Ok(())
+        Ok(changed.rows_affected() == 1)
     }
 
+    /// Second parts that are to be handed over now. One that does not open is put off, as an unreadable request is.
     pub(super) async fn due_mail(&self, now: i64) -> Result<Vec<Mail>, NationalError> {
         let rows: Vec<(String, String, String, Vec<u8>, i64)> = sqlx::query_as(
             "SELECT id, card, recipient, sealed, attempts FROM national_mail \
@@ -180,8 +207,16 @@ impl Store {
         .await?;
         let mut mails = Vec::with_capacity(rows.len());
         for (id, card, to, sealed, attempts) in rows {
-            let second = self.sealer.open(mail_name(&id), &sealed)?;
-            mails.push(Mail { id, card, to, second, attempts: u32::try_from(attempts).unwrap_or(u32::MAX) });
+            match self.sealer.open(mail_name(&id), &sealed) {
+                Ok(second) => {
+                    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+                    mails.push(Mail { id, card, to, second, attempts });
+                }
+                Err(error) => {
+                    tracing::error!(id, %error, "a second part does not open and is left out for an hour");
+                    self.mail_later(&id, now.saturating_add(PUT_OFF)).await?;
+                }
+            }
         }
         Ok(mails)
     }
