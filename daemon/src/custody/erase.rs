@@ -8,6 +8,13 @@ use sqlx::{Any, Transaction};
 use crate::custody::error::CustodyError;
 use crate::database::Database;
 
+/// Second parts for the mail, which only come with requests of other regions'.
+const NATIONAL_MAIL: &str = "DELETE FROM national_mail WHERE id IN \
+    (SELECT id FROM national_request WHERE direction = 'in' AND document LIKE $1)";
+
+/// Requests to and from other regions, whatever became of them.
+const NATIONAL_REQUESTS: &str = "DELETE FROM national_request WHERE document LIKE $1";
+
 /// Erases what is kept of a holder, all of it or nothing; `attempts` is their subject in the table of wrong user codes.
 pub(super) async fn erase(
     database: &Database,
@@ -31,6 +38,10 @@ pub(super) async fn erase(
         run(&mut transaction, "DELETE FROM card WHERE serial = $1", card).await?;
     }
     run(&mut transaction, "DELETE FROM user_code_attempt WHERE subject = $1", attempts).await?;
+    let document = format!("%\"{codice_fiscale}\"%");
+    for sql in [NATIONAL_MAIL, NATIONAL_REQUESTS] {
+        run(&mut transaction, sql, &document).await?;
+    }
     transaction.commit().await?;
     Ok(erased)
 }

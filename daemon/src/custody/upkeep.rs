@@ -110,8 +110,8 @@ impl Custody {
         Ok(BackupMade { path: path.display().to_string(), bytes })
     }
 
-    /// Forgets a holder: the codice fiscale, the cards' PUKs, the procedures that are over, and what would check the user
-    /// codes of their envelopes. The envelopes themselves stay, as used or void, so that none is used twice.
+    /// Forgets a holder: the codice fiscale, the cards' PUKs, the procedures that are over, the requests to and from other
+    /// regions with what still waits for the mail, and what would check the user codes of their envelopes. The envelopes themselves stay, as used or void, so that none is used twice.
     ///
     /// # Errors
     /// [`CustodyError::InProcedure`] while a procedure of a card is not over; then nothing was changed.

@@ -9,7 +9,7 @@ use cns_protocol::audit::Phase;
 use cns_protocol::custody::Erased;
 use cns_secret::Secret;
 use cnsd::audit::{Audit, Record};
-use cnsd::custody::{Custody, CustodyError, PukKind};
+use cnsd::custody::{Custody, CustodyError, PukKind, RecordName};
 use cnsd::database::Database;
 
 use super::shared::beside;
@@ -85,6 +85,24 @@ async fn a_change_of_key_files_that_was_cut_off_ends_with_the_key_that_is_needed
     assert_eq!(lent_puk(&daemon.custody, PukKind::Cns).await, b"24681357");
     assert!(!next.exists());
     assert_ne!(fs::read(&key).unwrap(), old, "put in its place");
+}
+
+/// The power fails between the database and the file, and the key is changed again before anything is read.
+#[tokio::test]
+async fn another_change_of_key_files_keeps_the_key_that_waits_and_is_needed() {
+    let daemon = stocked().await;
+    let (key, next) =
+        (daemon.folder.path().join("custody.key"), daemon.folder.path().join("custody.key.next"));
+    let old = fs::read(&key).unwrap();
+    daemon.custody.rotate_wrapping_key().await.unwrap();
+    fs::rename(&key, &next).unwrap();
+    fs::write(&key, &old).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let identifier = daemon.custody.rotate_wrapping_key().await.unwrap();
+    assert_eq!(daemon.custody.key_state().await.unwrap().wrapping_key, identifier);
+    assert!(!next.exists());
+    let daemon = reopened(daemon).await;
+    assert_eq!(lent_puk(&daemon.custody, PukKind::Cns).await, b"24681357");
 }
 
 /// Codes in a row that are in no other file of the tests.
@@ -262,6 +280,39 @@ async fn what_a_procedure_consumed_is_gone_from_the_files_too() {
     assert!(!in_files(daemon.folder.path(), &sealed), "neither in a free page nor in the log");
 }
 
+/// A request to or from another region, and where it came in, what waits for the mail.
+async fn keep_request(daemon: &Daemon, direction: &str, id: &str, holder: &str) {
+    let recipient = format!("mario.{id}@posta.example");
+    let document = format!(
+        r#"{{"id":"{id}","kind":"duplicate","card":"{CARD}","codice_fiscale":"{holder}","email":"{recipient}"}}"#
+    );
+    sqlx::query(
+        "INSERT INTO national_request (direction, id, card, document, state, message, attempts, next_at, created_at) \
+         VALUES ($1, $2, $3, $4, 'accepted', '', 1, 0, '2026-11-29T10:00:00.000Z')",
+    )
+    .bind(direction)
+    .bind(id)
+    .bind(CARD)
+    .bind(document)
+    .execute(daemon.database.pool())
+    .await
+    .unwrap();
+    if direction == "in" {
+        let name = RecordName { table: "national_mail", column: "sealed", key: id };
+        let part = Secret::copy_from(b"86420864").unwrap();
+        sqlx::query(
+            "INSERT INTO national_mail (id, card, recipient, sealed, attempts, next_at) VALUES ($1, $2, $3, $4, 0, 0)",
+        )
+        .bind(id)
+        .bind(CARD)
+        .bind(recipient)
+        .bind(daemon.custody.sealer().seal(name, &part).unwrap())
+        .execute(daemon.database.pool())
+        .await
+        .unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_holder_is_forgotten_and_no_envelope_can_be_used_again() {
     let daemon = stocked().await;
@@ -285,6 +336,15 @@ async fn a_holder_is_forgotten_and_no_envelope_can_be_used_again() {
     .execute(pool)
     .await
     .unwrap();
+    for (direction, id, holder) in [
+        ("in", "theirs-1", HOLDER),
+        ("out", "ours-1", HOLDER),
+        ("in", "theirs-2", "VRDGPP75C12H501K"),
+        // The same key the other way: another request.
+        ("out", "theirs-2", HOLDER),
+    ] {
+        keep_request(&daemon, direction, id, holder).await;
+    }
     let refused = custody.erase(HOLDER).await;
     assert!(matches!(refused, Err(CustodyError::InProcedure { .. })), "{}", name(&refused));
     assert_eq!(lent_puk(custody, PukKind::Cns).await, b"24681357", "nothing was changed");
@@ -299,11 +359,16 @@ async fn a_holder_is_forgotten_and_no_envelope_can_be_used_again() {
     assert!(!custody.user_code_matches(CODES[0], &user_code).await.unwrap());
     let again = custody.reserve(CODES[0], "op1", "p2", SECOND).await;
     assert!(matches!(again, Err(CustodyError::EnvelopeUnavailable { .. })), "{}", name(&again));
+    for table in ["national_request", "national_mail"] {
+        let left: Vec<(String,)> =
+            sqlx::query_as(&format!("SELECT id FROM {table}")).fetch_all(pool).await.unwrap();
+        assert_eq!(left, [("theirs-2".to_owned(),)], "{table}");
+    }
     let kept = sealed_values(&daemon.database).await;
     for sealed in gone.iter().filter(|sealed| !kept.contains(sealed)) {
         assert!(!in_files(daemon.folder.path(), sealed), "a sealed value of the holder");
     }
-    for text in [HOLDER, "ROSSI"] {
+    for text in [HOLDER, "ROSSI", "mario.theirs-1@posta.example"] {
         assert!(!in_files(daemon.folder.path(), text.as_bytes()), "{text} is still in a file");
     }
     // Others are not touched, and doing it again is no error.
