@@ -269,8 +269,17 @@ mod tests {
         assert!(matches!(ber(&[0x30, 0x80, 4]).enter(0x30), Ok(())));
         let mut cut = ber(&[4, 9, 1]);
         assert!(matches!(cut.element(9), Err(BerError::Truncated)));
-        let mut deep = ber(&[0x30; 64]);
-        assert!((0..17).any(|_| deep.enter(0x30).is_err()));
+    }
+
+    #[test]
+    fn elements_are_nested_as_deep_as_they_may_be_and_no_deeper() {
+        let bytes = [0x30, 0x80].repeat(DEPTH + 1);
+        let mut deep = ber(&bytes);
+        for depth in 1..=DEPTH {
+            deep.enter(0x30).unwrap();
+            assert_eq!(deep.depth(), depth);
+        }
+        assert!(matches!(deep.enter(0x30), Err(BerError::Malformed(_))));
     }
 
     /// A length is only believed as far as there are bytes.
