@@ -11,7 +11,7 @@ use interprocess::local_socket::tokio::Stream;
 use rustix::net::RecvFlags;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -139,11 +139,11 @@ impl Connection {
         }
         // The frame, with the PIN that it may hold, is wiped before the work begins.
         drop(body);
-        // Held until the answer is there.
-        let place = self.quota.begin();
         let answer = match begun {
-            Ok(_) if place.is_none() => Some(Err(too_many_at_work())),
-            Ok(begun) => self.work(begun, id.as_ref(), &mut progress).await?,
+            Ok(begun) => match self.quota.begin() {
+                Some(place) => self.work(begun, place, id.as_ref(), &mut progress).await?,
+                None => Some(Err(too_many_at_work())),
+            },
             Err(error) => Some(Err(error)),
         };
         match answer {
@@ -153,10 +153,12 @@ impl Connection {
     }
 
     /// Runs a request's work as a task of its own: it must be finished even when its client goes away or it takes
-    /// too long, and its panic must not be the connection's. `None` when it was dropped.
+    /// too long, and its panic must not be the connection's. `place` is its user's until it is over, connected or not.
+    /// `None` when it was dropped.
     async fn work(
         &self,
         begun: Begun,
+        place: OwnedSemaphorePermit,
         id: Option<&Id>,
         progress: &mut mpsc::Receiver<Progress>,
     ) -> Result<Option<Answer>, ConnectionError> {
@@ -164,7 +166,7 @@ impl Connection {
         let alive = self.alive.clone();
         let mut task = tokio::spawn(async move {
             let answer = work.await;
-            drop(alive);
+            drop((place, alive));
             answer
         });
         let deadline = Instant::now() + self.service.limits.request_time();
@@ -227,12 +229,15 @@ impl Connection {
             .map_err(|error| FrameError::Io(io::Error::other(error)))?;
         let time = self.service.limits.frame_time();
         let header = frame::header(writer.written().len());
+        self.quota.took(writer.written().len());
         write(&self.stream, header.as_bytes(), time).await?;
         write(&self.stream, writer.written(), time).await
     }
 
     async fn send(&self, message: &impl Serialize) -> Result<(), ConnectionError> {
-        send(&self.stream, message, self.service.limits.frame_time()).await
+        let bytes = framed(message)?;
+        self.quota.took(bytes.len());
+        write(&self.stream, &bytes, self.service.limits.frame_time()).await
     }
 }
 
@@ -260,13 +265,18 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// # Errors
 /// When the stream fails or the client is too slow.
 pub async fn send(stream: &Stream, message: &impl Serialize, time: Duration) -> Result<(), ConnectionError> {
+    write(stream, &framed(message)?, time).await
+}
+
+/// A message as it goes out.
+fn framed(message: &impl Serialize) -> Result<Vec<u8>, ConnectionError> {
     let body = serde_json::to_vec(message).map_err(|error| FrameError::Io(io::Error::other(error)))?;
     if body.len() > frame::MAX_BODY {
         return Err(FrameError::BodyTooLong(body.len()).into());
     }
     let mut bytes = frame::header(body.len()).into_bytes();
     bytes.extend_from_slice(&body);
-    write(stream, &bytes, time).await
+    Ok(bytes)
 }
 
 async fn write(stream: &Stream, bytes: &[u8], time: Duration) -> Result<(), ConnectionError> {

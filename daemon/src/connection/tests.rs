@@ -23,6 +23,7 @@ struct Finished(AtomicU32);
 struct Bench {
     client: UnixStream,
     caller: Caller,
+    quota: Arc<Quota>,
     finished: Arc<Finished>,
     stop: watch::Sender<bool>,
     all_over: mpsc::Receiver<std::convert::Infallible>,
@@ -78,7 +79,13 @@ fn bench() -> Bench {
     router.add(&finished, slow);
     router.add(&finished, fail);
     router.add(&finished, long);
-    let limits = Limits { connections: 1, frame_seconds: 1, request_seconds: 1, ..Limits::default() };
+    let limits = Limits {
+        connections: 1,
+        frame_seconds: 1,
+        request_seconds: 1,
+        user_requests_in_flight: 1,
+        ..Limits::default()
+    };
     let quota = Arc::new(Quota::new(&limits));
     let service = Arc::new(Service { router, limits });
     let peer = Peer { uid: 1000, gids: Vec::new(), roles: Role::ALL.to_vec() };
@@ -86,8 +93,9 @@ fn bench() -> Bench {
     let (stop, stopping) = watch::channel(false);
     let (alive, all_over) = mpsc::channel(1);
     let stream = Stream::UdSocket(UdStream::from(UnixStream::from_std(there).unwrap()));
-    tokio::spawn(Connection::new(stream, caller.clone(), quota, service, stopping, alive).serve());
-    Bench { client: UnixStream::from_std(here).unwrap(), caller, finished, stop, all_over }
+    let connection = Connection::new(stream, caller.clone(), Arc::clone(&quota), service, stopping, alive);
+    tokio::spawn(connection.serve());
+    Bench { client: UnixStream::from_std(here).unwrap(), caller, quota, finished, stop, all_over }
 }
 
 impl Bench {
@@ -140,7 +148,9 @@ async fn work_that_takes_too_long_is_told_and_finished_all_the_same() {
     let message = bench.read().await;
     assert_eq!(message["error"]["data"]["kind"], "timed-out");
     assert!(bench.is_closed().await);
+    assert!(bench.quota.begin().is_none(), "the connection is closed, and its work still has the place");
     assert_eq!(bench.over().await, 1);
+    assert!(bench.quota.begin().is_some());
 }
 
 #[tokio::test]
