@@ -35,6 +35,9 @@ async fn import(custody: &Custody, kind: Kind, members: &[(&str, &[u8])]) {
 /// In the middle of everything the server is stopped at once, and started again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_went_away_is_told_and_found_again_with_nothing_lost() {
+    if !postgresql::installed() {
+        return;
+    }
     let mut server = Server::start();
     server.create("custody", None);
     let folder = tempfile::tempdir().unwrap();
@@ -72,6 +75,9 @@ async fn a_server_that_went_away_is_told_and_found_again_with_nothing_lost() {
 /// The server's own view: connections through the Unix socket, as the daemon's role, which is nothing but that.
 #[tokio::test]
 async fn the_daemon_connects_as_a_role_without_rights_of_its_own() {
+    if !postgresql::installed() {
+        return;
+    }
     let server = Server::shared();
     server.create("seen", None);
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,10 @@
 //! A real PostgreSQL server in a temporary folder: no TCP, peer authentication, gone with this process.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stdout,
+    reason = "shared by several tests, of which each uses a part"
+)]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -172,6 +177,17 @@ impl Server {
     pub fn socket_folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// Whether there is a server to test with; where there is none, says so. `cargo xtask test` installs one: its absence is
+/// then a failure.
+pub fn installed() -> bool {
+    let installed = programs().is_some_and(|programs| programs.join("initdb").exists());
+    if !installed {
+        assert!(std::env::var_os("CNS_REAL_PARTS").is_none(), "postgresql is missing");
+        println!("skipped: needs postgresql");
+    }
+    installed
 }
 
 /// The folder of the newest server's programs.
