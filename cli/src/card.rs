@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use cns_protocol::card::{Card, Certificate, Finding, KeyUse, List, Report, Show, Trace};
+use cns_protocol::card::{
+    Card, Certificate, CertificateStatus, Finding, KeyUse, List, Report, Show, Standing, StatusSource, Trace,
+};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -13,7 +15,7 @@ use crate::{output, prompt};
 pub(crate) enum Verb {
     /// List the cards in all readers
     List,
-    /// Show a card: holder, validity, certificates
+    /// Show a card: holder, validity, certificates and how they stand with their authority
     Show {
         /// The reader; may be left out when only one has a card
         #[arg(long)]
@@ -55,7 +57,7 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
         }
         Verb::Show { reader } => {
             let reader = context.reader(reader)?;
-            let card = context.call(&Show { reader })?;
+            let card = context.call(&Show { reader, status: true })?;
             context.show(&card, show_text)
         }
         Verb::Report { reader, save, yes, ask_tries } => {
@@ -177,12 +179,73 @@ fn certificate_text(certificate: &Certificate) -> String {
         ("  Valid", format!("{} to {}", certificate.not_before, certificate.not_after)),
         ("  Key", format!("RSA, {} bits", certificate.key_bits)),
         ("  SHA-256", certificate.sha256.clone()),
+        ("  Status", certificate.status.as_ref().map(status_text).unwrap_or_default()),
     ])
+}
+
+/// How a certificate stands, who says so, and of when that is.
+fn status_text(status: &CertificateStatus) -> String {
+    let mut text = match status.standing {
+        Standing::Good => "good".to_owned(),
+        Standing::Suspended => "SUSPENDED".to_owned(),
+        Standing::Revoked => "REVOKED".to_owned(),
+        Standing::Unknown => "not known".to_owned(),
+    };
+    if let Some(since) = &status.since {
+        text += &format!(" since {since}");
+    }
+    if let Some(reason) = &status.reason {
+        text += &format!(" ({reason})");
+    }
+    let source = status.source.map(|source| match source {
+        StatusSource::Ocsp => "OCSP",
+        StatusSource::List => "the revocation list",
+    });
+    if let (Some(source), Some(as_of), Some(until)) = (source, &status.as_of, &status.valid_until) {
+        text += &format!(", by {source} of {as_of}, which counts until {until}");
+    }
+    if let Some(why) = &status.why_unknown {
+        text += &format!(": {why}");
+    }
+    text
 }
 
 pub(crate) fn use_name(key_use: KeyUse) -> &'static str {
     match key_use {
         KeyUse::Authentication => "authentication",
         KeyUse::Signature => "signature",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_with_who_says_so_and_until_when() {
+        let known = CertificateStatus {
+            standing: Standing::Suspended,
+            since: Some("2026-03-01T10:00:00Z".into()),
+            reason: Some("certificateHold".into()),
+            source: Some(StatusSource::List),
+            as_of: Some("2026-03-02T00:00:00Z".into()),
+            valid_until: Some("2026-03-03T00:00:00Z".into()),
+            why_unknown: None,
+        };
+        assert_eq!(
+            status_text(&known),
+            "SUSPENDED since 2026-03-01T10:00:00Z (certificateHold), by the revocation list of 2026-03-02T00:00:00Z, \
+             which counts until 2026-03-03T00:00:00Z"
+        );
+        let unknown = CertificateStatus {
+            standing: Standing::Unknown,
+            since: None,
+            reason: None,
+            source: None,
+            as_of: None,
+            valid_until: None,
+            why_unknown: Some("no answer in time".into()),
+        };
+        assert_eq!(status_text(&unknown), "not known: no answer in time");
     }
 }

@@ -55,5 +55,6 @@ fn text(session: &Session) -> String {
         ("Counter", session.counter.clone()),
         ("Card in", session.reader.clone()),
         ("Until", session.expires.clone()),
+        ("Warning", session.warning.clone().unwrap_or_default()),
     ])
 }

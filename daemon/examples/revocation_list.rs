@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Every second one stands on the list.
         let number =
             if look_up % 2 == 0 { look_up.wrapping_mul(7919) % count.max(1) } else { u32::MAX - look_up };
-        let standing = read.standing(&serial(number), None);
+        let standing = read.standing(&serial(number), None)?;
         found += u32::from(standing != cnsd::authority::checks::Revocation::Good);
     }
     let looked_up = begin.elapsed();

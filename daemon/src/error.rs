@@ -20,6 +20,9 @@ use crate::procedure::certifier::CertifierError;
 use crate::procedure::status::StatusError;
 use crate::procedure::store::StoreError;
 
+/// What is said to an operator whose own card is suspended or revoked.
+const OUT_OF_FORCE: &str = "A revoked or suspended card opens no session (§9.5, §9.7)";
+
 /// A failure that only the log explains.
 fn internal(error: &impl std::error::Error) -> RpcError {
     tracing::error!(%error, "internal failure");
@@ -69,6 +72,10 @@ impl From<OperatorError> for RpcError {
             OperatorError::NotRegistered => {
                 refused("The administrator registers operators under [[operator]] in cnsd.toml")
             }
+            OperatorError::OutOfForce(_) => refused(OUT_OF_FORCE),
+            OperatorError::StatusUnknown(_) => refused(
+                "Try again later; if it stays so, ask the administrator to look at [status] in cnsd.toml",
+            ),
             OperatorError::Signature => refused("The card is not what it says; hand it to the administrator"),
             OperatorError::System(_) => internal(&error),
             OperatorError::Trust(error) => error.into(),
@@ -91,9 +98,7 @@ impl From<TrustError> for RpcError {
                 .hint("Ask the administrator to look at [operators] in cnsd.toml and the log of cnsd")
                 .paragraph("§9.3.2-2")
             }
-            TrustError::Revoked | TrustError::Suspended => {
-                refused("A revoked or suspended card opens no session (§9.5, §9.7)")
-            }
+            TrustError::Revoked | TrustError::Suspended => refused(OUT_OF_FORCE),
             TrustError::Refused(_) => {
                 refused("Renew the card, or have its issuer named under [operators] in cnsd.toml")
             }

@@ -96,6 +96,7 @@ mod tests {
             counter_kind: CounterKind::HealthAuthority,
             reader: "vpcd:operator".into(),
             expires: "2026-01-01T00:00:00Z".into(),
+            warning: None,
         }
     }
 

@@ -189,6 +189,9 @@ async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<
     }
     let rooms = (&custody, &readers, &audit);
     let outside = Outside::open(config, database, rooms, &procedures).await?;
+    if let Some(status) = &outside.status {
+        operators.ask_status_of(Arc::clone(status));
+    }
     let (logins, started) = (Arc::<LoginRegistry>::default(), Instant::now());
     Ok(Arc::new(Daemon { readers, custody, audit, operators, procedures, outside, logins, started }))
 }

@@ -4,7 +4,7 @@
 mod trust;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use aws_lc_rs::rand::fill;
@@ -19,8 +19,10 @@ use time::{Duration, OffsetDateTime};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+use crate::authority::checks::Revocation;
+use crate::authority::status::{StatusService, standing_in_words};
 use crate::card::{CardContents, CardError, LastTry, sign::sign};
-use crate::config::{OperatorEntry, OperatorsConfig};
+use crate::config::{Offline, OperatorEntry, OperatorsConfig};
 use crate::login::CardPlace;
 use crate::reader::Readers;
 pub(crate) use trust::rsa_public_key;
@@ -51,6 +53,12 @@ pub enum OperatorError {
     /// The certificate is not trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The certificate is suspended or revoked.
+    #[error("the operator's certificate is {}", standing_in_words(.0))]
+    OutOfForce(Revocation),
+    /// Nobody told how the certificate stands, and the configuration has that refused: why, in words.
+    #[error("the status of the operator's certificate is not known: {0}")]
+    StatusUnknown(String),
     /// The card's signature over the challenge is not its certificate's.
     #[error("the card's signature does not belong to its certificate")]
     Signature,
@@ -68,6 +76,8 @@ struct Inner {
     trust: Trust,
     length: Duration,
     readers: Readers,
+    /// Who knows how certificates stand, beside the list of the configuration; nobody, until one is linked.
+    status: OnceLock<Arc<StatusService>>,
     open: Mutex<HashMap<u32, Open>>,
 }
 
@@ -94,8 +104,17 @@ impl Operators {
             trust,
             length: Duration::minutes(config.session_minutes.into()),
             readers: readers.clone(),
+            status: OnceLock::new(),
             open: Mutex::default(),
         })))
+    }
+
+    /// Has the status of operators' certificates looked up there as well, where it knows their issuer. There is one: a
+    /// second is not taken.
+    pub fn ask_status_of(&self, status: Arc<StatusService>) {
+        if self.0.status.set(status).is_err() {
+            tracing::error!("the operators have a source of certificates' status already");
+        }
     }
 
     /// The counter of a registered operator.
@@ -114,7 +133,7 @@ impl Operators {
     /// Another session of the same user ends, and is given back for the record.
     ///
     /// # Errors
-    /// See [`OperatorError`]. The certificate is judged before the PIN is presented.
+    /// See [`OperatorError`]. The certificate is judged, and its status looked up, before the PIN is presented.
     pub async fn login(
         &self,
         uid: u32,
@@ -127,6 +146,7 @@ impl Operators {
             return Err(OperatorError::Card(CardError::Swapped));
         }
         let entry = self.judge(&contents)?;
+        let warning = self.check_status(&contents).await?;
         self.challenge(&contents, pin, last_try).await?;
         let until =
             OffsetDateTime::now_utc().checked_add(self.0.length).ok_or(OperatorError::System("time"))?;
@@ -138,6 +158,7 @@ impl Operators {
             counter_kind: entry.counter_kind,
             reader: reader.to_owned(),
             expires,
+            warning,
         };
         let place = CardPlace { reader: reader.to_owned(), insertion: contents.card.insertion };
         let replaced = self.lock().insert(uid, Open { session: session.clone(), place, until });
@@ -192,6 +213,31 @@ impl Operators {
             .ok_or(OperatorError::NotRegistered)?;
         self.0.trust.check(der, SystemTime::now())?;
         Ok(entry)
+    }
+
+    /// Refuses a certificate that is out of force, or of which nobody knows whether it is; gives a warning where the
+    /// configuration lets that go on.
+    async fn check_status(&self, contents: &CardContents) -> Result<Option<String>, OperatorError> {
+        let Some(status) = self.0.status.get() else { return Ok(None) };
+        let der = contents.certificate(KeyUse::Authentication).ok_or(OperatorError::NoCertificate)?;
+        // Operators' cards may be another authority's, whose list the registry's configuration names.
+        if !status.covers(der, SystemTime::now()) {
+            return Ok(None);
+        }
+        let why = match status.standing(der).await {
+            Ok(known) if known.standing.is_good() => return Ok(None),
+            Ok(known) => return Err(OperatorError::OutOfForce(known.standing)),
+            Err(error) => {
+                tracing::warn!(%error, "the status of an operator's certificate is not known");
+                error.for_clients()
+            }
+        };
+        match status.offline() {
+            Offline::Refuse => Err(OperatorError::StatusUnknown(why)),
+            Offline::Warn => {
+                Ok(Some(format!("The status of the operator's certificate is not known: {why}")))
+            }
+        }
     }
 
     /// Lets the card sign a fresh challenge, and checks that with its certificate.

@@ -1,8 +1,11 @@
 //! What systems outside and holders are served with, beside the counter: put together from the configuration.
 
+use std::sync::Arc;
+
 use crate::audit::Audit;
 use crate::authority::NetworkHelper;
 use crate::authority::helper::NetworkError;
+use crate::authority::status::{OpenError, StatusService};
 use crate::config::Config;
 use crate::custody::Custody;
 use crate::database::Database;
@@ -13,6 +16,7 @@ use crate::national::mail::{self, MailError, is_address};
 use crate::operator::TrustError;
 use crate::order::{OrderError, Orders};
 use crate::procedure::Procedures;
+use crate::procedure::status::StatusSource;
 use crate::puk::PukDelivery;
 use crate::reader::Readers;
 
@@ -31,6 +35,9 @@ pub enum OutsideError {
     /// PUKs for their holders.
     #[error("[puk_delivery]: {0}")]
     PukDelivery(#[source] TrustError),
+    /// How certificates stand.
+    #[error("[status]: {0}")]
+    Status(#[from] OpenError),
 }
 
 /// The rooms for systems outside.
@@ -43,6 +50,8 @@ pub struct Outside {
     pub national: Option<National>,
     /// PUKs for their holders; nothing where it is not configured.
     pub puk_delivery: Option<PukDelivery>,
+    /// How certificates stand with their authority; nothing where no source is configured.
+    pub status: Option<Arc<StatusService>>,
 }
 
 impl Outside {
@@ -65,10 +74,16 @@ impl Outside {
             None => None,
         };
         let national = national(config, database, custody, audit)?;
+        let status = StatusService::configured(config, database)?.map(Arc::new);
+        if let Some(status) = &status {
+            let source: Arc<dyn StatusSource> = Arc::<StatusService>::clone(status);
+            procedures.ask_status_of(source);
+        }
         Ok(Self {
             orders,
             national,
             puk_delivery,
+            status,
             holders: Holders::open(database, custody, &config.user_codes),
         })
     }

@@ -141,6 +141,7 @@ fn session(counter_kind: CounterKind) -> Session {
         counter_kind,
         reader: "vpcd:operator".into(),
         expires: "2099-01-01T00:00:00Z".into(),
+        warning: None,
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn certificate(key_use: KeyUse) -> Certificate {
         sha256: sha256.to_owned(),
         key_bits: 2048,
         pin_for_each_use: key_use == KeyUse::Signature,
+        status: None,
     }
 }
 

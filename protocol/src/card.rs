@@ -42,6 +42,61 @@ pub struct Certificate {
     pub key_bits: u32,
     /// Whether each use of the key wants the PIN anew (`CKA_ALWAYS_AUTHENTICATE`).
     pub pin_for_each_use: bool,
+    /// How it stands with its authority, where that was asked for and a source is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<CertificateStatus>,
+}
+
+/// How a certificate stands (§1.3.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// In force, as far as its authority is concerned.
+    Good,
+    /// Out of force for a time.
+    Suspended,
+    /// Out of force for good.
+    Revoked,
+    /// Nobody told who is believed.
+    Unknown,
+}
+
+/// Who told how a certificate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StatusSource {
+    /// An OCSP responder.
+    Ocsp,
+    /// The authority's revocation list.
+    List,
+}
+
+/// How a certificate stands, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct CertificateStatus {
+    /// How.
+    pub standing: Standing,
+    /// Since when it is out of force, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Why it is out of force, by the names of RFC 5280 §5.3.1, where that was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who told; absent when nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<StatusSource>,
+    /// When it was so, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// Until when that counts. In the past when nobody could be asked since, and the certificate was out of force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<String>,
+    /// Why it is not known, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_unknown: Option<String>,
 }
 
 /// The certificate of a certification authority on the card. No key of the card belongs to it, and that it is there is no
@@ -185,6 +240,10 @@ impl Method for List {
 pub struct Show {
     /// The reader.
     pub reader: String,
+    /// Whether the authority's sources are asked how the certificates stand, where some are configured: that may take
+    /// five seconds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub status: bool,
 }
 
 impl Method for Show {

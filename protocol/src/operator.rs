@@ -53,6 +53,9 @@ pub struct Session {
     pub reader: String,
     /// When the session ends at the latest, RFC 3339.
     pub expires: String,
+    /// What the operator should know: that nobody told how their certificate stands, for instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 impl Method for Login {

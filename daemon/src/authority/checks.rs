@@ -27,7 +27,7 @@ use x509_cert::ext::pkix::{
 };
 use x509_cert::name::Name;
 
-pub use crate::authority::checks::crl::{Revocation, check_crl};
+pub use crate::authority::checks::crl::{Revocation, check_crl, reason_name};
 pub(super) use crate::authority::checks::profile::Subject;
 pub use crate::authority::checks::profile::{Holder, Profile};
 

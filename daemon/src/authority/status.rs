@@ -2,33 +2,44 @@
 //!
 //! An answer counts as long as it says itself, and no longer. A list that is older than one that was seen before is
 //! refused, also after a restart: whoever can bring an old list could otherwise bring a revoked card back to life. What
-//! follows when nobody can be asked is the configuration's word (`status.offline`).
+//! follows when nobody can be asked is the configuration's word (`status.offline`); but a certificate that was out of force
+//! when it was last heard of stays so until somebody who is believed says otherwise.
 
+mod known;
 pub mod list;
+mod lists;
 pub mod ocsp;
+mod open;
 mod seen;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use crate::authority::checks::{CheckError, Revocation, TrustAnchors, verify_chain};
-use crate::authority::status::list::RevocationList;
+use crate::authority::checks::{CheckError, TrustAnchors, verify_chain};
+use crate::authority::status::lists::Lists;
 use crate::authority::status::ocsp::{OcspError, Question, Told};
-use crate::authority::status::seen::Seen;
 use crate::authority::{NetworkError, NetworkHelper};
-use crate::config::{Offline, StatusConfig};
-use crate::database::Database;
+use crate::config::Offline;
+use crate::procedure::status::{Asked, CertificateStatus, StatusError as Seam, StatusSource};
+
+pub(crate) use crate::authority::status::known::rfc3339;
+pub use crate::authority::status::known::{Known, Source, standing_in_words};
+pub use crate::authority::status::open::OpenError;
 
 /// OCSP answers that are kept at a time.
 const ANSWERS: usize = 4096;
+/// How long all sources together may take: a source that hangs may hold others up who wait for the network.
+const LONGEST: Duration = Duration::from_secs(75);
+/// Look-ups that go on at a time for clients who may have gone away meanwhile.
+const AT_ONCE: usize = 4;
 
 /// Why a certificate's standing is not known.
 #[derive(Debug, thiserror::Error)]
@@ -65,45 +76,36 @@ pub enum StatusError {
     /// The database.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// No source answered in time.
+    #[error("no answer in time")]
+    TimedOut,
     /// The daemon failed inside.
     #[error("the status could not be looked up inside the daemon")]
     Internal,
 }
 
-/// Who said how a certificate stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// An OCSP responder.
-    Ocsp,
-    /// A revocation list.
-    List,
-}
-
-/// How a certificate stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// How.
-    pub standing: Revocation,
-    /// Who said so.
-    pub source: Source,
-    /// When it was so.
-    pub at: SystemTime,
-    /// Until when it counts.
-    pub until: SystemTime,
-}
-
-enum Place {
-    Url(String),
-    File(PathBuf),
-}
-
-impl Place {
-    fn new(text: &str, network: &NetworkHelper) -> Result<Self, NetworkError> {
-        if text.starts_with('/') {
-            return Ok(Self::File(text.into()));
-        }
-        network.check(text)?;
-        Ok(Self::Url(text.to_owned()))
+impl StatusError {
+    /// The error as clients may see it: what stands on the disk and in the database is for the log, and what a server
+    /// says is not for terminals.
+    #[must_use]
+    pub fn for_clients(&self) -> String {
+        let sentence = match self {
+            Self::File { .. } => "the revocation list cannot be read".to_owned(),
+            Self::Database(_) => "the database cannot be asked which revocation lists were seen".to_owned(),
+            Self::Network(NetworkError::Helper(_) | NetworkError::Start(_) | NetworkError::File { .. }) => {
+                "the network cannot be reached".to_owned()
+            }
+            Self::Certificate(_)
+            | Self::NoSource
+            | Self::Network(_)
+            | Self::List(_)
+            | Self::Replayed
+            | Self::Delta
+            | Self::Ocsp(_)
+            | Self::TimedOut
+            | Self::Internal => self.to_string(),
+        };
+        sentence.chars().filter(|sign| !sign.is_control()).collect()
     }
 }
 
@@ -111,56 +113,38 @@ impl Place {
 pub struct StatusService {
     ocsp: Option<String>,
     ocsp_without_nonce: bool,
-    complete: Option<Place>,
-    delta: Option<Place>,
-    limit: usize,
+    lists: Option<Lists>,
     offline: Offline,
     anchors: TrustAnchors,
     network: Arc<NetworkHelper>,
-    seen: Seen,
-    lists: Mutex<Lists>,
-    answers: StdMutex<HashMap<[u8; 32], Told>>,
+    answers: StdMutex<Answers>,
+    at_once: Arc<Semaphore>,
 }
 
-/// The lists at hand, by their issuer.
+/// What OCSP told, by the certificates' SHA-256.
 #[derive(Default)]
-struct Lists {
-    complete: HashMap<[u8; 32], Arc<RevocationList>>,
-    delta: HashMap<[u8; 32], Arc<RevocationList>>,
+struct Answers {
+    told: HashMap<[u8; 32], Told>,
+    /// How often something was forgotten: what was asked before that is not kept.
+    forgotten: u64,
+}
+
+impl Answers {
+    fn keep(&mut self, name: [u8; 32], told: Told, now: SystemTime) {
+        if self.told.len() >= ANSWERS {
+            self.told.retain(|_, told| told.until > now || !told.standing.is_good());
+        }
+        if self.told.len() >= ANSWERS {
+            self.told.retain(|_, told| !told.standing.is_good());
+        }
+        if self.told.len() >= ANSWERS {
+            self.told.clear();
+        }
+        self.told.insert(name, told);
+    }
 }
 
 impl StatusService {
-    /// The sources of the configuration, for certificates that the anchors issued.
-    ///
-    /// # Errors
-    /// When an address is not one of HTTP.
-    pub fn open(
-        config: &StatusConfig,
-        anchors: TrustAnchors,
-        network: Arc<NetworkHelper>,
-        database: &Database,
-    ) -> Result<Self, NetworkError> {
-        let place =
-            |text: &Option<String>| text.as_deref().map(|text| Place::new(text, &network)).transpose();
-        if let Some(ocsp) = &config.ocsp {
-            network.check(ocsp)?;
-        }
-        let megabytes = usize::try_from(config.crl_limit_mib).unwrap_or(usize::MAX);
-        Ok(Self {
-            ocsp: config.ocsp.clone(),
-            ocsp_without_nonce: config.ocsp_without_nonce,
-            complete: place(&config.crl)?,
-            delta: place(&config.delta_crl)?,
-            limit: megabytes.saturating_mul(1024 * 1024),
-            offline: config.offline,
-            anchors,
-            network,
-            seen: Seen::new(database.clone()),
-            lists: Mutex::default(),
-            answers: StdMutex::default(),
-        })
-    }
-
     /// What follows when a standing is not known.
     #[must_use]
     pub fn offline(&self) -> Offline {
@@ -173,7 +157,8 @@ impl StatusService {
         verify_chain(certificate, &self.anchors, now).is_ok()
     }
 
-    /// How a certificate, DER, stands now.
+    /// How a certificate, DER, stands now. Where nobody can be asked, but the certificate was out of force when it was
+    /// last heard of, it is that; its [`Known::until`] is past then.
     ///
     /// # Errors
     /// See [`StatusError`]. Where OCSP and the list both fail, it is the list's error.
@@ -182,17 +167,59 @@ impl StatusService {
         let issuer = verify_chain(certificate, &self.anchors, now).map_err(StatusError::Certificate)?;
         let decoded = Certificate::from_der(certificate)
             .map_err(|error| StatusError::Certificate(CheckError::Malformed(error)))?;
-        if let Some(url) = &self.ocsp {
-            match self.by_ocsp(url, certificate, (&decoded, issuer), now).await {
-                Ok(Told { standing, at, until }) => {
-                    return Ok(Known { standing, source: Source::Ocsp, at, until });
+        let asked = timeout(LONGEST, self.ask(certificate, (&decoded, issuer), now)).await;
+        match asked.unwrap_or(Err(StatusError::TimedOut)) {
+            Ok(known) => Ok(known),
+            Err(error) => match self.last_known(certificate, &decoded, issuer) {
+                Some(known) => {
+                    tracing::warn!(%error, "nobody tells how a certificate stands that was out of force");
+                    Ok(known)
                 }
-                Err(error) if self.complete.is_none() => return Err(error),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// As [`StatusService::standing`], for a client who waits no longer than `limit`. The look-up goes on for the next
+    /// who asks.
+    ///
+    /// # Errors
+    /// See [`StatusError`].
+    pub async fn standing_within(
+        self: &Arc<Self>,
+        certificate: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Known, StatusError> {
+        let ends = Instant::now() + limit;
+        let place = timeout_at(ends, Arc::clone(&self.at_once).acquire_owned());
+        let place = place.await.map_err(|_| StatusError::TimedOut)?.map_err(|_| StatusError::Internal)?;
+        let service = Arc::clone(self);
+        let looked = tokio::spawn(async move {
+            let known = service.standing(&certificate).await;
+            drop(place);
+            known
+        });
+        timeout_at(ends, looked)
+            .await
+            .map_err(|_| StatusError::TimedOut)?
+            .unwrap_or(Err(StatusError::Internal))
+    }
+
+    async fn ask(
+        &self,
+        certificate: &[u8],
+        (decoded, issuer): (&Certificate, &Certificate),
+        now: SystemTime,
+    ) -> Result<Known, StatusError> {
+        if let Some(url) = &self.ocsp {
+            match self.by_ocsp(url, certificate, (decoded, issuer), now).await {
+                Ok(told) => return Ok(told.into()),
+                Err(error) if self.lists.is_none() => return Err(error),
                 Err(error) => tracing::warn!(%error, "OCSP failed; the revocation list is looked at"),
             }
         }
-        let place = self.complete.as_ref().ok_or(StatusError::NoSource)?;
-        self.by_list(place, (&decoded, issuer), now).await
+        let lists = self.lists.as_ref().ok_or(StatusError::NoSource)?;
+        lists.standing(decoded, issuer, now).await
     }
 
     async fn by_ocsp(
@@ -203,113 +230,68 @@ impl StatusService {
         now: SystemTime,
     ) -> Result<Told, StatusError> {
         let name: [u8; 32] = Sha256::digest(certificate).into();
-        let kept = self.answers().get(&name).copied();
+        let (kept, forgotten) = {
+            let answers = self.answers();
+            (answers.told.get(&name).copied(), answers.forgotten)
+        };
         if let Some(told) = kept.filter(|told| told.until > now) {
             return Ok(told);
         }
         let (question, request) = Question::new(decoded, issuer)?;
         let answer = self.network.post(url, ocsp::REQUEST_TYPE, &request).await?;
-        let told =
-            question.read(&answer, issuer, &self.anchors, self.ocsp_without_nonce, SystemTime::now())?;
+        let now = SystemTime::now();
+        let told = question.read(&answer, issuer, &self.anchors, self.ocsp_without_nonce, now)?;
         let mut answers = self.answers();
-        if answers.len() >= ANSWERS {
-            answers.retain(|_, told| told.until > now);
+        if answers.forgotten == forgotten {
+            answers.keep(name, told, now);
         }
-        if answers.len() >= ANSWERS {
-            answers.clear();
-        }
-        answers.insert(name, told);
         Ok(told)
     }
 
-    /// Forgets what was answered of a certificate: it was just suspended, reactivated or revoked.
-    pub async fn forget(&self, certificate: &[u8]) {
+    /// What was last heard of a certificate, if it was out of force then.
+    fn last_known(&self, certificate: &[u8], decoded: &Certificate, issuer: &Certificate) -> Option<Known> {
         let name: [u8; 32] = Sha256::digest(certificate).into();
-        self.answers().remove(&name);
-        *self.lists.lock().await = Lists::default();
+        let told = self.answers().told.get(&name).copied().map(Known::from);
+        let listed = self.lists.as_ref().and_then(|lists| lists.last_known(decoded, issuer));
+        [told, listed].into_iter().flatten().find(|known| !known.standing.is_good())
     }
 
-    fn answers(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Told>> {
+    /// Forgets what was heard of a certificate, and the lists: it was just suspended, reactivated or revoked. Whoever
+    /// changes a status calls this, also by [`StatusSource::forget`].
+    pub fn forget(&self, certificate: &[u8]) {
+        let name: [u8; 32] = Sha256::digest(certificate).into();
+        let mut answers = self.answers();
+        answers.told.remove(&name);
+        answers.forgotten = answers.forgotten.wrapping_add(1);
+        drop(answers);
+        if let Some(lists) = &self.lists {
+            lists.forget();
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    async fn by_list(
-        &self,
-        place: &Place,
-        (certificate, issuer): (&Certificate, &Certificate),
-        now: SystemTime,
-    ) -> Result<Known, StatusError> {
-        let mut lists = self.lists.lock().await;
-        let name = issuer_name(issuer);
-        let complete = match lists.complete.get(&name).filter(|list| list.check_time(now).is_ok()) {
-            Some(list) => Arc::clone(list),
-            None => {
-                let list = self.fetch(place, issuer, false, now).await?;
-                lists.complete.insert(name, Arc::clone(&list));
-                list
+impl StatusSource for StatusService {
+    fn status(&self, certificate: Vec<u8>) -> Asked<'_, CertificateStatus> {
+        Box::pin(async move {
+            match self.standing(&certificate).await {
+                Ok(known) => Ok(known.standing.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "the status of a card's certificate is not known");
+                    Err(Seam::Unknown(error.for_clients()))
+                }
             }
-        };
-        let delta = match &self.delta {
-            None => None,
-            Some(place) => {
-                let kept = lists.delta.get(&name).filter(|list| list.check_time(now).is_ok());
-                let delta = match kept.filter(|delta| delta.continues(&complete)) {
-                    Some(list) => Arc::clone(list),
-                    None => self.fetch(place, issuer, true, now).await?,
-                };
-                lists.delta.insert(name, Arc::clone(&delta));
-                Some(delta)
-            }
-        };
-        // A delta list of before the complete one says nothing more.
-        let delta = match delta {
-            Some(delta) if delta.this_update() < complete.this_update() => None,
-            Some(delta) if !delta.continues(&complete) => return Err(StatusError::Delta),
-            delta => delta,
-        };
-        let latest = delta.as_ref().unwrap_or(&complete);
-        Ok(Known {
-            standing: complete
-                .standing(certificate.tbs_certificate.serial_number.as_bytes(), delta.as_deref()),
-            source: Source::List,
-            at: latest.this_update(),
-            until: latest.next_update().min(complete.next_update()),
         })
     }
 
-    async fn fetch(
-        &self,
-        place: &Place,
-        issuer: &Certificate,
-        delta: bool,
-        now: SystemTime,
-    ) -> Result<Arc<RevocationList>, StatusError> {
-        let bytes = match place {
-            Place::Url(url) => self.network.get(url, self.limit).await?,
-            Place::File(path) => read_file(path, self.limit).await?,
-        };
-        let signer = issuer.clone();
-        let list = spawn_blocking(move || RevocationList::read(&bytes, &signer)).await;
-        let list = list.map_err(|_| StatusError::Internal)?.map_err(StatusError::List)?;
-        if list.is_delta() != delta {
-            return Err(StatusError::Delta);
-        }
-        list.check_time(now).map_err(StatusError::List)?;
-        self.seen.admit(&hex::encode(issuer_name(issuer)), &list).await?;
-        Ok(Arc::new(list))
+    fn offline(&self) -> Offline {
+        self.offline
     }
-}
 
-fn issuer_name(issuer: &Certificate) -> [u8; 32] {
-    let key = &issuer.tbs_certificate.subject_public_key_info.subject_public_key;
-    Sha256::digest(key.raw_bytes()).into()
-}
-
-async fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, StatusError> {
-    let failed = |source| StatusError::File { path: path.to_path_buf(), source };
-    let length = tokio::fs::metadata(path).await.map_err(failed)?.len();
-    if usize::try_from(length).unwrap_or(usize::MAX) > limit {
-        return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+    fn forget(&self, certificate: &[u8]) {
+        Self::forget(self, certificate);
     }
-    tokio::fs::read(path).await.map_err(failed)
 }

@@ -97,6 +97,7 @@ fn session() -> Session {
         counter_kind: CounterKind::HealthAuthority,
         reader: "vpcd:operator".into(),
         expires: "2099-01-01T00:00:00Z".into(),
+        warning: None,
     }
 }
 

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cns_protocol::card::{Card, List, Recorded, Report, ReportText, Show, Trace};
+use cns_protocol::card::{
+    Card, CertificateStatus, List, Recorded, Report, ReportText, Show, Standing, StatusSource, Trace,
+};
 use cns_protocol::reader::ReaderState;
 use cns_protocol::{ErrorKind, Method, RpcError};
 
 use super::Daemon;
+use crate::authority::checks::{Revocation, reason_name};
+use crate::authority::status::{Known, Source, StatusError, StatusService, rfc3339};
 use crate::dispatch::Call;
 
 /// The longest that `card.trace` waits, in milliseconds.
 const LONGEST_WAIT: u32 = 10_000;
+/// How long `card.show` waits for those who know how certificates stand.
+const STATUS_WAIT: Duration = Duration::from_secs(5);
 
 /// `card.list`.
 ///
@@ -29,9 +35,66 @@ pub async fn list(daemon: Arc<Daemon>, _: Call, _: List) -> Result<Vec<Card>, Rp
 pub async fn show(daemon: Arc<Daemon>, _: Call, request: Show) -> Result<Card, RpcError> {
     let mut readers = daemon.readers.list().readers.into_iter();
     let found = readers.find(|reader| reader.name == request.reader).and_then(|reader| card_in(reader.state));
-    match found {
-        Some(card) => Ok(card),
-        None => Ok(daemon.readers.card(&request.reader)?.card.clone()),
+    let mut card = match found {
+        Some(card) => card,
+        None => daemon.readers.card(&request.reader)?.card.clone(),
+    };
+    // Only on demand: programs that list certificates must not make the daemon ask the network.
+    if request.status
+        && let Some(status) = &daemon.outside.status
+    {
+        tell_status(status, &mut card).await;
+    }
+    Ok(card)
+}
+
+/// Tells how the certificates of a card stand. All are asked about at the same time.
+async fn tell_status(status: &Arc<StatusService>, card: &mut Card) {
+    let ask = |der: &Vec<u8>| {
+        let (status, der) = (Arc::clone(status), der.clone());
+        tokio::spawn(async move { status.standing_within(der, STATUS_WAIT).await })
+    };
+    let asked: Vec<_> = card.certificates.iter().map(|certificate| ask(&certificate.der)).collect();
+    for (certificate, asked) in card.certificates.iter_mut().zip(asked) {
+        let known = asked.await.unwrap_or(Err(StatusError::Internal));
+        if let Err(error) = &known {
+            tracing::info!(%error, "the status of a certificate that is shown is not known");
+        }
+        certificate.status = Some(known.map_or_else(|error| unknown(&error), |known| shown(&known)));
+    }
+}
+
+fn shown(known: &Known) -> CertificateStatus {
+    let (standing, since, reason) = match known.standing {
+        Revocation::Good => (Standing::Good, None, None),
+        Revocation::Revoked { since, suspended, reason } => {
+            let standing = if suspended { Standing::Suspended } else { Standing::Revoked };
+            (standing, Some(rfc3339(since)), reason.map(|reason| reason_name(reason).to_owned()))
+        }
+    };
+    CertificateStatus {
+        standing,
+        since,
+        reason,
+        source: Some(match known.source {
+            Source::Ocsp => StatusSource::Ocsp,
+            Source::List => StatusSource::List,
+        }),
+        as_of: Some(rfc3339(known.at)),
+        valid_until: Some(rfc3339(known.until)),
+        why_unknown: None,
+    }
+}
+
+fn unknown(error: &StatusError) -> CertificateStatus {
+    CertificateStatus {
+        standing: Standing::Unknown,
+        since: None,
+        reason: None,
+        source: None,
+        as_of: None,
+        valid_until: None,
+        why_unknown: Some(error.for_clients()),
     }
 }
 

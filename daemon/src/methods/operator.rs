@@ -31,7 +31,10 @@ pub async fn login(daemon: Arc<Daemon>, call: Call, request: Login) -> Result<Se
     }
     let mut record = match &opened {
         Ok(session) => {
-            let text = format!("operator session opened at {}", session.counter);
+            let mut text = format!("operator session opened at {}", session.counter);
+            if let Some(warning) = &session.warning {
+                text = format!("{text}. {warning}");
+            }
             let mut record = record_of(&call, "operator-login", Phase::Fact, text);
             record.operator = Some(session.operator.clone());
             record

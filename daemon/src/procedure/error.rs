@@ -221,6 +221,9 @@ impl ProcedureError {
             Self::OfficerPin => Some("Answer the step again with `operator_pin`"),
             Self::NoStatusAuthority => Some("Ask the administrator to configure [authority]"),
             Self::NoNationalSystem => Some("Send the citizen to a counter that is connected"),
+            Self::Status(StatusError::Unknown(_)) => Some(
+                "Nothing was done. Try again later; if it stays so, ask the administrator to look at [status] in cnsd.toml",
+            ),
             Self::Status(_) | Self::National(_) => {
                 Some("Try again later: the procedure goes on where it stands")
             }

@@ -11,6 +11,7 @@ use cns_protocol::counter::Reason;
 
 use crate::authority::Signer;
 use crate::card::{CardContents, CardError};
+use crate::config::Offline;
 use crate::procedure::dossier::Dossier;
 use crate::procedure::{Engine, ProcedureError};
 
@@ -72,6 +73,15 @@ pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, StatusError>> + Se
 pub trait StatusSource: Send + Sync {
     /// How a certificate, DER, stands now.
     fn status(&self, certificate: Vec<u8>) -> Asked<'_, CertificateStatus>;
+
+    /// What follows when that is not known.
+    fn offline(&self) -> Offline {
+        Offline::Refuse
+    }
+
+    /// Forgets what it knows of a certificate whose status was just changed. To be called after each change: what was
+    /// heard before counts no more.
+    fn forget(&self, _certificate: &[u8]) {}
 }
 
 /// Whoever suspends, reactivates and revokes certificates.
@@ -94,7 +104,8 @@ pub trait StatusAuthority: Send + Sync {
 
 impl Engine {
     /// §9.3b: no codes for a card whose authentication certificate is revoked, or suspended (X12). Without a source
-    /// the operator is warned; a source that does not answer stops the procedure before anything is done.
+    /// the operator is warned. Where the source does not know, the configuration says whether the procedure is stopped
+    /// before anything is done, or goes on with a warning.
     pub(super) async fn check_status(
         &self,
         dossier: &mut Dossier,
@@ -107,7 +118,19 @@ impl Engine {
         let Some(certificate) = contents.authentication_certificate.clone() else {
             return Err(ProcedureError::Internal);
         };
-        match source.status(certificate).await? {
+        let status = match source.status(certificate).await {
+            Err(StatusError::Unknown(why)) if source.offline() == Offline::Warn => {
+                tracing::warn!(
+                    procedure = dossier.id,
+                    why,
+                    "codes are set though the status is not known (§9.3b)"
+                );
+                dossier.warn(format!("The certificate's status is not known (§9.3b): {why}"));
+                return Ok(());
+            }
+            status => status?,
+        };
+        match status {
             CertificateStatus::Good => Ok(()),
             CertificateStatus::Suspended => {
                 Err(ProcedureError::rule("§9.3b", "the card is suspended", "la carta è sospesa").hinting(

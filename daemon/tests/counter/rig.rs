@@ -109,6 +109,7 @@ pub(crate) fn session(operator: &str) -> Session {
         counter_kind: CounterKind::HealthAuthority,
         reader: "the operator's reader".to_owned(),
         expires: "2099-01-01T00:00:00Z".to_owned(),
+        warning: None,
     }
 }
 

@@ -233,9 +233,12 @@ fn cards_are_listed_and_give_random_bytes() {
     assert_eq!(cards.len(), 1);
     assert_eq!(cards[0].serial, sample::ID_CARD);
     assert!(cards[0].is_virtual);
-    let shown = client.call(&card::Show { reader: running.reader(READER) }).unwrap();
+    let shown = client.call(&card::Show { reader: running.reader(READER), status: false }).unwrap();
     assert_eq!(shown, cards[0]);
-    assert_eq!(kind(&mut client, &card::Show { reader: "nowhere".into() }), ErrorKind::NoReader);
+    assert_eq!(
+        kind(&mut client, &card::Show { reader: "nowhere".into(), status: false }),
+        ErrorKind::NoReader
+    );
     let random = |length| Random { reader: running.reader(READER), length };
     let (one, two) = (client.call(&random(300)).unwrap().bytes, client.call(&random(300)).unwrap().bytes);
     assert_eq!((one.len(), two.len()), (300, 300));

@@ -73,6 +73,7 @@ fn object(card: &Card, der: &[u8]) -> Option<Object> {
         sha256: String::new(),
         key_bits: 0,
         pin_for_each_use: true,
+        status: None,
     };
     Object::of(card, &certificate).into_iter().next()
 }

@@ -36,6 +36,7 @@ fn certificate(key_use: KeyUse) -> Certificate {
         sha256: String::new(),
         key_bits: 2048,
         pin_for_each_use: false,
+        status: None,
     }
 }
 

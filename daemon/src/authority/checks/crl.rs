@@ -21,7 +21,34 @@ pub enum Revocation {
         since: SystemTime,
         /// Whether only suspended (certificateHold).
         suspended: bool,
+        /// Why, where that was told (RFC 5280 §5.3.1).
+        reason: Option<CrlReason>,
     },
+}
+
+impl Revocation {
+    /// Whether the certificate is in force.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Good)
+    }
+}
+
+/// The name of a reason as RFC 5280 has it.
+#[must_use]
+pub fn reason_name(reason: CrlReason) -> &'static str {
+    match reason {
+        CrlReason::Unspecified => "unspecified",
+        CrlReason::KeyCompromise => "keyCompromise",
+        CrlReason::CaCompromise => "cACompromise",
+        CrlReason::AffiliationChanged => "affiliationChanged",
+        CrlReason::Superseded => "superseded",
+        CrlReason::CessationOfOperation => "cessationOfOperation",
+        CrlReason::CertificateHold => "certificateHold",
+        CrlReason::RemoveFromCRL => "removeFromCRL",
+        CrlReason::PrivilegeWithdrawn => "privilegeWithdrawn",
+        CrlReason::AaCompromise => "aACompromise",
+    }
 }
 
 /// Looks for a serial number (big-endian, as in the certificate) on a list of its issuer.
@@ -71,6 +98,7 @@ fn read_entry(entry: &RevokedCert) -> Result<Revocation, CheckError> {
     }
     let reason = extensions().find(|extension| extension.extn_id == CrlReason::OID);
     let reason = reason.map(|extension| CrlReason::from_der(extension.extn_value.as_bytes())).transpose();
-    let suspended = reason.map_err(CheckError::Malformed)? == Some(CrlReason::CertificateHold);
-    Ok(Revocation::Revoked { since: entry.revocation_date.to_system_time(), suspended })
+    let reason = reason.map_err(CheckError::Malformed)?;
+    let suspended = reason == Some(CrlReason::CertificateHold);
+    Ok(Revocation::Revoked { since: entry.revocation_date.to_system_time(), suspended, reason })
 }

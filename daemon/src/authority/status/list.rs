@@ -25,14 +25,30 @@ struct Entry {
     /// Seconds since 1970.
     since: u32,
     standing: Standing,
+    /// The place of the reason in [`REASONS`], which takes less room than the reason.
+    reason: Option<u8>,
 }
 
+const REASONS: [CrlReason; 10] = [
+    CrlReason::Unspecified,
+    CrlReason::KeyCompromise,
+    CrlReason::CaCompromise,
+    CrlReason::AffiliationChanged,
+    CrlReason::Superseded,
+    CrlReason::CessationOfOperation,
+    CrlReason::CertificateHold,
+    CrlReason::RemoveFromCRL,
+    CrlReason::PrivilegeWithdrawn,
+    CrlReason::AaCompromise,
+];
+
+/// From the lightest to the heaviest: of two entries of one moment the heavier counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    Revoked,
-    Suspended,
-    /// On a delta list only: it stands on the complete list no more.
+    /// It stands on the complete list no more.
     Removed,
+    Suspended,
+    Revoked,
 }
 
 /// A revocation list whose issuer's signature was verified.
@@ -92,8 +108,12 @@ impl RevocationList {
         verify_signature(parts.algorithm.oid, key, parts.content, parts.signature)?;
         let (this_update, next_update) = (fields.this_update, fields.next_update.ok_or(CheckError::Stale)?);
         let mut entries = fields.entries()?;
-        entries.sort_unstable();
         let (number, base) = fields.numbers()?;
+        // Only a delta list takes certificates off another (RFC 5280 §5.3.1); what stands on a complete one is out of force.
+        if base.is_none() && entries.iter().any(|entry| entry.standing == Standing::Removed) {
+            return Err(CheckError::Malformed(der::ErrorKind::Failed.into()));
+        }
+        entries.sort_unstable();
         Ok(Self { entries, number, base, this_update, next_update })
     }
 
@@ -109,17 +129,27 @@ impl RevocationList {
     }
 
     /// How a certificate stands by this complete list, and by the delta list that continues it.
-    #[must_use]
-    pub fn standing(&self, serial: &[u8], delta: Option<&Self>) -> Revocation {
-        let Some(serial) = fixed(serial) else { return Revocation::Good };
+    ///
+    /// # Errors
+    /// When the serial number is longer than any may be, so that no list could have it.
+    pub fn standing(&self, serial: &[u8], delta: Option<&Self>) -> Result<Revocation, CheckError> {
+        let too_long = || CheckError::Malformed(der::ErrorKind::Overlength.into());
+        let serial = fixed(serial).ok_or_else(too_long)?;
         let entry = delta.and_then(|delta| delta.find(&serial)).or_else(|| self.find(&serial));
-        match entry {
+        Ok(match entry {
             None | Some(Entry { standing: Standing::Removed, .. }) => Revocation::Good,
             Some(entry) => Revocation::Revoked {
                 since: UNIX_EPOCH + Duration::from_secs(entry.since.into()),
                 suspended: entry.standing == Standing::Suspended,
+                reason: entry.reason.and_then(|place| REASONS.get(usize::from(place)).copied()),
             },
-        }
+        })
+    }
+
+    /// Whether it was made before another list.
+    #[must_use]
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        self.this_update < other.this_update
     }
 
     /// Whether this delta list continues that complete list (RFC 5280 §5.2.4).
@@ -311,14 +341,17 @@ fn read_entry(entry: &[u8]) -> Result<Entry, CheckError> {
     let serial = fixed(serial.value()).ok_or_else(malformed)?;
     let seconds = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let since = u32::try_from(seconds).unwrap_or(u32::MAX);
-    let mut standing = Standing::Revoked;
+    let (mut standing, mut told) = (Standing::Revoked, None);
     if !fields.is_finished() {
         let extensions = AnyRef::decode(&mut fields).map_err(CheckError::Malformed)?;
         let mut extensions = SliceReader::new(extensions.value()).map_err(CheckError::Malformed)?;
         while !extensions.is_finished() {
             let (oid, critical, value) = extension(&mut extensions).map_err(CheckError::Malformed)?;
             if oid == CrlReason::OID {
-                standing = match CrlReason::from_der(value).map_err(CheckError::Malformed)? {
+                let reason = CrlReason::from_der(value).map_err(CheckError::Malformed)?;
+                let place = REASONS.iter().position(|known| *known == reason);
+                told = place.and_then(|place| u8::try_from(place).ok());
+                standing = match reason {
                     CrlReason::CertificateHold => Standing::Suspended,
                     CrlReason::RemoveFromCRL => Standing::Removed,
                     CrlReason::Unspecified
@@ -335,5 +368,5 @@ fn read_entry(entry: &[u8]) -> Result<Entry, CheckError> {
             }
         }
     }
-    Ok(Entry { serial, since, standing })
+    Ok(Entry { serial, since, standing, reason: told })
 }

@@ -285,13 +285,12 @@ fn standing(status: AnyRef<'_>) -> Result<Revocation, OcspError> {
         TagNumber::N1 => {
             let mut fields = SliceReader::new(status.value())?;
             let since = UNIX_EPOCH + GeneralizedTime::decode(&mut fields)?.to_unix_duration();
-            let suspended = if fields.is_finished() {
-                false
+            let reason = if fields.is_finished() {
+                None
             } else {
-                let reason = AnyRef::decode(&mut fields)?;
-                CrlReason::from_der(reason.value())? == CrlReason::CertificateHold
+                Some(CrlReason::from_der(AnyRef::decode(&mut fields)?.value())?)
             };
-            Ok(Revocation::Revoked { since, suspended })
+            Ok(Revocation::Revoked { since, suspended: reason == Some(CrlReason::CertificateHold), reason })
         }
         _ => Err(OcspError::Unknown),
     }

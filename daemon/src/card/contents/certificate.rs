@@ -211,6 +211,7 @@ impl Parsed {
             key_bits: u32::try_from(self.key.n().bits()).unwrap_or(u32::MAX),
             // The PIN of the signature key is never kept (§1.3.7).
             pin_for_each_use: key_use == KeyUse::Signature,
+            status: None,
         }
     }
 }

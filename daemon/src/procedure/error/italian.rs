@@ -1,6 +1,7 @@
 //! What an operator reads in Italian when a procedure does not go on.
 
 use super::ProcedureError;
+use crate::procedure::status::StatusError;
 
 impl ProcedureError {
     /// What happened and what to do next, in Italian; nothing where the cause is outside the procedures.
@@ -93,6 +94,11 @@ impl ProcedureError {
             plain(
                 "non è configurato il collegamento con il sistema nazionale: le carte di altre regioni non sono gestite",
                 "Indirizzare il cittadino a uno sportello collegato",
+            )
+        } else if let Self::Status(StatusError::Unknown(_)) = self {
+            plain(
+                "lo stato del certificato non è noto, quindi la carta non può essere attivata",
+                "Non è stato fatto nulla. Riprovare più tardi; se persiste, chiedere all'amministratore di verificare [status] in cnsd.toml",
             )
         } else if let Self::Status(_) = self {
             plain(

@@ -85,7 +85,12 @@ impl Engine {
             let Some(open) = open else { continue };
             let transaction = hex::decode(&open.transaction).ok().and_then(|bytes| bytes.try_into().ok());
             let transaction = transaction.ok_or(ProcedureError::Internal)?;
-            authority.change(transaction, (*certificate).clone(), change, officer).await?;
+            let changed = authority.change(transaction, (*certificate).clone(), change, officer).await;
+            // Also when the answer was lost: what was heard before counts no more.
+            if let Some(source) = self.status_source.get() {
+                source.forget(certificate);
+            }
+            changed?;
             changes.iter_mut().filter(|known| known.sha256 == sha256).for_each(|known| known.done = true);
             dossier.intent = Some(Intent::Status { certificates: changes.clone() });
             self.store.update(dossier).await?;
