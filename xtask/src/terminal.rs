@@ -71,11 +71,14 @@ fn dialogue(command: &Command, answers: &[&Secret]) -> Result<(String, ExitStatu
     Ok((dialogue.text(), status))
 }
 
+/// Whether a line of the text asks for a PIN or PUK. What follows the colon is not looked at: the program's other threads may
+/// have printed there.
 fn asks_for_pin(text: &str) -> bool {
-    // "Enter PKCS#11 token PIN for LABEL:" and "Enter new PIN [LABEL]:" end with the label, so the last line is looked
-    // at as a whole.
-    let last = text.lines().last().unwrap_or_default();
-    (last.contains("PIN") || last.contains("PUK")) && last.trim_end().ends_with(':')
+    // "Enter PKCS#11 token PIN for LABEL:" and "Enter new PIN [LABEL]:" have the label before the colon.
+    text.lines().any(|line| {
+        let asked = line.find("PIN").or_else(|| line.find("PUK"));
+        asked.and_then(|start| line.get(start..)).is_some_and(|rest| rest.contains(':'))
+    })
 }
 
 struct Dialogue {
@@ -140,4 +143,20 @@ fn read_in_background(mut master: File) -> mpsc::Receiver<Vec<u8>> {
 pub(crate) fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asks_for_pin;
+
+    #[test]
+    fn a_question_is_heard_also_while_others_talk() {
+        assert!(asks_for_pin("Logging in to \"A B\".\nPlease enter User PIN: "));
+        assert!(asks_for_pin("Please enter User PIN:   token label        : A B\n  token model : st2021\n"));
+        assert!(asks_for_pin("Enter PKCS#11 token PIN for A B - CNS login:"));
+        assert!(asks_for_pin("Please enter new PUK [A B]:"));
+        assert!(!asks_for_pin(
+            "token flags        : login required, rng, PIN initialized\npin min/max : 5/8\n"
+        ));
+    }
 }

@@ -89,7 +89,8 @@ impl Tally {
     /// Says how it went, and once more what failed.
     pub(crate) fn close(self) -> Result<()> {
         for (name, error) in &self.failed {
-            line(&format!("FAILED: {name}: {error}"));
+            // The whole of it stands where it happened.
+            line(&format!("FAILED: {name}: {}", error.to_string().lines().next().unwrap_or_default()));
         }
         line(&format!("\n{} passed, {} failed", self.passed, self.failed.len()));
         if self.failed.is_empty() { Ok(()) } else { Err(Error::Tests(self.failed.len())) }
