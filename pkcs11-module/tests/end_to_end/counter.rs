@@ -351,6 +351,25 @@ fn any_certificate() -> Vec<u8> {
     issue(Profile::QualifiedSignature, &card.signature_certificate_request().unwrap())
 }
 
+/// Only the first attempt costs a try: the login, whose PIN somebody else changed, is over with it.
+#[test]
+fn a_login_whose_pin_the_card_refuses_for_a_new_key_ends() {
+    let mut counter = Counter::set_up();
+    counter.operator_comes();
+    let procedure = counter.start();
+    counter.up_to_the_key(procedure);
+    let (session, _) = counter.desk.logged_in();
+    counter.desk.plugged.with_card(|card| {
+        let change = [&[0x00, 0x24, 0x00, 0x90, 0x10][..], sample::PIN, &[0xFF; 3], b"90817263"].concat();
+        assert_eq!(card.card().transmit(&change), [0x90, 0x00], "somebody else changes the PIN");
+    });
+    assert_eq!(refusal(generate(&session)), RvError::PinIncorrect);
+    let tries = counter.desk.tries();
+    assert_eq!(refusal(generate(&session)), RvError::UserNotLoggedIn);
+    assert_eq!(counter.desk.tries(), tries);
+    session.login(UserType::User, Some(&pin("90817263"))).unwrap();
+}
+
 #[test]
 fn to_everybody_else_the_token_is_write_protected() {
     let desk = Desk::set_up();
