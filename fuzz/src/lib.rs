@@ -12,6 +12,7 @@
 )]
 
 pub mod input;
+mod issuer;
 pub mod liar;
 mod targets;
 
@@ -70,6 +71,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("command", 1024, targets::command::run),
     Target::new("cryptoki", 2048, targets::cryptoki::run),
     Target::new("cmp_response", 2048, targets::cmp_response::run),
+    Target::new("revocation_list", 2048, targets::revocation_list::run),
+    Target::new("ocsp_answer", 2048, targets::ocsp_answer::run),
     Target::new("session", 2048, targets::session::run),
     // A chip's memory is its own, and no part of the daemon.
     Target { bounded: false, ..Target::new("chip", 2048, targets::chip::run) },

@@ -331,6 +331,7 @@ fn readers() -> Readers {
         sha256: text("a"),
         key_bits: 2048,
         pin_for_each_use: false,
+        status: None,
     };
     let holder = Holder {
         surname: text("ROSSI"),
