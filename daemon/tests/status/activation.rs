@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cns_protocol::RpcError;
-use cns_protocol::counter::{Case, ProcedureState};
-use cns_virtual_authority::{Reason, Status};
+use cns_protocol::counter::Reason::Loss;
+use cns_protocol::counter::{Answer, Case, ProcedureState};
+use cns_virtual_authority::{Reason, Status, serve};
 use cnsd::authority::TrustAnchors;
 use cnsd::authority::status::StatusService;
 use cnsd::config::{Offline, StatusConfig};
 use cnsd::procedure::ProcedureError;
 use cnsd::procedure::status::StatusError;
 
-use crate::fixture::network;
+use crate::fixture::{SECRET, authority, network};
 use crate::rig::Rig;
 use crate::scene::{by_list, by_ocsp};
 use crate::server::{Reply, Server};
@@ -107,6 +108,32 @@ async fn a_card_that_was_known_to_be_suspended_is_refused_also_when_nobody_can_b
     service.forget(contents.authentication_certificate.as_ref().unwrap());
     let started = rig.start(Case::NewCodes).await.unwrap();
     assert!(started.warnings.iter().any(|warning| warning.contains("§9.3b")), "{:?}", started.warnings);
+}
+
+/// What was heard before a change at the counter counts no more: an answer that says "good" is good for an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspension_and_a_reactivation_at_the_counter_are_seen_at_once() {
+    let rig = Rig::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let certifier = Arc::clone(&rig.certifier);
+    let server = tokio::spawn(serve(listener, certifier, std::future::pending()));
+    link(&rig, &by_ocsp(format!("{base}/ocsp")));
+    let authority = authority(rig.folder.path(), &format!("{base}/pkix/signature"), SECRET, "ca");
+    rig.rooms().procedures.change_status_by(Arc::new(authority));
+
+    let codes = rig.start(Case::NewCodes).await.unwrap();
+    rig.cancel(&codes).await.unwrap();
+    let started = rig.start(Case::Suspension).await.unwrap();
+    let ready = rig.until(started, "", "§9.5").await;
+    let ready = rig.answer(&ready, Answer::Reason(Loss)).await.unwrap();
+    assert_eq!(rig.until(ready, "", "").await.state, ProcedureState::Done);
+    let refused = rig.start(Case::NewCodes).await.unwrap_err();
+    assert!(refused.to_string().contains("suspended"), "{refused}");
+    let back = rig.start(Case::Reactivation).await.unwrap();
+    assert_eq!(rig.until(back, "", "").await.state, ProcedureState::Done);
+    rig.start(Case::NewCodes).await.unwrap();
+    server.abort();
 }
 
 /// What is not known to the one who would have to know is not known: a card of another authority.
