@@ -14,6 +14,7 @@ mod daemon;
 mod doctor;
 mod error;
 mod module;
+mod national;
 mod operator;
 mod order;
 mod output;
@@ -74,6 +75,9 @@ enum Noun {
     /// Sealed orders of a CMS system that keeps PUKs itself
     #[command(subcommand)]
     Order(order::Verb),
+    /// Cards of other regions at our counters, and ours at theirs (§8)
+    #[command(subcommand)]
+    National(national::Verb),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -108,6 +112,7 @@ fn run(context: &mut Context, noun: Noun) -> Result<(), CliError> {
         Noun::Counter(verb) => counter::run(context, verb),
         Noun::Custody(verb) => custody::run(context, verb),
         Noun::Order(verb) => order::run(context, verb),
+        Noun::National(verb) => national::run(context, verb),
         Noun::Audit(verb) => audit::run(context, verb),
         Noun::Module(verb) => module::run(context, verb),
         Noun::Doctor(options) => doctor::run(context, options),

@@ -153,9 +153,10 @@ impl From<ProcedureError> for RpcError {
             ProcedureError::FieldInvalid { .. } | ProcedureError::FieldUnknown => {
                 RpcError::new(ErrorKind::FieldInvalid, sentence)
             }
-            ProcedureError::NoNationalSystem | ProcedureError::National(_) => {
-                RpcError::new(ErrorKind::NationalSystemFailed, sentence)
-            }
+            ProcedureError::NoNationalSystem
+            | ProcedureError::National(_)
+            | ProcedureError::NationalRefused(_)
+            | ProcedureError::NationalWaits(_) => RpcError::new(ErrorKind::NationalSystemFailed, sentence),
             ProcedureError::NoStatusAuthority => RpcError::new(ErrorKind::AuthorityFailed, sentence),
             ProcedureError::Status(error) => error.into(),
             ProcedureError::Rule { .. } | ProcedureError::ReaderLogs => {

@@ -18,7 +18,7 @@ use cns_protocol::national::{FirstPart, Request, RequestKind, RequestState, Stan
 use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use self::connector::{Connector, ConnectorError, Outgoing, Reply};
 use self::mail::{MailConnector, is_address};
@@ -85,6 +85,32 @@ struct Inner {
     /// Nothing where no credentials are given out.
     mail: Option<(Box<dyn MailConnector>, String)>,
     work: Notify,
+    /// Held while one request is on its way: the queue and a counter that waits do not both send it.
+    delivering: Mutex<()>,
+}
+
+/// Who asks another region, at a counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The Unix user; nobody when the daemon goes on by itself.
+    pub user: Option<u32>,
+    /// The operator.
+    pub operator: &'a str,
+    /// The counter.
+    pub counter: &'a str,
+}
+
+/// What had become of a request that was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// Nobody has heard of it.
+    NeverSent,
+    /// It was sent, and nobody knows whether it came.
+    MayBeSent,
+    /// It was accepted, and is not taken back.
+    Accepted,
+    /// It was refused.
+    Refused,
 }
 
 impl National {
@@ -104,6 +130,7 @@ impl National {
             connector,
             mail,
             work: Notify::new(),
+            delivering: Mutex::new(()),
         }))
     }
 
@@ -117,23 +144,50 @@ impl National {
         session: &Session,
         request: Request,
     ) -> Result<Standing, NationalError> {
-        if self.0.connector.is_none() {
-            return Err(NationalError::Off);
-        }
         if session.counter_kind == CounterKind::Pharmacy {
             let message = "cards of other regions are not for pharmacies";
             return Err(NationalError::Rule { paragraph: "§8-counters", message });
         }
-        check(&request)?;
-        let id = new_id()?;
-        let record =
-            Record::new("national-request", Phase::Fact, format!("{} is queued", request.kind.name()));
-        let record = record.user(user).operator(&session.operator).card(&request.card).paragraph("§9.3.3-5");
-        self.0.audit.record(record).await?;
-        let outgoing = Outgoing { id: id.clone(), request, counter: session.counter.clone() };
-        self.0.store.insert(&Row::queued(Direction::Out, outgoing)).await?;
+        let asker = Asker { user: Some(user), operator: &session.operator, counter: &session.counter };
+        let standing = self.0.queue(asker, &new_id()?, request).await?;
         self.0.work.notify_one();
-        self.show(&id).await
+        Ok(standing)
+    }
+
+    /// Whether requests go out.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        self.0.connector.is_some()
+    }
+
+    /// Queues a request under a key of the caller's, sends it at once, and tells how it stands. Safe to repeat: it stays one
+    /// request, whose answer is given again.
+    ///
+    /// # Errors
+    /// See [`NationalError`]. That there is no answer yet is none: the request stays queued and is sent again.
+    pub async fn ask(&self, asker: Asker<'_>, id: &str, request: Request) -> Result<Standing, NationalError> {
+        let standing = self.0.queue(asker, id, request).await?;
+        if standing.state != RequestState::Queued {
+            return Ok(standing);
+        }
+        self.0.deliver(id, i64::MAX).await?;
+        self.show(id).await
+    }
+
+    /// Takes a request back that has no answer: it is not sent any more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn withdraw(&self, id: &str) -> Result<Withdrawn, NationalError> {
+        if let Some(attempts) = self.0.store.withdraw(id).await? {
+            return Ok(if attempts == 0 { Withdrawn::NeverSent } else { Withdrawn::MayBeSent });
+        }
+        let row = self.0.store.load(Direction::Out, id).await?;
+        Ok(match row.map(|row| row.state) {
+            None => Withdrawn::NeverSent,
+            Some(RequestState::Accepted) => Withdrawn::Accepted,
+            Some(RequestState::Queued | RequestState::Refused) => Withdrawn::Refused,
+        })
     }
 
     /// How a request of ours stands.
@@ -235,13 +289,49 @@ impl National {
 }
 
 impl Inner {
+    /// A request of ours is a row before anybody hears of it.
+    async fn queue(&self, asker: Asker<'_>, id: &str, request: Request) -> Result<Standing, NationalError> {
+        if self.connector.is_none() {
+            return Err(NationalError::Off);
+        }
+        check(&request)?;
+        if let Some(known) = self.store.load(Direction::Out, id).await? {
+            return known.again(&request);
+        }
+        let text = format!("{} is queued as {id}", request.kind.name());
+        let mut record = Record::new("national-request", Phase::Fact, text);
+        record.user = asker.user;
+        let record = record.operator(asker.operator).card(&request.card).paragraph("§9.3.3-5");
+        self.audit.record(record).await?;
+        let outgoing = Outgoing { id: id.to_owned(), request, counter: asker.counter.to_owned() };
+        let row = Row::queued(Direction::Out, outgoing);
+        if self.store.insert(&row).await? {
+            return Ok(row.standing());
+        }
+        let known = self.store.load(Direction::Out, id).await?.ok_or(NationalError::Unknown)?;
+        known.again(&row.outgoing.request)
+    }
+
     async fn deliver_requests(&self, now: i64) -> Result<(), NationalError> {
-        let Some(connector) = &self.connector else { return Ok(()) };
+        if self.connector.is_none() {
+            return Ok(());
+        }
         for row in self.store.due(now).await? {
-            let outcome = connector.deliver(&row.outgoing).await;
-            self.settle(row, outcome, now).await?;
+            self.deliver(&row.outgoing.id, now).await?;
         }
         Ok(())
+    }
+
+    /// One delivery of a request that waits and was not put off beyond `due`. That it may come is written down first.
+    async fn deliver(&self, id: &str, due: i64) -> Result<(), NationalError> {
+        let Some(connector) = &self.connector else { return Err(NationalError::Off) };
+        let _one = self.delivering.lock().await;
+        if !self.store.begin(id, due).await? {
+            return Ok(());
+        }
+        let Some(row) = self.store.load(Direction::Out, id).await? else { return Ok(()) };
+        let outcome = connector.deliver(&row.outgoing).await;
+        self.settle(row, outcome, OffsetDateTime::now_utc().unix_timestamp()).await
     }
 
     async fn deliver_mail(&self, now: i64) -> Result<(), NationalError> {
@@ -287,7 +377,6 @@ impl Inner {
         outcome: Result<Reply, ConnectorError>,
         now: i64,
     ) -> Result<(), NationalError> {
-        row.attempts = row.attempts.saturating_add(1);
         match outcome {
             Ok(reply) => {
                 row.state = if reply.accepted { RequestState::Accepted } else { RequestState::Refused };

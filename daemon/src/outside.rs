@@ -79,6 +79,9 @@ impl Outside {
             let source: Arc<dyn StatusSource> = Arc::<StatusService>::clone(status);
             procedures.ask_status_of(source);
         }
+        if let Some(national) = national.as_ref().filter(|national| national.sends()) {
+            procedures.send_requests_by(national.clone());
+        }
         Ok(Self {
             orders,
             national,

@@ -18,7 +18,7 @@ mod fiscal_code;
 pub(crate) mod identity;
 pub(crate) mod labels;
 pub(crate) mod locks;
-pub mod national;
+mod national;
 pub(crate) mod officer;
 mod question;
 mod random;
@@ -51,12 +51,12 @@ use crate::config::CounterConfig;
 use crate::custody::Custody;
 use crate::database::Database;
 use crate::dispatch::ProgressSender;
+use crate::national::National;
 use crate::operator::Session;
 use crate::procedure::certifier::Certifier;
 use crate::procedure::dossier::Dossier;
 pub use crate::procedure::error::ProcedureError;
 use crate::procedure::locks::Locks;
-use crate::procedure::national::NationalSystem;
 pub use crate::procedure::signature::CardInReader;
 use crate::procedure::status::{StatusAuthority, StatusSource};
 use crate::procedure::steps::StepRule;
@@ -82,7 +82,8 @@ struct Engine {
     /// Nobody, until one is linked.
     status_source: OnceLock<Arc<dyn StatusSource>>,
     status_authority: OnceLock<Arc<dyn StatusAuthority>>,
-    national_system: OnceLock<Arc<dyn NationalSystem>>,
+    /// Nobody, where requests do not go out.
+    national: OnceLock<National>,
     config: OnceLock<CounterConfig>,
 }
 
@@ -109,7 +110,7 @@ impl Procedures {
             on_pin: OnceLock::new(),
             status_source: OnceLock::new(),
             status_authority: OnceLock::new(),
-            national_system: OnceLock::new(),
+            national: OnceLock::new(),
             config: OnceLock::new(),
         }))
     }
@@ -137,9 +138,9 @@ impl Procedures {
         }
     }
 
-    /// Has the requests for cards of another region sent to `system` (§8). There is one.
-    pub fn send_requests_to(&self, system: Arc<dyn NationalSystem>) {
-        if self.0.national_system.set(system).is_err() {
+    /// Has the requests for cards of another region sent by `national` (§8). There is one.
+    pub fn send_requests_by(&self, national: National) {
+        if self.0.national.set(national).is_err() {
             tracing::error!("the procedures have a national system already");
         }
     }

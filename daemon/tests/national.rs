@@ -23,85 +23,19 @@ use cnsd::config::{CustodyConfig, MailConfig};
 use cnsd::custody::Custody;
 use cnsd::database::Database;
 use cnsd::national::connector::{Connector, HttpConnector};
+use cnsd::national::mail::{Handing, MailConnector};
 use cnsd::national::{National, NationalError, mail, shares};
 use der::DecodePem;
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use x509_cert::Certificate;
+
+#[path = "support/national_peer.rs"]
+mod national_peer;
+
+use national_peer::{Mood, serve};
 
 const CARD: &str = "6999000000001230";
 const HOLDER: &str = "RSSMRA80A01H501U";
 const PUK: &[u8] = b"24681357";
-
-/// What the peer does with the requests that come, one after the other; then it answers all.
-#[derive(Clone, Copy)]
-enum Mood {
-    /// It does what is asked for, and the connection breaks before its answer.
-    Silent,
-    Busy,
-    Refuses,
-}
-
-/// A national system: what was posted to it, and what it did.
-#[derive(Default)]
-struct Peer {
-    posted: Vec<Value>,
-    done: Vec<String>,
-    moods: Vec<Mood>,
-}
-
-async fn serve(peer: Arc<Mutex<Peer>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/requests", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let request = read_request(&mut stream).await;
-            let (status, reply) = react(&peer, request);
-            if let Some(reply) = reply {
-                let body = reply.to_string();
-                let head = format!(
-                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                    body.len()
-                );
-                stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await.unwrap();
-            }
-        }
-    });
-    url
-}
-
-async fn read_request(stream: &mut TcpStream) -> Value {
-    let mut bytes = Vec::new();
-    loop {
-        stream.read_buf(&mut bytes).await.unwrap();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length =
-            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        if body.len() == length.unwrap_or(0_usize) {
-            return serde_json::from_str(body).unwrap();
-        }
-    }
-}
-
-fn react(peer: &Mutex<Peer>, request: Value) -> (&'static str, Option<Value>) {
-    let mut peer = peer.lock().unwrap();
-    let id = request["id"].as_str().unwrap().to_owned();
-    peer.posted.push(request);
-    let mood = (!peer.moods.is_empty()).then(|| peer.moods.remove(0));
-    match mood {
-        Some(Mood::Busy) => return ("503 Service Unavailable", Some(json!({}))),
-        Some(Mood::Refuses) => return ("400 Bad Request", Some(json!({}))),
-        Some(Mood::Silent) | None => {}
-    }
-    // Once for each key.
-    if !peer.done.contains(&id) {
-        peer.done.push(id.clone());
-    }
-    let reply = json!({ "id": id, "accepted": true, "message": "done", "first_part": { "pin": "13579", "puk": "24680135" } });
-    ("200 OK", mood.is_none().then_some(reply))
-}
 
 struct Rooms {
     database: Database,
@@ -123,12 +57,16 @@ async fn open(state: &Path, url: Option<&str>, mail_config: Option<&MailConfig>)
 }
 
 async fn import(custody: &Custody) {
+    import_card(custody, CARD, PUK).await;
+}
+
+async fn import_card(custody: &Custody, card: &str, puk: &[u8]) {
     let recipient =
         Recipient::from_certificate(&Certificate::from_pem(custody.import_certificate_pem()).unwrap())
             .unwrap();
     let mut content = Content::with_capacity(Kind::Cards, 200).unwrap();
     let members: [(&str, &[u8]); 3] =
-        [("id_card", CARD.as_bytes()), ("codice_fiscale", HOLDER.as_bytes()), ("puk", PUK)];
+        [("id_card", card.as_bytes()), ("codice_fiscale", HOLDER.as_bytes()), ("puk", puk)];
     content.push_object(&members).unwrap();
     custody.import(&recipient.seal(&content).unwrap()).await.unwrap();
 }
@@ -173,8 +111,8 @@ async fn answered(national: &National, id: &str) -> Standing {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_delivered_at_least_once_with_one_key_over_failures_and_a_restart() {
     let state = tempfile::tempdir().unwrap();
-    let peer = Arc::new(Mutex::new(Peer { moods: vec![Mood::Silent, Mood::Busy], ..Peer::default() }));
-    let url = serve(Arc::clone(&peer)).await;
+    let (peer, url) = serve();
+    peer.lock().unwrap().moods = vec![Mood::Silent, Mood::Busy];
     let rooms = open(state.path(), Some(&url), None).await;
     let health = session(CounterKind::HealthAuthority);
     let queued = rooms.national.request(1000, &health, request(RequestKind::Activation)).await.unwrap();
@@ -327,8 +265,7 @@ async fn what_is_damaged_is_left_out_and_stops_nothing_else() {
         spool: Some(spool.path().into()),
         command: Vec::new(),
     };
-    let peer = Arc::<Mutex<Peer>>::default();
-    let url = serve(Arc::clone(&peer)).await;
+    let (peer, url) = serve();
     let rooms = open(state.path(), Some(&url), Some(&folder)).await;
     import(&rooms.custody).await;
     let (national, pool) = (&rooms.national, rooms.database.pool());
@@ -375,7 +312,7 @@ async fn mail_is_worked_on_though_requests_fail() {
         spool: Some(spool.path().into()),
         command: Vec::new(),
     };
-    let url = serve(Arc::default()).await;
+    let (_peer, url) = serve();
     let rooms = open(state.path(), Some(&url), Some(&folder)).await;
     import(&rooms.custody).await;
     let health = session(CounterKind::HealthAuthority);
@@ -410,4 +347,87 @@ async fn of_two_decisions_one_counts() {
         let kept = rooms.national.receive(1, &key, request(RequestKind::Revocation)).await.unwrap();
         assert_eq!(kept, *counted[0]);
     }
+}
+
+/// Keeps the second parts that it is handed.
+#[derive(Clone, Default)]
+struct Letters(Arc<Mutex<Vec<String>>>);
+
+impl MailConnector for Letters {
+    fn hand_over<'a>(&'a self, _: &'a str, message: &'a Secret) -> Handing<'a> {
+        Box::pin(async move {
+            self.0.lock().unwrap().push(String::from_utf8_lossy(message.expose()).into_owned());
+            Ok(())
+        })
+    }
+}
+
+/// The digits' counts of one part, by place.
+type Counts = [[u32; 10]; 8];
+
+/// What the answers to many requests, and the mails, show of one PUK.
+async fn parts_of(rooms: &Rooms, letters: &Letters, card: &str, puk: &[u8]) -> [Counts; 2] {
+    let mut counts = [[[0; 10]; 8]; 2];
+    let mut firsts = Vec::new();
+    for number in 0..DRAWS {
+        let asked = Request { card: card.to_owned(), ..request(RequestKind::Duplicate) };
+        let answer = rooms.national.receive(1, &format!("{card}-{number:04}"), asked).await.unwrap();
+        firsts.push(answer.first_part.unwrap().puk.unwrap());
+    }
+    while letters.0.lock().unwrap().len() < firsts.len() {
+        rooms.national.work().await.unwrap();
+    }
+    let letters: Vec<String> = letters.0.lock().unwrap().drain(..).collect();
+    // Handed over in the order of their keys.
+    for (first, letter) in firsts.iter().zip(&letters) {
+        let second = second_part(letter);
+        let joined = shares::join(&Secret::copy_from(first.as_bytes()).unwrap(), &second).unwrap();
+        assert_eq!(joined.expose(), puk);
+        for (part, digits) in [first.as_bytes(), second.expose()].into_iter().enumerate() {
+            for (place, digit) in digits.iter().enumerate() {
+                counts[part][place][usize::from(digit - b'0')] += 1;
+            }
+        }
+    }
+    counts
+}
+
+const DRAWS: u32 = 700;
+/// With nine degrees of freedom, blind chance is above it once in four million.
+const CHANCE: f64 = 48.0;
+
+/// Pearson's statistic of a place's digits against "each is as likely".
+fn statistic(digits: &[u32; 10]) -> f64 {
+    let expected = f64::from(DRAWS) / 10.0;
+    digits.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum()
+}
+
+/// The whole way, many times, for two PUKs that differ in every digit: neither what the operator prints nor what goes by mail
+/// is distributed otherwise than blind chance, so neither tells which PUK it is of.
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_the_answers_nor_the_mails_tell_anything_of_the_puk() {
+    const CARDS: [(&str, &[u8]); 2] = [("6999000000001230", b"00000000"), ("6999000000001248", b"97531864")];
+    let state = tempfile::tempdir().unwrap();
+    let config = CustodyConfig::default();
+    let database = Database::open(&config.database, state.path()).await.unwrap();
+    let custody = Custody::open(&database, &config, state.path()).await.unwrap();
+    let audit = Audit::open(state.path(), custody.sealer()).await.unwrap();
+    let letters = Letters::default();
+    let connector: Box<dyn MailConnector> = Box::new(letters.clone());
+    let mail = Some((connector, "ts@regione.example".to_owned()));
+    let national = National::open(&database, &custody, &audit, None, mail);
+    let rooms = Rooms { database, custody, national };
+    for (card, puk) in CARDS {
+        import_card(&rooms.custody, card, puk).await;
+        for (part, places) in parts_of(&rooms, &letters, card, puk).await.iter().enumerate() {
+            for (place, digits) in places.iter().enumerate() {
+                let found = statistic(digits);
+                assert!(found < CHANCE, "part {part}, place {place} of {card}: {digits:?}");
+            }
+        }
+    }
+    // A part in which one digit were twice as likely as the others would be seen.
+    let mut leaning = [DRAWS / 11; 10];
+    leaning[7] = 2 * DRAWS / 11;
+    assert!(statistic(&leaning) > CHANCE);
 }

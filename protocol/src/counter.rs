@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 pub use self::form::{
     Allowed, ApplicantInfo, CaseInfo, Cases, Field, FieldKind, FieldValue, Next, Question, Refusal, Shown,
 };
-pub use self::people::{Applicant, Evidence, NationalRequest, Person, Reason, Representative, RequestKind};
+pub use self::people::{Applicant, Evidence, Person, Reason, Representative};
 pub use self::sheet::{Sheet, SheetDocument, SheetKind};
 use crate::card::Holder;
+use crate::national::RequestKind;
 use crate::rpc::Traffic;
 use crate::secret_text::{self, SecretText};
 use crate::{Method, Role};
@@ -113,6 +114,8 @@ pub enum Wants {
     Reason,
     /// What is asked of the national system: [`Answer::NationalRequest`].
     NationalRequest,
+    /// An address of electronic mail: [`Answer::Email`].
+    Email,
 }
 
 /// A step of a procedure.
@@ -259,7 +262,9 @@ pub enum Answer {
     /// The reason.
     Reason(Reason),
     /// What is asked of the national system.
-    NationalRequest(NationalRequest),
+    NationalRequest(RequestKind),
+    /// The address.
+    Email(String),
     /// The values of the fields that `counter.next` asked for, by name: fits every step. A secret field is none of
     /// them: its value is the request's `pin`.
     Fields(BTreeMap<String, FieldValue>),

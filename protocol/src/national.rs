@@ -12,12 +12,18 @@ pub enum RequestKind {
     /// The activation of a card.
     Activation,
     /// PIN and PUK of a card that is active, once more.
+    // As procedures of earlier programs have it.
+    #[serde(alias = "duplicate-codes")]
     Duplicate,
     /// The revocation of the card's certificate.
     Revocation,
 }
 
 impl RequestKind {
+    /// Every kind.
+    pub const ALL: [RequestKind; 3] =
+        [RequestKind::Activation, RequestKind::Duplicate, RequestKind::Revocation];
+
     /// The name in requests and records.
     #[must_use]
     pub fn name(self) -> &'static str {

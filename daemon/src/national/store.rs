@@ -9,6 +9,9 @@ use super::connector::Outgoing;
 use crate::custody::{RecordName, Sealer};
 use crate::database::{Database, now};
 
+/// What stands with a request that its counter has taken back.
+const WITHDRAWN: &str = "withdrawn at the counter";
+
 /// For how long what cannot be read is left out, in seconds.
 const PUT_OFF: i64 = 3600;
 
@@ -176,6 +179,34 @@ impl Store {
             }
         }
         Ok(readable)
+    }
+
+    /// Counts an attempt at a request that waits and was not put off beyond `due`; false where there is none.
+    pub(super) async fn begin(&self, id: &str, due: i64) -> Result<bool, NationalError> {
+        let begun = sqlx::query(
+            "UPDATE national_request SET attempts = attempts + 1 \
+             WHERE direction = 'out' AND id = $1 AND state = 'queued' AND next_at <= $2",
+        )
+        .bind(id)
+        .bind(due)
+        .execute(self.database.pool())
+        .await?;
+        Ok(begun.rows_affected() == 1)
+    }
+
+    /// Takes back a request that waits for its answer, and tells how often it was sent, also when it is asked again; nothing
+    /// where there is an answer, or no request.
+    pub(super) async fn withdraw(&self, id: &str) -> Result<Option<i64>, NationalError> {
+        let withdrawn: Option<(i64,)> = sqlx::query_as(
+            "UPDATE national_request SET state = 'refused', message = $2 \
+             WHERE direction = 'out' AND id = $1 AND (state = 'queued' OR (state = 'refused' AND message = $2)) \
+             RETURNING attempts",
+        )
+        .bind(id)
+        .bind(WITHDRAWN)
+        .fetch_optional(self.database.pool())
+        .await?;
+        Ok(withdrawn.map(|(attempts,)| attempts))
     }
 
     /// Writes what became of a request; false when it was answered or erased meanwhile.

@@ -89,7 +89,8 @@ impl Engine {
                 | Wants::HolderCopy
                 | Wants::Evidence
                 | Wants::Reason
-                | Wants::NationalRequest,
+                | Wants::NationalRequest
+                | Wants::Email,
                 answer,
             ) => facts::take(dossier, step, answer),
             (wants, _) => Err(ProcedureError::WrongAnswer { wants }),
@@ -135,6 +136,7 @@ impl Engine {
             | StepName::MedicalCertificate
             | StepName::CardComparison
             | StepName::NationalRequest
+            | StepName::SecondPart
             | StepName::FirstPart
             | StepName::Reason
             | StepName::Report

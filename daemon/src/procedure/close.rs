@@ -46,6 +46,7 @@ impl Engine {
         {
             dossier.warn(HALF_CHANGED);
         }
+        self.withdraw_request(&mut dossier).await?;
         self.close(&mut dossier, ProcedureState::Cancelled, end).await?;
         Ok(dossier.to_procedure())
     }

@@ -2,9 +2,9 @@
 
 use cns_protocol::card::Holder;
 use cns_protocol::counter::{
-    Applicant, Case, Document, Evidence, NationalRequest, Procedure, ProcedureState, Reason, Representative,
-    StepDone,
+    Applicant, Case, Document, Evidence, Procedure, ProcedureState, Reason, Representative, StepDone,
 };
+use cns_protocol::national::RequestKind;
 use cns_protocol::operator::CounterKind;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,19 @@ pub struct Dossier {
     /// How often it was written: told by its row, not by its document.
     #[serde(skip)]
     pub revision: i64,
+}
+
+/// What is asked of the national system (§9.3.3-5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NationalRequest {
+    /// What is asked.
+    pub request: RequestKind,
+    /// Where the second part of the codes is sent; not for a revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The request's key, once it was queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// What was begun. Written before the card or custody is touched, removed after: what is found here after a power
@@ -187,6 +200,7 @@ impl Dossier {
         Facts {
             signature_wanted: self.signature_wanted,
             theft_or_loss: matches!(self.reason, Some(Reason::Theft | Reason::Loss)),
+            asked: self.national_request.as_ref().map(|request| request.request),
         }
     }
 

@@ -8,8 +8,8 @@ use cns_secret::SecretError;
 use crate::audit::AuditError;
 use crate::card::CardError;
 use crate::custody::CustodyError;
+use crate::national::NationalError;
 use crate::procedure::certifier::CertifierError;
-use crate::procedure::national::NationalError;
 use crate::procedure::status::StatusError;
 use crate::procedure::store::StoreError;
 
@@ -74,9 +74,15 @@ pub enum ProcedureError {
     /// The status of a certificate.
     #[error(transparent)]
     Status(#[from] StatusError),
-    /// The national system.
+    /// The request to the national system could not be queued or looked at.
     #[error(transparent)]
     National(#[from] NationalError),
+    /// The national system refuses the request, in its words; the procedure has ended.
+    #[error("the national system refuses the request; the procedure has ended: {0}")]
+    NationalRefused(String),
+    /// The national system has not answered yet: why, in words.
+    #[error("the national system has not answered yet: {0}")]
+    NationalWaits(String),
     /// The PC/SC daemon writes the APDUs of its readers to its log, the PUK among them.
     #[error("pcscd logs the commands that cards receive: a PUK would be written down")]
     ReaderLogs,
@@ -169,7 +175,10 @@ impl ProcedureError {
             | Self::Unsettled { .. } => Some("§9.3.2-7"),
             Self::CardElsewhere => Some("§9.3.2-4"),
             Self::NoAuthority | Self::CertificateValid { .. } => Some("§9.1.3"),
-            Self::NoNationalSystem | Self::National(_) => Some("§8-out"),
+            Self::NoNationalSystem
+            | Self::National(_)
+            | Self::NationalRefused(_)
+            | Self::NationalWaits(_) => Some("§8-out"),
             Self::NoStatusAuthority => Some("§9.5.3"),
             Self::Status(StatusError::Unknown(_)) => Some("§9.3b"),
             Self::OfficerPin | Self::Status(StatusError::Officer(_)) => Some("§7"),
@@ -224,6 +233,10 @@ impl ProcedureError {
             Self::Status(StatusError::Unknown(_)) => Some(
                 "Nothing was done. Try again later; if it stays so, ask the administrator to look at [status] in cnsd.toml",
             ),
+            Self::NationalRefused(_) => Some("Begin again where something was entered wrongly"),
+            Self::NationalWaits(_) => {
+                Some("Answer the step again later: it stays one request, however often it is sent")
+            }
             Self::Status(_) | Self::National(_) => {
                 Some("Try again later: the procedure goes on where it stands")
             }

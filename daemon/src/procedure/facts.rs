@@ -1,9 +1,10 @@
 //! What the operator enters about people, reasons and requests: judged, and kept in the dossier.
 
-use cns_protocol::counter::{Answer, Applicant, Evidence, NationalRequest};
+use cns_protocol::counter::{Answer, Applicant, Evidence};
+use cns_protocol::national::RequestKind;
 
 use crate::procedure::answer::Led;
-use crate::procedure::dossier::Dossier;
+use crate::procedure::dossier::{Dossier, NationalRequest};
 use crate::procedure::steps::StepRule;
 use crate::procedure::{ProcedureError, clock, identity, labels};
 
@@ -48,11 +49,12 @@ pub(super) fn take(dossier: &mut Dossier, step: &StepRule, answer: Answer) -> Re
             dossier.reason = Some(reason);
             Ok(Led::On(labels::reason(reason).0.to_owned()))
         }
-        (Wants::NationalRequest, Answer::NationalRequest(request)) => {
-            let email = identity::check_email(&request.email)?;
-            let outcome = labels::request(request.request).0.to_owned();
-            dossier.national_request = Some(NationalRequest { email, ..request });
-            Ok(Led::On(outcome))
+        (Wants::NationalRequest, Answer::NationalRequest(kind)) => choose_request(dossier, kind),
+        (Wants::Email, Answer::Email(email)) => {
+            let email = Some(identity::check_email(&email)?);
+            let request = dossier.national_request.as_mut().ok_or(ProcedureError::Internal)?;
+            request.email = email;
+            Ok(Led::On(step.name.outcome().to_owned()))
         }
         (wants, _) => Err(ProcedureError::WrongAnswer { wants }),
     }
@@ -74,6 +76,19 @@ fn choose_applicant(
     identity::check_age(applicant, &dossier.holder, clock::today())?;
     dossier.applicant = Some(applicant);
     Ok(Led::On(labels::applicant(applicant).0.to_owned()))
+}
+
+/// §8-out. What a delegate may ask for, X14 leaves to §8: "activation (also by delegation)".
+fn choose_request(dossier: &mut Dossier, kind: RequestKind) -> Result<Led, ProcedureError> {
+    if dossier.applicant == Some(Applicant::Delegate) && kind != RequestKind::Activation {
+        return Err(ProcedureError::rule(
+            "§8-out",
+            "a delegate may ask for the activation alone",
+            "il delegato può chiedere solo l'attivazione",
+        ));
+    }
+    dossier.national_request = Some(NationalRequest { request: kind, email: None, id: None });
+    Ok(Led::On(labels::request(kind).0.to_owned()))
 }
 
 fn keep_evidence(dossier: &mut Dossier, evidence: Evidence) -> String {

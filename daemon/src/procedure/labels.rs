@@ -1,6 +1,7 @@
 //! What the values of closed lists are called, in English and Italian.
 
-use cns_protocol::counter::{Applicant, DocumentKind, Evidence, Reason, RequestKind, Verdict};
+use cns_protocol::counter::{Applicant, DocumentKind, Evidence, Reason, Verdict};
+use cns_protocol::national::RequestKind;
 
 use crate::procedure::steps::StepName;
 
@@ -62,6 +63,7 @@ pub(super) fn done(step: StepName) -> &'static str {
         StepName::MedicalCertificate => "Certificato medico esibito",
         StepName::CardComparison => "Dati del documento confrontati con quelli stampati sulla carta",
         StepName::NationalRequest => "Richiesta al sistema nazionale registrata",
+        StepName::SecondPart => "Indirizzo per la seconda parte dei codici registrato",
         StepName::NationalWork => "Richiesta inviata al sistema nazionale",
         StepName::FirstPart => "Modulo con la prima parte dei codici consegnato",
         StepName::Reason => "Motivo dichiarato",
@@ -116,7 +118,7 @@ pub(crate) fn reason(reason: Reason) -> Label {
 pub(super) fn request(request: RequestKind) -> Label {
     match request {
         RequestKind::Activation => ("activation", "attivazione"),
-        RequestKind::DuplicateCodes => ("duplicate of PIN and PUK", "duplicato di PIN e PUK"),
+        RequestKind::Duplicate => ("duplicate of PIN and PUK", "duplicato di PIN e PUK"),
         RequestKind::Revocation => ("revocation", "revoca"),
     }
 }

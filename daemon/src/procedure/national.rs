@@ -1,99 +1,135 @@
-//! The national system, for cards of another region (§8, §9.3.3): the seam to a connector.
+//! Cards of another region (§8, §9.3.3): the counter's request, and the national system's answer.
 //!
-//! What is true if the power fails: the transaction is persisted before the national system hears of it, so that a
-//! repetition is one request and not two.
-
-use std::pin::Pin;
+//! What is true if the power fails: the request's key is persisted before the request is queued, and the request is a row of
+//! its own ([`crate::national`]) before the national system hears of it, so that a repetition is one request and not two.
 
 use cns_protocol::audit::Phase;
-use cns_protocol::card::Holder;
-use cns_protocol::counter::{NationalRequest, Representative};
+use cns_protocol::counter::{Applicant, ProcedureState, Reason};
+use cns_protocol::national::{FirstPart, Request, RequestKind, RequestState, RevocationReason};
 
-use crate::procedure::dossier::{Dossier, Intent};
+use crate::national::{Asker, Withdrawn};
+use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent};
 use crate::procedure::steps::StepRule;
 use crate::procedure::{Actor, Engine, Meter, ProcedureError, random};
 
-/// A request to the national system (§9.3.3-5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// The same in every repetition.
-    pub transaction: String,
-    /// The card's serial number.
-    pub card: String,
-    /// The holder, as the card says.
-    pub holder: Holder,
-    /// Who acts for the holder, if somebody does.
-    pub representative: Option<Representative>,
-    /// What is asked, and where the second part of the codes goes.
-    pub request: NationalRequest,
-    /// The counter that asks.
-    pub counter: String,
-}
-
-/// Why the national system did not take a request.
-#[derive(Debug, thiserror::Error)]
-pub enum NationalError {
-    /// It could not be reached, or answered nonsense: in words.
-    #[error("the national system: {0}")]
-    Failed(String),
-    /// It refused: in words.
-    #[error("the national system refuses: {0}")]
-    Refused(String),
-}
-
-/// What comes of a request: its reference number there.
-pub type Accepted<'a> = Pin<Box<dyn Future<Output = Result<String, NationalError>> + Send + 'a>>;
-
-/// The connection to the national system. No secret comes back through it: the first part of the codes is printed by
-/// other means (§9.3.3-secret).
-pub trait NationalSystem: Send + Sync {
-    /// Sends a request. A repetition comes with the same transaction and must lead to one request only.
-    fn send(&self, request: Outgoing) -> Accepted<'_>;
-}
+/// How much of what the national system says is kept.
+const LONGEST_MESSAGE: usize = 200;
+const MAY_HAVE_COME: &str =
+    "The request may have reached the national system, which then does what was asked for";
+const WAS_ACCEPTED: &str = "The national system has accepted the request, and does what was asked for";
+const NO_FIRST_PART: &str =
+    "The national system has sent no first part of the codes: ask it by other means (§8.2)";
 
 impl Engine {
-    /// §8-out.
+    /// §8-out: the request goes out once, however often the step is answered.
     pub(super) async fn ask_national_system(
         &self,
         actor: &Actor,
         dossier: &mut Dossier,
         step: &'static StepRule,
     ) -> Result<(), ProcedureError> {
-        let system = self.national_system.get().ok_or(ProcedureError::NoNationalSystem)?;
-        let request = dossier.national_request.clone().ok_or(ProcedureError::Internal)?;
+        let national = self.national.get().ok_or(ProcedureError::NoNationalSystem)?;
         let meter = Meter::start(&self.readers, None);
-        let transaction = match &dossier.intent {
+        let id = match &dossier.intent {
             Some(Intent::National { transaction }) => transaction.clone(),
             Some(Intent::SetPin(_) | Intent::Signature(_) | Intent::Close { .. } | Intent::Status { .. })
             | None => random::hexadecimal::<16>()?,
         };
+        let request = request_of(dossier)?;
+        let codes = request.email.is_some();
         let act = |phase| ("national-request", phase, step.paragraph);
-        self.record(actor, dossier, act(Phase::Intention), format!("transaction {transaction}")).await?;
-        dossier.intent = Some(Intent::National { transaction: transaction.clone() });
+        self.record(actor, dossier, act(Phase::Intention), format!("request {id}")).await?;
+        dossier.intent = Some(Intent::National { transaction: id.clone() });
         self.store.update(dossier).await?;
-        let outgoing = Outgoing {
-            transaction,
-            card: dossier.card.clone(),
-            holder: dossier.holder.clone(),
-            representative: dossier.representative.clone(),
-            request,
-            counter: dossier.counter.clone(),
+        let asker = Asker { user: actor.user, operator: &dossier.operator, counter: &dossier.counter };
+        let asked = national.ask(asker, &id, request).await;
+        let standing = match asked {
+            Ok(standing) => standing,
+            Err(error) => {
+                self.record(actor, dossier, act(Phase::Outcome), format!("not sent: {error}")).await?;
+                return Err(error.into());
+            }
         };
-        match system.send(outgoing).await {
-            Ok(reference) => {
-                // What a peer says is short and printable before it is kept.
-                let reference: String = reference.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-                let text = format!("accepted with reference {reference}");
+        let said = printable(&standing.message);
+        match standing.state {
+            RequestState::Queued => {
+                self.record(actor, dossier, act(Phase::Outcome), "no answer yet").await?;
+                Err(ProcedureError::NationalWaits(said))
+            }
+            RequestState::Refused => {
+                self.record(actor, dossier, act(Phase::Outcome), "refused").await?;
+                self.note(dossier, step, format!("refused: {said}"), &meter);
+                self.close(dossier, ProcedureState::Cancelled, EnvelopeEnd::None).await?;
+                Err(ProcedureError::NationalRefused(said))
+            }
+            RequestState::Accepted => {
+                let text = format!("request {id} was accepted");
                 self.record(actor, dossier, act(Phase::Outcome), text.clone()).await?;
                 self.note(dossier, step, text, &meter);
+                if codes && standing.first_part.is_none() {
+                    dossier.warn(NO_FIRST_PART);
+                }
+                if let Some(request) = &mut dossier.national_request {
+                    request.id = Some(id);
+                }
                 dossier.intent = None;
-                self.store.update(dossier).await?;
-                Ok(())
-            }
-            Err(error) => {
-                self.record(actor, dossier, act(Phase::Outcome), format!("not accepted: {error}")).await?;
-                Err(error.into())
+                Ok(self.store.update(dossier).await?)
             }
         }
     }
+
+    /// Takes back the request of a procedure that ends with it on its way, as far as that can be. Safe to repeat.
+    pub(super) async fn withdraw_request(&self, dossier: &mut Dossier) -> Result<(), ProcedureError> {
+        let Some(Intent::National { transaction }) = &dossier.intent else { return Ok(()) };
+        let Some(national) = self.national.get() else {
+            dossier.warn(MAY_HAVE_COME);
+            return Ok(());
+        };
+        match national.withdraw(transaction).await? {
+            Withdrawn::NeverSent | Withdrawn::Refused => {}
+            Withdrawn::MayBeSent => dossier.warn(MAY_HAVE_COME),
+            Withdrawn::Accepted => dossier.warn(WAS_ACCEPTED),
+        }
+        Ok(())
+    }
+
+    /// The first part of the codes, for the form (§9.3.3-6): what the national system answered to this procedure.
+    pub(super) async fn first_part(&self, dossier: &Dossier) -> Result<Option<FirstPart>, ProcedureError> {
+        let id = dossier.national_request.as_ref().and_then(|request| request.id.as_ref());
+        match (id, self.national.get()) {
+            (Some(id), Some(national)) => Ok(national.show(id).await?.first_part),
+            (_, _) => Ok(None),
+        }
+    }
+}
+
+/// What goes out of what was entered.
+fn request_of(dossier: &Dossier) -> Result<Request, ProcedureError> {
+    let entered = dossier.national_request.as_ref().ok_or(ProcedureError::Internal)?;
+    Ok(Request {
+        kind: entered.request,
+        card: dossier.card.clone(),
+        codice_fiscale: dossier.holder.codice_fiscale.clone(),
+        email: entered.email.clone().filter(|_| entered.request != RequestKind::Revocation),
+        delegate: dossier.applicant == Some(Applicant::Delegate),
+        reason: dossier.reason.map(reason),
+    })
+}
+
+/// A reason as other regions know it.
+fn reason(reason: Reason) -> RevocationReason {
+    match reason {
+        Reason::Theft | Reason::Loss => RevocationReason::LossOrTheft,
+        Reason::CodesCompromised => RevocationReason::CompromisedCodes,
+        Reason::Malfunction => RevocationReason::Malfunction,
+        // The last three are the issuing body's, and never stated at a counter (§9.7.2).
+        Reason::WrongData | Reason::NotDelivered | Reason::Death | Reason::EntitlementEnded => {
+            RevocationReason::WrongData
+        }
+    }
+}
+
+/// What a peer says is short and printable before anybody reads it.
+fn printable(message: &str) -> String {
+    message.chars().filter(|sign| !sign.is_control()).take(LONGEST_MESSAGE).collect()
 }

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use cns_protocol::counter::{
-    Allowed, Answer, Evidence, Field, FieldKind, FieldValue, Question, RequestKind, Shown, Verdict, Wants,
+    Allowed, Answer, Evidence, Field, FieldKind, FieldValue, Question, Shown, Verdict, Wants,
 };
+use cns_protocol::national::RequestKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -135,10 +136,13 @@ pub(super) fn fields(wants: Wants, case: &CaseRule) -> Vec<Field> {
             vec![choice("evidence", ("evidence", "prova"), &Evidence::ALL, labels::evidence)]
         }
         Wants::Reason => vec![choice("reason", ("reason", "motivo"), case.reasons, labels::reason)],
-        Wants::NationalRequest => vec![
-            choice("request", ("request", "richiesta"), &RequestKind::ALL, labels::request),
-            plain("email", FieldKind::Email, ("address for the second part", "email per la seconda parte")),
-        ],
+        Wants::NationalRequest => {
+            vec![choice("request", ("request", "richiesta"), &RequestKind::ALL, labels::request)]
+        }
+        Wants::Email => {
+            let question = ("address for the second part", "email per la seconda parte");
+            vec![plain("email", FieldKind::Email, question)]
+        }
     }
 }
 
@@ -216,7 +220,8 @@ pub(super) fn answer(
         Wants::HolderCopy => read(object).map(Answer::HolderCopy),
         Wants::Evidence => read(one("evidence")).map(Answer::Evidence),
         Wants::Reason => read(one("reason")).map(Answer::Reason),
-        Wants::NationalRequest => read(object).map(Answer::NationalRequest),
+        Wants::NationalRequest => read(one("request")).map(Answer::NationalRequest),
+        Wants::Email => read(one("email")).map(Answer::Email),
     }
 }
 

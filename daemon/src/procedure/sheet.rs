@@ -2,7 +2,8 @@
 //! A4, in Italian. A dossier holds no secret, so neither can they.
 
 use askama::Template;
-use cns_protocol::counter::{Applicant, Reason, RequestKind, Sheet, SheetDocument, SheetKind};
+use cns_protocol::counter::{Applicant, Reason, Sheet, SheetDocument, SheetKind};
+use cns_protocol::national::{FirstPart, RequestKind};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
@@ -64,6 +65,8 @@ struct Request {
     representative: Option<String>,
     document: Option<Shown>,
     statements: Vec<String>,
+    /// The first part of the codes of another region's card (§9.3.3-6), by what it is of. It tells nothing alone.
+    first_part: Vec<(&'static str, String)>,
     operator: String,
 }
 
@@ -79,7 +82,7 @@ impl Engine {
                 (sheet.title, sheet.render())
             }
             SheetKind::Request => {
-                let sheet = form(&dossier, config)?;
+                let sheet = form(&dossier, config, self.first_part(&dossier).await?)?;
                 (sheet.title, sheet.render())
             }
         };
@@ -142,7 +145,11 @@ fn done(dossier: &Dossier, step: StepName) -> String {
 }
 
 /// The form that is signed: what is asked for, and what is declared.
-fn form(dossier: &Dossier, config: &CounterConfig) -> Result<Request, ProcedureError> {
+fn form(
+    dossier: &Dossier,
+    config: &CounterConfig,
+    first_part: Option<FirstPart>,
+) -> Result<Request, ProcedureError> {
     let statements = statements(dossier);
     if statements.is_empty() {
         return Err(ProcedureError::rule(
@@ -166,8 +173,14 @@ fn form(dossier: &Dossier, config: &CounterConfig) -> Result<Request, ProcedureE
             .map(|person| format!("{} {}, {}", person.surname, person.name, person.codice_fiscale)),
         document,
         statements,
+        first_part: first_part.map(first_part_rows).unwrap_or_default(),
         operator: dossier.operator.clone(),
     })
+}
+
+fn first_part_rows(part: FirstPart) -> Vec<(&'static str, String)> {
+    let rows = [("PIN", part.pin), ("PUK", part.puk)];
+    rows.into_iter().filter_map(|(name, digits)| Some((name, digits?))).collect()
 }
 
 /// What who signs asks and declares.
@@ -204,11 +217,10 @@ fn statements(dossier: &Dossier) -> Vec<String> {
         }
     }
     if let Some(request) = &dossier.national_request {
-        statements.push(format!(
-            "Si chiede al sistema nazionale: {}. La seconda parte dei codici è inviata a {}.",
-            labels::request(request.request).1,
-            request.email
-        ));
+        statements.push(format!("Si chiede al sistema nazionale: {}.", labels::request(request.request).1));
+        if let Some(email) = &request.email {
+            statements.push(format!("La seconda parte dei codici è inviata a {email}."));
+        }
         if request.request == RequestKind::Revocation {
             statements.push("La revoca è definitiva.".to_owned());
         }
@@ -297,7 +309,7 @@ mod tests {
         let dossier = hostile(Case::Revocation);
         for html in [
             information(&dossier, &config).render().unwrap(),
-            form(&dossier, &config).unwrap().render().unwrap(),
+            form(&dossier, &config, None).unwrap().render().unwrap(),
         ] {
             assert!(!html.contains("<script") && !html.contains("alert(\"1\")"), "{html}");
             assert!(html.contains("&#60;script&#62;") || html.contains("&lt;script&gt;"), "{html}");
@@ -313,7 +325,7 @@ mod tests {
             reader_requested: None,
             ..hostile(Case::Standard)
         };
-        let refused = form(&plain, &CounterConfig::default()).err().unwrap();
+        let refused = form(&plain, &CounterConfig::default(), None).err().unwrap();
         assert_eq!(refused.paragraph(), Some("§7-form"));
     }
 

@@ -109,6 +109,7 @@ impl Engine {
             return Ok(Some(open.to_procedure()));
         }
         self.record(actor, &open, ("procedure-cancelled", Phase::Fact, "§6.1.1"), text).await?;
+        self.withdraw_request(&mut open).await?;
         let end = open.envelope_end();
         self.close(&mut open, ProcedureState::Cancelled, end).await?;
         Ok(None)
@@ -161,9 +162,7 @@ impl Engine {
             Needs::StatusAuthority if self.status_authority.get().is_none() => {
                 Err(ProcedureError::NoStatusAuthority)
             }
-            Needs::NationalSystem if self.national_system.get().is_none() => {
-                Err(ProcedureError::NoNationalSystem)
-            }
+            Needs::NationalSystem if self.national.get().is_none() => Err(ProcedureError::NoNationalSystem),
             Needs::StatusAuthority | Needs::NationalSystem => Ok(()),
         }
     }

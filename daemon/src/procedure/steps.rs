@@ -8,6 +8,7 @@ pub mod cases;
 mod trunks;
 
 use cns_protocol::counter::{Step, Wants};
+use cns_protocol::national::RequestKind;
 use serde::{Deserialize, Serialize};
 
 pub use self::cases::{Age, ApplicantRule, CaseRule, Path, applicant_rule, case_rule};
@@ -67,6 +68,8 @@ pub enum StepName {
     CardComparison,
     /// What is asked of the national system was entered.
     NationalRequest,
+    /// The address for the second part of the codes was entered.
+    SecondPart,
     /// The request was sent to the national system.
     NationalWork,
     /// The form with the first part of the codes was handed over.
@@ -113,6 +116,7 @@ impl StepName {
             Self::MedicalCertificate => "the medical certificate was shown",
             Self::CardComparison => "the document agrees with the data on the card",
             Self::NationalRequest => "the request to the national system was entered",
+            Self::SecondPart => "the address for the second part of the codes was entered",
             Self::NationalWork => "the request was sent to the national system",
             Self::FirstPart => "the form with the first part of the codes was handed over",
             Self::Reason => "the reason was stated",
@@ -136,6 +140,10 @@ pub enum When {
     IfSignatureWanted,
     /// In its place, if the reason is theft or loss.
     IfTheftOrLoss,
+    /// In its place, if codes are asked for from another region.
+    IfCodesAsked,
+    /// In its place, if a revocation is asked for from another region.
+    IfRevocationAsked,
 }
 
 /// What was learned in a procedure and decides which steps are due.
@@ -145,6 +153,8 @@ pub struct Facts {
     pub signature_wanted: bool,
     /// The reason is theft or loss.
     pub theft_or_loss: bool,
+    /// What is asked of another region.
+    pub asked: Option<RequestKind>,
 }
 
 impl Facts {
@@ -154,6 +164,10 @@ impl Facts {
             When::Always => true,
             When::IfSignatureWanted => self.signature_wanted,
             When::IfTheftOrLoss => self.theft_or_loss,
+            When::IfCodesAsked => {
+                matches!(self.asked, Some(RequestKind::Activation | RequestKind::Duplicate))
+            }
+            When::IfRevocationAsked => self.asked == Some(RequestKind::Revocation),
         }
     }
 }

@@ -69,7 +69,7 @@ impl Counter {
         Self::built(setup, |_| String::new())
     }
 
-    fn built(setup: &Setup<'_>, more: impl FnOnce(&Running) -> String) -> Self {
+    pub(crate) fn built(setup: &Setup<'_>, more: impl FnOnce(&Running) -> String) -> Self {
         let mut running = Running::prepare(&[OPERATOR, CITIZEN], "");
         let options = InitOptions { key_bits: 2048, ..InitOptions::new(SECRET) };
         let certifier = Arc::new(Certifier::init(&running.path("ca"), &options).unwrap());
@@ -145,12 +145,13 @@ fn authority_section(running: &Running, url: &str, officer: bool) -> String {
     )
 }
 
-fn fill_custody(running: &Running, setup: &Setup<'_>) -> Vec<String> {
+/// Gives custody the PUKs of these cards.
+pub(crate) fn import_cards(running: &Running, cards: &[&str]) -> Recipient {
     let mut client = running.client();
     let pem = client.call(&custody::ImportCertificate {}).unwrap().pem;
     let recipient = Recipient::from_certificate(&Certificate::from_pem(pem).unwrap()).unwrap();
     let mut content = Content::with_capacity(Kind::Cards, 400).unwrap();
-    for card in setup.cards {
+    for card in cards {
         content
             .push_object(&[
                 ("id_card", card.as_bytes()),
@@ -160,6 +161,12 @@ fn fill_custody(running: &Running, setup: &Setup<'_>) -> Vec<String> {
             .unwrap();
     }
     client.call(&custody::Import { file: recipient.seal(&content).unwrap() }).unwrap();
+    recipient
+}
+
+fn fill_custody(running: &Running, setup: &Setup<'_>) -> Vec<String> {
+    let recipient = import_cards(running, setup.cards);
+    let mut client = running.client();
     let letters = running.path("letters");
     let file = envelopes::print(setup.envelopes, 5, &recipient, &letters).unwrap();
     client.call(&custody::Import { file }).unwrap();

@@ -18,11 +18,14 @@ mod coverage;
 #[path = "../support/database.rs"]
 mod database;
 mod faults;
+mod interoperability;
 mod kill;
 mod killed;
 mod logins;
 mod matrix;
 mod national;
+#[path = "../support/national_peer.rs"]
+mod national_peer;
 mod orders;
 #[path = "../support/postgresql.rs"]
 mod postgresql;

@@ -1,59 +1,152 @@
-//! §8, §9.3.3: a card of another region goes to the national system, once.
+//! §8, §9.3.3: the counter's request about a card of another region goes to the national system, once.
 
-use std::sync::{Arc, Mutex};
-
-use cns_protocol::counter::{Answer, Applicant, Case, ProcedureState, Start};
+use cns_protocol::counter::{
+    Answer, Applicant, Case, Procedure, ProcedureState, Reason, Sheet, SheetKind, Start,
+};
+use cns_protocol::national::RequestKind;
 use cns_protocol::operator::{CounterKind, Session};
 use cnsd::procedure::ProcedureError;
-use cnsd::procedure::national::{Accepted, NationalError, NationalSystem, Outgoing};
 
+use crate::national_peer::{FIRST_PART, Mood};
 use crate::rig::{Rig, UID, session};
 
-/// Takes requests down, as the system's door does; away for the first one.
-#[derive(Default)]
-struct Door(Mutex<Vec<Outgoing>>);
+/// A procedure that waits at §9.3.3-5.
+async fn asked_what(rig: &Rig, applicant: Applicant) -> Procedure {
+    let started = rig.start(Case::OtherRegion).await.unwrap();
+    let ready = rig.until(started, "", "§6.1").await;
+    let ready = rig.answer(&ready, Answer::Applicant(applicant)).await.unwrap();
+    rig.until(ready, "", "§9.3.3-5").await
+}
 
-impl NationalSystem for Door {
-    fn send(&self, request: Outgoing) -> Accepted<'_> {
-        let mut taken = self.0.lock().unwrap();
-        taken.push(request);
-        let answer = match taken.len() {
-            1 => Err(NationalError::Failed("away".to_owned())),
-            _ => Ok("TS-2026-1\n with what is not printable".to_owned()),
-        };
-        Box::pin(async move { answer })
-    }
+async fn form(rig: &Rig, procedure: &Procedure) -> String {
+    let sheet = Sheet { procedure: procedure.id.clone(), kind: SheetKind::Request };
+    rig.rooms().procedures.sheet(&sheet).await.unwrap().html
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_request_is_one_also_when_it_is_repeated() {
-    let rig = Rig::new().await;
-    let door = Arc::new(Door::default());
-    rig.rooms().procedures.send_requests_to(door.clone());
-    let started = rig.start(Case::OtherRegion).await.unwrap();
-    let ready = rig.until(started, "", "§6.1").await;
-    let ready = rig.answer(&ready, Answer::Applicant(Applicant::Delegate)).await.unwrap();
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    peer.lock().unwrap().moods = vec![Mood::Silent, Mood::Busy];
+    let ready = asked_what(&rig, Applicant::Delegate).await;
     let ready = rig.until(ready, "", "§8-out").await;
-    let away = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
-    assert!(matches!(away, ProcedureError::National(_)), "{away:?}");
+    for _ in 0..2 {
+        let waits = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+        assert!(matches!(waits, ProcedureError::NationalWaits(_)), "{waits:?}");
+        assert_eq!(waits.paragraph(), Some("§8-out"));
+        assert!(!form(&rig, &ready).await.contains("Prima parte"), "nothing has come yet");
+    }
+    // The daemon goes away meanwhile: the key is the procedure's.
+    rig.restart().await;
+    rig.card_is_back().await;
     let sent = rig.answer(&ready, Answer::Confirmed).await.unwrap();
-    let step = sent.done.iter().find(|step| step.paragraph == "§8-out").unwrap();
-    assert_eq!(step.outcome, "accepted with reference TS-2026-1withwhatisnotprintable");
+    assert_eq!(sent.next.as_ref().unwrap().paragraph, "§9.3.3-6");
+    let form = form(&rig, &sent).await;
+    let (pin, puk) = FIRST_PART;
+    for part in [pin, puk, "VERDI", "VRDLCU80A01H501G", "mario@example.it"] {
+        assert!(form.to_uppercase().contains(&part.to_uppercase()), "{part} is printed: {form}");
+    }
     let done = rig.until(sent, "", "").await;
-    assert_eq!((done.state, done.envelope), (ProcedureState::Done, None));
-    let taken = door.0.lock().unwrap();
-    assert_eq!(taken.len(), 2);
-    assert_eq!(taken[0].transaction, taken[1].transaction);
-    assert_eq!(taken[0].representative.as_ref().unwrap().codice_fiscale, "VRDLCU80A01H501G");
-    assert_eq!(taken[0].request.email, "mario@example.it");
+    assert_eq!((done.state, &done.envelope), (ProcedureState::Done, &None));
+    // X6.
+    let sheet = Sheet { procedure: done.id.clone(), kind: SheetKind::Information };
+    let sheet = rig.rooms().procedures.sheet(&sheet).await.unwrap().html;
+    assert!(sheet.contains("non viene rilasciato un codice utente"), "{sheet}");
+
+    let peer = peer.lock().unwrap();
+    assert_eq!((peer.posted.len(), peer.done.len()), (3, 1), "sent three times, done once");
+    assert!(peer.posted.iter().all(|posted| *posted == peer.posted[0]));
+    let posted = &peer.posted[0];
+    assert_eq!(posted["delegate"], true);
+    for (member, value) in
+        [("kind", "activation"), ("email", "mario@example.it"), ("codice_fiscale", "RSSMRA80A01H501U")]
+    {
+        assert_eq!(posted[member], value, "{member}");
+    }
+    let recorded = done.done.iter().find(|step| step.paragraph == "§8-out").unwrap();
+    assert_eq!(recorded.outcome, format!("request {} was accepted", peer.done[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_has_a_reason_and_no_codes_and_no_delegate_asks_for_it() {
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    let ready = asked_what(&rig, Applicant::Delegate).await;
+    for kind in [RequestKind::Revocation, RequestKind::Duplicate] {
+        let refused = rig.answer(&ready, Answer::NationalRequest(kind)).await.unwrap_err();
+        assert_eq!(refused.paragraph(), Some("§8-out"));
+    }
+    rig.cancel(&ready).await.unwrap();
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let ready = rig.answer(&ready, Answer::NationalRequest(RequestKind::Revocation)).await.unwrap();
+    assert_eq!(ready.next.as_ref().unwrap().paragraph, "§9.7.1");
+    let refused = rig.answer(&ready, Answer::Reason(Reason::Death)).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§9.7.1"), "a reason of the issuing body's");
+    let ready = rig.answer(&ready, Answer::Reason(Reason::Theft)).await.unwrap();
+    assert_eq!(ready.next.as_ref().unwrap().paragraph, "§9.7.1-report");
+    let done = rig.until(ready, "", "").await;
+    assert_eq!((done.state, &done.warnings[1..]), (ProcedureState::Done, [].as_slice()));
+    assert!(form(&rig, &done).await.contains("La revoca è definitiva"));
+    let peer = peer.lock().unwrap();
+    assert_eq!(peer.posted.len(), 1, "nothing was sent for the delegate");
+    let posted = &peer.posted[0];
+    assert_eq!((&posted["kind"], &posted["reason"]), (&"revocation".into(), &"loss-or-theft".into()));
+    assert!(posted.get("email").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_ends_the_procedure_in_the_national_systems_words() {
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    for (mood, said) in [(Mood::Declines, "no such card there"), (Mood::Refuses, "400")] {
+        peer.lock().unwrap().moods = vec![mood];
+        let ready = asked_what(&rig, Applicant::Holder).await;
+        let ready = rig.until(ready, "", "§8-out").await;
+        let refused = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+        assert!(
+            matches!(&refused, ProcedureError::NationalRefused(words) if words.contains(said)),
+            "{refused:?}"
+        );
+        assert!(refused.italian().is_some_and(|text| text.contains(said)));
+        assert_eq!(rig.show(&ready).await.state, ProcedureState::Cancelled);
+    }
+    // Begun again, it is another request.
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    assert_eq!(rig.until(ready, "", "").await.state, ProcedureState::Done);
+    assert_eq!(peer.lock().unwrap().done.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_procedure_was_cancelled_is_not_sent_again() {
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    peer.lock().unwrap().moods = vec![Mood::Silent];
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let ready = rig.until(ready, "", "§8-out").await;
+    rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    let ended = rig.cancel(&ready).await.unwrap();
+    assert_eq!(ended.state, ProcedureState::Cancelled);
+    assert!(
+        ended.warnings.iter().any(|warning| warning.contains("may have reached")),
+        "{:?}",
+        ended.warnings
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    rig.rooms().national.as_ref().unwrap().work().await.unwrap();
+    assert_eq!(peer.lock().unwrap().posted.len(), 1);
+    // What was accepted is not taken back by somebody who cancels later.
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let sent = rig.until(ready, "", "§9.3.3-6").await;
+    assert_eq!(rig.cancel(&sent).await.unwrap().state, ProcedureState::Cancelled);
+    assert_eq!(peer.lock().unwrap().done.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pharmacies_and_counters_without_a_connection_do_not_serve_other_regions() {
-    let rig = Rig::new().await;
+    let mut rig = Rig::new().await;
     let refused = rig.start(Case::OtherRegion).await.unwrap_err();
     assert_eq!(refused.paragraph(), Some("§8-out"));
-    rig.rooms().procedures.send_requests_to(Arc::new(Door::default()));
+    let _peer = rig.connect().await;
     let pharmacy = Session { counter_kind: CounterKind::Pharmacy, ..session("op1") };
     let start = |case| Start { reader: rig.reader.clone(), case };
     let refused = rig.rooms().procedures.start(UID, &pharmacy, start(Case::OtherRegion)).await.unwrap_err();

@@ -5,7 +5,8 @@ use cns_virtual_card::{Generation, sample};
 use cnsd::custody::{CustodyError, PukKind};
 use cnsd::procedure::ProcedureError;
 
-use crate::rig::{Rig, document, personalise, secret};
+use crate::rig::answers::document;
+use crate::rig::{Rig, personalise, secret};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_judged_step_by_step() {

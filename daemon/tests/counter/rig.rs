@@ -1,17 +1,17 @@
 //! A counter: one reader, one card, a batch of envelopes, a certifier.
 
+#[path = "answers.rs"]
+pub(crate) mod answers;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use std::{fs, io};
 
 use cns_protocol::SecretText;
 use cns_protocol::audit::Entry;
 use cns_protocol::card::KeyUse;
-use cns_protocol::counter::{
-    Answer, AnswerStep, Applicant, Cancel, Case, Document, DocumentKind, Evidence, NationalRequest, Person,
-    Procedure, ProcedureState, Reason, Representative, RequestKind, Show, Start, Step, Verdict, Wants,
-};
+use cns_protocol::counter::{Answer, AnswerStep, Cancel, Case, Procedure, ProcedureState, Show, Start};
 use cns_protocol::key::Mechanism;
 use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
@@ -26,6 +26,8 @@ use cnsd::config::AuthorityConfig;
 use cnsd::custody::Custody;
 use cnsd::database::Database;
 use cnsd::dispatch::ProgressSender;
+use cnsd::national::National;
+use cnsd::national::connector::HttpConnector;
 use cnsd::procedure::{ProcedureError, Procedures};
 use cnsd::reader::{ReaderSpec, Readers, VpcdAddress};
 use der::{Decode, DecodePem, Encode};
@@ -34,7 +36,9 @@ use tokio::net::TcpListener;
 use x509_cert::Certificate;
 use x509_cert::request::CertReq;
 
+pub(crate) use self::answers::usual_answer;
 use crate::database;
+use crate::national_peer::{self, Peer};
 
 pub(crate) const UID: u32 = 1000;
 const SECRET: &str = "a secret of the tests";
@@ -113,53 +117,6 @@ pub(crate) fn session(operator: &str) -> Session {
     }
 }
 
-pub(crate) fn document() -> Document {
-    Document {
-        kind: DocumentKind::IdentityCard,
-        number: "CA12345AA".to_owned(),
-        issuer: "Comune di prova".to_owned(),
-        expires: "2099-12-31".to_owned(),
-    }
-}
-
-/// Who acts for the holder.
-pub(crate) fn representative() -> Representative {
-    let Document { kind, number, issuer, expires } = document();
-    Representative {
-        surname: "Verdi".to_owned(),
-        name: "Luca".to_owned(),
-        codice_fiscale: "VRDLCU80A01H501G".to_owned(),
-        kind,
-        number,
-        issuer,
-        expires,
-    }
-}
-
-/// What is answered to a step when all is well.
-pub(crate) fn usual_answer(step: &Step, code: &str, wants_signature: bool) -> Answer {
-    match step.wants {
-        Wants::Document => Answer::Document(document()),
-        Wants::Verdict => Answer::Verdict(Verdict::Match),
-        Wants::EnvelopeCode => Answer::Envelope(code.to_owned()),
-        Wants::Choice => Answer::Wanted(step.paragraph != "§9.3.2-8" || wants_signature),
-        Wants::Confirmation | Wants::Work | Wants::Pin => Answer::Confirmed,
-        Wants::Applicant => Answer::Applicant(Applicant::Holder),
-        Wants::Representative => Answer::Representative(representative()),
-        Wants::HolderCopy => Answer::HolderCopy(Person {
-            surname: "Rossi".to_owned(),
-            name: "Mario".to_owned(),
-            codice_fiscale: "RSSMRA80A01H501U".to_owned(),
-        }),
-        Wants::Evidence => Answer::Evidence(Evidence::CourtAct),
-        Wants::Reason => Answer::Reason(Reason::CodesCompromised),
-        Wants::NationalRequest => Answer::NationalRequest(NationalRequest {
-            request: RequestKind::Activation,
-            email: "mario@example.it".to_owned(),
-        }),
-    }
-}
-
 /// The daemon's rooms, as far as the procedures need them; dropped and opened again as a restart does.
 pub(crate) struct Rooms {
     pub(crate) database: Database,
@@ -167,6 +124,8 @@ pub(crate) struct Rooms {
     pub(crate) audit: Audit,
     pub(crate) readers: Readers,
     pub(crate) procedures: Procedures,
+    /// Where a national system is connected.
+    pub(crate) national: Option<National>,
 }
 
 pub(crate) struct Rig {
@@ -180,6 +139,10 @@ pub(crate) struct Rig {
     pub(crate) wants_signature: bool,
     url: String,
     server: tokio::task::JoinHandle<()>,
+    /// The national system's address, once one is connected.
+    national_url: Option<String>,
+    /// And the system itself.
+    pub(crate) peer: Option<Arc<Mutex<Peer>>>,
 }
 
 impl Rig {
@@ -216,7 +179,7 @@ impl Rig {
         let server = serve_certifier(listener, &certifier);
         let mut order = sample::personalisation().unwrap();
         change(&mut order);
-        let rooms = Some(Self::open_rooms(folder.path(), &url).await);
+        let rooms = Some(Self::open_rooms(folder.path(), &url, None).await);
         let socket = folder.path().join("card.sock");
         let card_folder = folder.path().join("card");
         let chip = personalise(&certifier, &card_folder, order);
@@ -224,7 +187,19 @@ impl Rig {
         let reader = format!("vpcd:{}", socket.display());
         let codes = Vec::new();
         let wants_signature = true;
-        let mut rig = Self { folder, reader, codes, certifier, card, rooms, wants_signature, url, server };
+        let mut rig = Self {
+            folder,
+            reader,
+            codes,
+            certifier,
+            card,
+            rooms,
+            wants_signature,
+            url,
+            server,
+            national_url: None,
+            peer: None,
+        };
         rig.fill_custody().await;
         rig.card_is_back().await;
         rig
@@ -234,7 +209,7 @@ impl Rig {
         self.rooms.as_ref().unwrap()
     }
 
-    async fn open_rooms(folder: &Path, url: &str) -> Rooms {
+    async fn open_rooms(folder: &Path, url: &str, national_url: Option<&str>) -> Rooms {
         let state = folder.join("state");
         let config = database::config(&state);
         let database = Database::open(&config.database, &state).await.unwrap();
@@ -251,10 +226,26 @@ impl Rig {
             trust_anchors: folder.join("ca/ca.pem"),
             ..AuthorityConfig::default()
         };
-        let network = NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
-        let authority = Authority::open(&config, Arc::new(network)).unwrap();
+        let network = || NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
+        let authority = Authority::open(&config, Arc::new(network())).unwrap();
         let procedures = Procedures::open(&database, &custody, &readers, &audit, Some(Arc::new(authority)));
-        Rooms { database, custody, audit, readers, procedures }
+        let national = national_url.map(|url| {
+            let connector = Box::new(HttpConnector::new(url, network()).unwrap());
+            National::open(&database, &custody, &audit, Some(connector), None)
+        });
+        if let Some(national) = &national {
+            procedures.send_requests_by(national.clone());
+        }
+        Rooms { database, custody, audit, readers, procedures, national }
+    }
+
+    /// Connects the counter with a national system.
+    pub(crate) async fn connect(&mut self) -> Arc<Mutex<Peer>> {
+        let (peer, url) = national_peer::serve();
+        (self.national_url, self.peer) = (Some(url), Some(Arc::clone(&peer)));
+        self.restart().await;
+        self.card_is_back().await;
+        peer
     }
 
     /// The daemon goes away in the middle of things and comes back.
@@ -263,7 +254,8 @@ impl Rig {
         self.rooms().database.close().await;
         // The old rooms are left before the new ones are opened, as one process ends before the next begins.
         self.rooms = None;
-        self.rooms = Some(Self::open_rooms(self.folder.path(), &self.url).await);
+        self.rooms =
+            Some(Self::open_rooms(self.folder.path(), &self.url, self.national_url.as_deref()).await);
     }
 
     /// Keeps what a power cut at this moment would leave on the disk. The database may be at work, and makes its copy
@@ -282,7 +274,8 @@ impl Rig {
         let state = self.folder.path().join("state");
         fs::remove_dir_all(&state).unwrap();
         copy_all(kept, &state, true);
-        self.rooms = Some(Self::open_rooms(self.folder.path(), &self.url).await);
+        self.rooms =
+            Some(Self::open_rooms(self.folder.path(), &self.url, self.national_url.as_deref()).await);
     }
 
     /// Lets the daemon ask for another profile from now on.

@@ -16,11 +16,11 @@ use crate::running::Raw;
 const MINOR: &str = "6999000000001248";
 
 /// What stands on the papers that lie on the counter, and what people say; nothing of rules.
-struct Papers {
+pub(crate) struct Papers {
     /// Who came, where the case lets several come.
-    applicant: &'static str,
-    envelope: String,
-    pin: String,
+    pub(crate) applicant: &'static str,
+    pub(crate) envelope: String,
+    pub(crate) pin: String,
 }
 
 impl Papers {
@@ -41,12 +41,16 @@ impl Papers {
     }
 }
 
-struct Thin {
+pub(crate) struct Thin {
     raw: Raw,
     id: i64,
 }
 
 impl Thin {
+    pub(crate) fn new(raw: Raw) -> Self {
+        Self { raw, id: 0 }
+    }
+
     fn call(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.id += 1;
         self.raw.request(self.id, method, params);
@@ -64,7 +68,7 @@ impl Thin {
     }
 
     /// Drives a case to its end; the paragraphs of the steps that were asked.
-    fn drive(&mut self, reader: &str, case: &str, papers: &Papers) -> (Value, Vec<String>) {
+    pub(crate) fn drive(&mut self, reader: &str, case: &str, papers: &Papers) -> (Value, Vec<String>) {
         let started = self.call("counter.start", &json!({ "reader": reader, "case": case })).unwrap();
         let procedure = started["id"].clone();
         let mut asked = Vec::new();
@@ -105,7 +109,7 @@ fn a_client_that_only_looks_at_counter_next_drives_every_case() {
     counter.running.card_in(CITIZEN);
     // Logged in for this Unix user.
     drop(counter.client());
-    let mut thin = Thin { raw: counter.running.raw(), id: 0 };
+    let mut thin = Thin::new(counter.running.raw());
     let reader = counter.running.reader(CITIZEN);
     let listed = thin.call("counter.cases", &json!({})).unwrap();
     let listed = listed.as_array().unwrap();
@@ -175,7 +179,7 @@ fn a_later_signature_certificate_asks_for_a_secret_and_refuses_it_among_the_fiel
     let _card = plug(counter.chip.take().unwrap(), Endpoint::Unix(socket)).unwrap();
     counter.running.card_in(CITIZEN);
     drop(counter.client());
-    let mut thin = Thin { raw: counter.running.raw(), id: 0 };
+    let mut thin = Thin::new(counter.running.raw());
     let reader = counter.running.reader(CITIZEN);
     let pin = String::from_utf8(sample::PIN.to_vec()).unwrap();
     let papers = Papers { applicant: "holder", envelope: String::new(), pin: pin.clone() };

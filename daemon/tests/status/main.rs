@@ -19,6 +19,8 @@ mod database;
 #[allow(dead_code, reason = "shared with the tests of the authority, which use more of it")]
 mod fixture;
 mod lists;
+#[path = "../support/national_peer.rs"]
+mod national_peer;
 mod ocsp;
 mod openssl;
 #[path = "../support/postgresql.rs"]

@@ -120,33 +120,3 @@ pub enum Reason {
     /// The holder is entitled to health care no more (issuing body).
     EntitlementEnded,
 }
-
-/// What the national system is asked to do for a card of another region (§8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum RequestKind {
-    /// The activation.
-    Activation,
-    /// A duplicate of PIN and PUK of an activated card.
-    DuplicateCodes,
-    /// The revocation.
-    Revocation,
-}
-
-impl RequestKind {
-    /// Every kind.
-    pub const ALL: [RequestKind; 3] =
-        [RequestKind::Activation, RequestKind::DuplicateCodes, RequestKind::Revocation];
-}
-
-/// A request to the national system (§9.3.3-5).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct NationalRequest {
-    /// What is asked.
-    pub request: RequestKind,
-    /// Where the second part of the codes is sent.
-    pub email: String,
-}

@@ -58,7 +58,9 @@ impl ProcedureError {
             | Self::NoStatusAuthority
             | Self::NoNationalSystem
             | Self::Status(_)
-            | Self::National(_) => self.italian_of_peer(),
+            | Self::National(_)
+            | Self::NationalRefused(_)
+            | Self::NationalWaits(_) => self.italian_of_peer(),
             Self::Card(_)
             | Self::Custody(_)
             | Self::Audit(_)
@@ -105,9 +107,19 @@ impl ProcedureError {
                 "lo stato del certificato non è noto o non è stato cambiato",
                 "Riprovare più tardi: la procedura riprende da dove si trova",
             )
+        } else if let Self::NationalRefused(said) = self {
+            Some((
+                format!("il sistema nazionale rifiuta la richiesta; la procedura è terminata: {said}"),
+                Some("Ricominciare, se qualche dato era errato"),
+            ))
+        } else if let Self::NationalWaits(_) = self {
+            plain(
+                "il sistema nazionale non ha ancora risposto",
+                "Rispondere di nuovo più tardi: la richiesta resta una sola",
+            )
         } else {
             plain(
-                "il sistema nazionale non ha accettato la richiesta",
+                "la richiesta al sistema nazionale non può essere inviata",
                 "Riprovare più tardi: la procedura riprende da dove si trova",
             )
         }

@@ -272,9 +272,9 @@ static OTHER_REGION: CaseRule = CaseRule {
     trunk: &trunks::OTHER_REGION,
     applicants: &Applicant::ALL,
     closed_to: &[(CounterKind::Pharmacy, "§8-counters")],
+    reasons: REVOCATION_REASONS,
     sets_codes: false,
     needs: Needs::NationalSystem,
-    ..ACTIVATION
 };
 
 /// Who may change the status: the holder, and who stands for a minor or ward with the same evidence (X13); no delegate
@@ -307,6 +307,10 @@ static REACTIVATION: CaseRule = CaseRule {
     ..STATUS
 };
 
+/// Why a holder may have a card revoked (§9.7.1).
+const REVOCATION_REASONS: &[Reason] =
+    &[Reason::CodesCompromised, Reason::Loss, Reason::Theft, Reason::WrongData, Reason::Malfunction];
+
 static REVOCATION: CaseRule = CaseRule {
     case: Case::Revocation,
     paragraph: "§9.7.1",
@@ -314,7 +318,7 @@ static REVOCATION: CaseRule = CaseRule {
     text: "Revocation of all certificates of the card, for ever",
     text_it: "Revoca definitiva di tutti i certificati della carta",
     trunk: &trunks::REVOCATION,
-    reasons: &[Reason::CodesCompromised, Reason::Loss, Reason::Theft, Reason::WrongData, Reason::Malfunction],
+    reasons: REVOCATION_REASONS,
     ..STATUS
 };
 

@@ -17,8 +17,8 @@ fn walk(case: Case, applicant: Applicant, facts: Facts) -> Vec<&'static str> {
     found
 }
 
-const PLAIN: Facts = Facts { signature_wanted: false, theft_or_loss: false };
-const WITH_SIGNATURE: Facts = Facts { signature_wanted: true, theft_or_loss: false };
+const PLAIN: Facts = Facts { signature_wanted: false, theft_or_loss: false, asked: None };
+const WITH_SIGNATURE: Facts = Facts { signature_wanted: true, ..PLAIN };
 
 const STANDARD: [&str; 10] = [
     "§9.3.2-1",
@@ -84,12 +84,18 @@ fn a_later_signature_certificate_uses_no_envelope() {
 
 #[test]
 fn a_card_of_another_region_gets_no_envelope_and_is_compared_as_printed() {
-    let steps = walk(Case::OtherRegion, Applicant::Holder, PLAIN);
-    assert_eq!(
-        steps,
-        ["§9.3.2-1", "§6.1", "§6.1.2", "§9.3.3-4", "§9.3.3-5", "§8-out", "§9.3.3-6", "§9.3.2-11"]
-    );
-    assert!(walk(Case::OtherRegion, Applicant::Delegate, PLAIN).contains(&"§6.4.4-delegation"));
+    for kind in [RequestKind::Activation, RequestKind::Duplicate] {
+        let facts = Facts { asked: Some(kind), ..PLAIN };
+        assert_eq!(
+            walk(Case::OtherRegion, Applicant::Holder, facts),
+            ["§9.3.2-1", "§6.1", "§6.1.2", "§9.3.3-4", "§9.3.3-5", "§8.2", "§8-out", "§9.3.3-6", "§9.3.2-11"]
+        );
+        assert!(walk(Case::OtherRegion, Applicant::Delegate, facts).contains(&"§6.4.4-delegation"));
+    }
+    // A revocation has a reason, and no codes.
+    let facts = Facts { asked: Some(RequestKind::Revocation), theft_or_loss: true, ..PLAIN };
+    let steps = walk(Case::OtherRegion, Applicant::Holder, facts);
+    assert_eq!(steps[4..], ["§9.3.3-5", "§9.7.1", "§9.7.1-report", "§8-out", "§9.3.2-11"]);
 }
 
 #[test]

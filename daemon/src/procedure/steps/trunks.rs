@@ -280,7 +280,7 @@ pub(super) static DELEGATE: [StepRule; 4] = [
 ];
 
 /// §8, §9.3.3: a card of another region.
-pub(super) static OTHER_REGION: [StepRule; 10] = [
+pub(super) static OTHER_REGION: [StepRule; 13] = [
     PRIVACY_NOTICE,
     OPERATOR_SESSION,
     CARD_IN_READER,
@@ -300,9 +300,19 @@ pub(super) static OTHER_REGION: [StepRule; 10] = [
         paragraph: "§9.3.3-5",
         wants: Wants::NationalRequest,
         when: When::Always,
-        text: "Enter what is asked for, and the address to which the second part of the codes is sent.",
-        text_it: "Inserire la richiesta e l'indirizzo email al quale inviare la seconda parte dei codici.",
+        text: "Enter what is asked for. A delegate may ask for the activation only.",
+        text_it: "Inserire la richiesta. Il delegato può chiedere solo l'attivazione.",
     },
+    StepRule {
+        name: StepName::SecondPart,
+        paragraph: "§8.2",
+        wants: Wants::Email,
+        when: When::IfCodesAsked,
+        text: "Enter the address to which the second part of the codes is sent.",
+        text_it: "Inserire l'indirizzo email al quale inviare la seconda parte dei codici.",
+    },
+    StepRule { when: When::IfRevocationAsked, ..REVOCATION_REASON },
+    REPORT,
     StepRule {
         name: StepName::NationalWork,
         paragraph: "§8-out",
@@ -311,14 +321,17 @@ pub(super) static OTHER_REGION: [StepRule; 10] = [
         text: "The request is sent to the national system.",
         text_it: "La richiesta viene inviata al sistema nazionale.",
     },
-    confirm(
-        StepName::FirstPart,
-        "§9.3.3-6",
-        "Print the form with the first part of the codes, have it signed (by a delegate too) and hand it over. This \
-         way there is no user code: a later suspension can be asked for at a counter only (X6).",
-        "Stampare il modulo con la prima parte dei codici, farlo firmare (anche al delegato) e consegnarlo. In questo \
-         caso non c'è il codice utente: un'eventuale sospensione si potrà chiedere solo allo sportello.",
-    ),
+    StepRule {
+        when: When::IfCodesAsked,
+        ..confirm(
+            StepName::FirstPart,
+            "§9.3.3-6",
+            "Print the form with the first part of the codes, have it signed (by a delegate too) and hand it over. This \
+             way there is no user code: a later suspension can be asked for at a counter only (X6).",
+            "Stampare il modulo con la prima parte dei codici, farlo firmare (anche al delegato) e consegnarlo. In \
+             questo caso non c'è il codice utente: un'eventuale sospensione si potrà chiedere solo allo sportello.",
+        )
+    },
     INFORMATION_SHEET,
 ];
 
@@ -370,28 +383,32 @@ pub(super) static REACTIVATION: [StepRule; 7] = [
     INFORMATION_SHEET,
 ];
 
+const REVOCATION_REASON: StepRule = StepRule {
+    name: StepName::Reason,
+    paragraph: "§9.7.1",
+    wants: Wants::Reason,
+    when: When::Always,
+    text: "Ask for the reason of the revocation. It is final: the card keeps its printed uses only.",
+    text_it: "Chiedere il motivo della revoca. La revoca è definitiva: la carta conserva i soli usi a vista.",
+};
+
+const REPORT: StepRule = StepRule {
+    name: StepName::Report,
+    paragraph: "§9.7.1-report",
+    wants: Wants::Confirmation,
+    when: When::IfTheftOrLoss,
+    text: "Collect a copy of the report to the police, or a self-declaration.",
+    text_it: "Ritirare copia della denuncia o un'autodichiarazione.",
+};
+
 /// §9.7.1.
 pub(super) static REVOCATION: [StepRule; 8] = [
     OPERATOR_SESSION,
     CARD_IN_READER,
     APPLICANT,
     IDENTIFICATION,
-    StepRule {
-        name: StepName::Reason,
-        paragraph: "§9.7.1",
-        wants: Wants::Reason,
-        when: When::Always,
-        text: "Ask for the reason of the revocation. It is final: the card keeps its printed uses only.",
-        text_it: "Chiedere il motivo della revoca. La revoca è definitiva: la carta conserva i soli usi a vista.",
-    },
-    StepRule {
-        name: StepName::Report,
-        paragraph: "§9.7.1-report",
-        wants: Wants::Confirmation,
-        when: When::IfTheftOrLoss,
-        text: "Collect a copy of the report to the police, or a self-declaration.",
-        text_it: "Ritirare copia della denuncia o un'autodichiarazione.",
-    },
+    REVOCATION_REASON,
+    REPORT,
     StepRule {
         name: StepName::RevocationWork,
         paragraph: "§9.7",
