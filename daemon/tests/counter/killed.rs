@@ -1,6 +1,7 @@
 //! SIGKILL at every step: the built daemon is killed while it answers, started again, and the procedure goes on.
 //!
-//! CI kills it once at every step of the activation; `cargo xtask soak counter` for every case, at many moments.
+//! CI kills it once at every step of an activation, of a later signature certificate and of another region's card; `cargo xtask
+//! soak counter` for every case, at many moments.
 
 use std::env;
 use std::thread::{sleep, spawn};
@@ -15,20 +16,26 @@ use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use rsa::RsaPrivateKey;
 
 use crate::kill::{CITIZEN, Counter, Setup};
+use crate::national_peer;
 use crate::rig::usual_answer;
-use crate::running::PATIENCE;
+use crate::running::{PATIENCE, text};
 
-/// How many rounds over all cases; unset: one over the activation.
+/// How many rounds over all cases; unset: one over a few.
 const ROUNDS: &str = "CNSD_SOAK_ROUNDS";
 /// The longest time between the answer and the kill: what a step takes here, and some more.
 const LATEST_MS: u64 = 60;
 
-const SHORT: [(Case, Applicant, bool); 1] = [(Case::Standard, Applicant::Holder, false)];
-const ALL: [(Case, Applicant, bool); 5] = [
+const SHORT: [(Case, Applicant, bool); 3] = [
+    (Case::Standard, Applicant::Holder, false),
+    (Case::Signature, Applicant::Holder, true),
+    (Case::OtherRegion, Applicant::Holder, false),
+];
+const ALL: [(Case, Applicant, bool); 6] = [
     (Case::Standard, Applicant::Holder, false),
     (Case::Ward, Applicant::Guardian, false),
     (Case::Delegation, Applicant::Delegate, false),
     (Case::NewCodes, Applicant::Holder, false),
+    (Case::OtherRegion, Applicant::Delegate, false),
     // Once the card has its signature certificate, nothing is left to be made: see `Killing::wants_signature`.
     (Case::Standard, Applicant::Holder, true),
 ];
@@ -54,7 +61,8 @@ impl Killing {
             procedure: procedure.id.clone(),
             paragraph: step.paragraph.clone(),
             answer,
-            pin: None,
+            // A certificate that comes later is made with the PIN that the holder has.
+            pin: (step.wants == Wants::Pin).then(|| text(&self.counter.pin_in(&self.code))),
             operator_pin: None,
         }
     }
@@ -120,26 +128,33 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
     let rounds: Option<usize> = env::var(ROUNDS).ok().map(|rounds| rounds.parse().unwrap());
     let cases = if rounds.is_some() { ALL.as_slice() } else { SHORT.as_slice() };
     let rounds = rounds.unwrap_or(1);
-    let envelopes = rounds * cases.len();
-    let mut counter =
-        Counter::with(&Setup { envelopes, authority: true, cards: &[sample::ID_CARD], ..Setup::default() });
+    let uses_envelope = |case| !matches!(case, Case::Signature | Case::OtherRegion);
+    let envelopes = rounds * cases.iter().filter(|(case, _, _)| uses_envelope(*case)).count();
+    let (peer, url) = national_peer::serve();
+    let setup = Setup { envelopes, authority: true, cards: &[sample::ID_CARD], ..Setup::default() };
+    let mut counter = Counter::built(&setup, |_| format!("[national]\nurl = {url:?}\n"));
     let card = plug(counter.chip.take().unwrap(), Endpoint::Unix(counter.running.path(CITIZEN))).unwrap();
     counter.running.card_in(CITIZEN);
     let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
     card.with_card(|card| card.card().plan_keys(keys));
     let reader = counter.running.reader(CITIZEN);
-    let codes = counter.codes.clone();
+    let mut codes = counter.codes.clone().into_iter();
     let (applicant, code) = (Applicant::Holder, String::new());
     let mut killing = Killing { counter, card, reader, applicant, code, wants_signature: false, kills: 0 };
-    let mut settled = 0;
-    for (number, code) in codes.iter().enumerate() {
-        let (case, applicant, signature) = cases[number % cases.len()];
-        killing.applicant = applicant;
-        killing.code.clone_from(code);
-        // The card gets one signature certificate.
-        killing.wants_signature = signature && number < cases.len();
-        settled += killing.procedure(case);
+    let (mut settled, mut asked) = (0, 0);
+    for round in 0..rounds {
+        for (case, applicant, signature) in cases {
+            killing.applicant = *applicant;
+            if uses_envelope(*case) {
+                killing.code = codes.next().unwrap();
+            }
+            // The card gets one signature certificate.
+            killing.wants_signature = *signature && round == 0;
+            settled += killing.procedure(*case);
+            asked += usize::from(*case == Case::OtherRegion);
+        }
     }
+    assert_eq!(peer.lock().unwrap().done.len(), asked, "each request was done, once");
     println!("SIGKILL: {} cases, {settled} settled", killing.kills);
     let mut client = killing.counter.client();
     let stock = client.call(&custody::Stock {}).unwrap();

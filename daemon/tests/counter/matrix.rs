@@ -1,40 +1,29 @@
 //! Nothing lost: at every step of every case something goes wrong, and afterwards the procedure goes on to its end or is
-//! cancelled, with card, envelope and record agreeing. `kill.rs` and `soak.rs` have the same for SIGKILL.
+//! cancelled, with card, envelope, request and record agreeing. `killed.rs` has the same for SIGKILL.
 //!
 //! The troubles are real ones: the card leaves the reader, the chip answers 6F00, the database refuses the n-th write
 //! and all after it, the file system is full (a tmpfs in a mount namespace of its own), and the power fails between the
 //! card's work and its record: the state folder is put back to what the disk held at that moment.
 
+mod trouble;
+
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, iter};
+use std::time::Instant;
 
 use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, Step, Wants};
-use cns_virtual_card::fault::{Fault, Trigger};
+use cns_virtual_card::sample;
 use cnsd::card::CardError;
 use cnsd::procedure::ProcedureError;
 use rsa::RsaPrivateKey;
 
+use self::trouble::Trouble;
 use crate::database;
 use crate::rig::{Rig, usual_answer};
 
-/// RESET RETRY COUNTER.
-const RESET: u8 = 0x2C;
 /// Set in the process whose state lies on a small file system: where that is.
 const SMALL: &str = "CNSD_TEST_SMALL_STATE";
-/// Long enough for a folder to be copied meanwhile.
-const SLOW: Duration = Duration::from_millis(400);
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    Pulled,
-    Chip6F00,
-    Database,
-    PowerCut,
-    DiskFull,
-}
 
 /// A case for somebody, on the card that the rig holds.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +53,30 @@ const MINOR: [Course; 4] = [
     path(Case::NewCodes, Applicant::Parent),
     path(Case::NewCodes, Applicant::EmancipatedMinor),
 ];
+
+/// The cases that need no envelope: the signature certificate later, and a card of another region.
+const WITHOUT_ENVELOPE: [Course; 3] = [
+    Course { case: Case::Signature, applicant: Applicant::Holder, signature: true },
+    path(Case::OtherRegion, Applicant::Holder),
+    path(Case::OtherRegion, Applicant::Delegate),
+];
+
+impl Course {
+    /// Whether the citizen is handed an envelope.
+    fn uses_envelope(self) -> bool {
+        !matches!(self.case, Case::Signature | Case::OtherRegion)
+    }
+}
+
+/// Whether the daemon works in a step: on the card, or with a system outside.
+fn works(step: &Step) -> bool {
+    matches!(step.wants, Wants::Work | Wants::Pin)
+}
+
+/// Whether a step's work is the national system's.
+fn is_outside(step: &Step) -> bool {
+    step.paragraph == "§8-out"
+}
 
 /// What was tried and what came of it.
 #[derive(Debug, Default)]
@@ -96,6 +109,8 @@ struct Walk<'r> {
     /// Which of the courses it is.
     number: usize,
     code: String,
+    /// The PIN that the holder has.
+    pin: Vec<u8>,
     /// Commands of the signature work when all is well.
     signature_commands: u64,
 }
@@ -115,12 +130,14 @@ impl Walk<'_> {
             | Wants::HolderCopy
             | Wants::Evidence
             | Wants::Reason
-            | Wants::NationalRequest => usual_answer(step, &self.code, self.path.signature),
+            | Wants::NationalRequest
+            | Wants::Email => usual_answer(step, &self.code, self.path.signature),
         }
     }
 
     async fn answer(&self, procedure: &Procedure, step: &Step) -> Result<Procedure, ProcedureError> {
-        self.rig.answer_with(procedure, &step.paragraph, self.right(step), None).await
+        let pin = (step.wants == Wants::Pin).then_some(self.pin.as_slice());
+        self.rig.answer_with(procedure, &step.paragraph, self.right(step), pin).await
     }
 
     /// The operator answers the step until it is done: once more where the daemon first tells what it cannot know.
@@ -148,138 +165,6 @@ impl Walk<'_> {
         panic!("{:?}, {} is never done: {last:?}", self.path, step.paragraph);
     }
 
-    /// One step with a trouble in it, and on past it. Whether the trouble was felt.
-    async fn step(&mut self, procedure: &Procedure, trouble: Trouble) -> (Procedure, bool) {
-        let step = procedure.next.clone().unwrap();
-        match trouble {
-            Trouble::Pulled | Trouble::Chip6F00 => self.card_trouble(procedure, &step, trouble).await,
-            Trouble::Database => self.database_trouble(procedure, &step).await,
-            Trouble::PowerCut => self.power_cut(procedure, &step).await,
-            Trouble::DiskFull => self.full_disk(procedure, &step).await,
-        }
-    }
-
-    /// At the command that sets the PIN, in the middle of the signature work, or at the first command of all.
-    fn trigger(&self, step: &Step) -> Trigger {
-        match step.paragraph.as_str() {
-            "§9.3.2-7" => Trigger::Instruction { ins: RESET, after: 0 },
-            "§9.1.3" => Trigger::After(self.signature_commands / 2),
-            _ => Trigger::After(0),
-        }
-    }
-
-    async fn card_trouble(
-        &mut self,
-        procedure: &Procedure,
-        step: &Step,
-        trouble: Trouble,
-    ) -> (Procedure, bool) {
-        let works = step.wants == Wants::Work;
-        if works && !self.rig.card.is_connected() {
-            self.rig.put_in().await;
-        }
-        if works || trouble == Trouble::Chip6F00 {
-            let fault = if trouble == Trouble::Pulled { Fault::PullOutAfter } else { Fault::Status(0x6F00) };
-            let trigger = self.trigger(step);
-            self.rig.card.with_card(|card| card.plan_at(trigger, fault));
-        } else if self.rig.card.is_connected() {
-            // It stays out for all steps until the card is worked on again.
-            self.rig.card.pull_out();
-            self.rig.card_is_gone().await;
-        }
-        let answer = self.answer(procedure, step).await;
-        self.rig.card.with_card(|card| card.clear_plan());
-        if works && self.rig.card.with_card(|card| card.is_out()) {
-            self.rig.put_in().await;
-        }
-        match answer {
-            Ok(done) => (done, false),
-            Err(_) => {
-                self.rig.rooms().procedures.settle().await.unwrap();
-                (self.insist(procedure, step).await, true)
-            }
-        }
-    }
-
-    /// The n-th write of the step and all after it are refused, for every n that there is.
-    async fn database_trouble(&mut self, procedure: &Procedure, step: &Step) -> (Procedure, bool) {
-        // What fails after the card's work is settled at once, and no later write of the step is come to: each course
-        // fails at another one.
-        let second = if step.wants == Wants::Work { 2 + self.number % 3 } else { 2 };
-        for write in iter::once(1).chain(second..) {
-            refuse_writes(self.rig, Some(write)).await;
-            let answer = self.answer(procedure, step).await;
-            refuse_writes(self.rig, None).await;
-            self.is_resumable(procedure).await;
-            match answer {
-                // Also what comes after the answer, such as the end of the procedure, was written.
-                Ok(done) => return (self.settled(done).await, write > 1),
-                Err(error) => {
-                    assert!(!matches!(error, ProcedureError::Over(_)), "{step:?}: {error:?}");
-                    self.rig.rooms().procedures.settle().await.unwrap();
-                    let now = self.rig.show(procedure).await;
-                    if now.next.as_ref() != Some(step) {
-                        return (self.settled(now).await, true);
-                    }
-                }
-            }
-        }
-        unreachable!("some number of writes is enough")
-    }
-
-    async fn settled(&self, procedure: Procedure) -> Procedure {
-        self.rig.rooms().procedures.settle().await.unwrap();
-        self.rig.show(&procedure).await
-    }
-
-    /// The card has done its work, and the power fails before anybody wrote that down; where the card is not worked
-    /// on, before the answer was.
-    async fn power_cut(&mut self, procedure: &Procedure, step: &Step) -> (Procedure, bool) {
-        let works = step.wants == Wants::Work;
-        let kept = self.rig.folder.path().join("power-cut");
-        if works {
-            let trigger = match self.trigger(step) {
-                Trigger::After(_) => Trigger::After(self.signature_commands - 4),
-                at @ Trigger::Instruction { .. } => at,
-            };
-            self.rig.card.with_card(|card| card.plan_at(trigger, Fault::Slow(SLOW)));
-            let cut = async {
-                let ends = Instant::now() + Duration::from_secs(30);
-                while self.rig.card.with_card(|card| card.pending()) > 0 && Instant::now() < ends {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-                self.rig.keep(&kept).await;
-            };
-            let (_, ()) = tokio::join!(self.answer(procedure, step), cut);
-            self.rig.card.with_card(|card| card.clear_plan());
-        } else {
-            self.rig.keep(&kept).await;
-            self.answer(procedure, step).await.unwrap();
-        }
-        self.rig.restart_from(&kept).await;
-        self.rig.card_is_back().await;
-        self.rig.rooms().procedures.settle().await.unwrap();
-        (self.insist(procedure, step).await, works)
-    }
-
-    /// Not a byte is left for database and audit log. A log that could not be written is used again after a restart
-    /// only.
-    async fn full_disk(&mut self, procedure: &Procedure, step: &Step) -> (Procedure, bool) {
-        let filler = self.rig.folder.path().join("state").join("filler");
-        fill(&filler);
-        let answer = self.answer(procedure, step).await;
-        fs::remove_file(&filler).unwrap();
-        match answer {
-            Ok(done) => (done, false),
-            Err(_) => {
-                self.rig.restart().await;
-                self.rig.card_is_back().await;
-                self.rig.rooms().procedures.settle().await.unwrap();
-                (self.insist(procedure, step).await, true)
-            }
-        }
-    }
-
     /// Whatever happened, the procedure can be read, and its envelope is its own.
     async fn is_resumable(&self, procedure: &Procedure) {
         let now = self.rig.show(procedure).await;
@@ -294,7 +179,7 @@ impl Walk<'_> {
         while procedure.next.is_some() {
             let step = procedure.next.clone().unwrap();
             // A step that only writes is the same in every course.
-            if trouble == Trouble::PowerCut && self.number > 0 && step.wants != Wants::Work {
+            if trouble == Trouble::PowerCut && self.number > 0 && !works(&step) {
                 procedure = self.answer(&procedure, &step).await.unwrap();
                 continue;
             }
@@ -307,13 +192,12 @@ impl Walk<'_> {
         if !self.rig.card.is_connected() {
             self.rig.put_in().await;
         }
-        assert!(
-            self.rig.takes_pin(&self.rig.letter(&self.code)),
-            "{:?}: the envelope's PIN is the card's",
-            self.path
-        );
+        if self.path.uses_envelope() {
+            self.pin = self.rig.letter(&self.code);
+        }
+        assert!(self.rig.takes_pin(&self.pin), "{:?}: the PIN is the envelope's, or as it was", self.path);
         if self.path.signature {
-            assert_eq!(self.rig.sign_with_area(&self.rig.letter(&self.code)).await.unwrap().len(), 256);
+            assert_eq!(self.rig.sign_with_area(&self.pin).await.unwrap().len(), 256);
         }
     }
 
@@ -335,38 +219,6 @@ impl Walk<'_> {
     }
 }
 
-/// Refuses the n-th write from now on and all after it; or none any more.
-async fn refuse_writes(rig: &Rig, from: Option<usize>) {
-    let tables = [("procedures", "UPDATE"), ("envelope", "UPDATE"), ("puk", "INSERT")];
-    let mut statements = vec!["CREATE TABLE IF NOT EXISTS trouble (left_over BIGINT)".to_owned()];
-    statements.push("DELETE FROM trouble".to_owned());
-    for (table, act) in tables {
-        statements.push(format!("DROP TRIGGER IF EXISTS trouble_{table}"));
-        if from.is_some() {
-            statements.push(format!(
-                "CREATE TRIGGER trouble_{table} BEFORE {act} ON {table} BEGIN \
-                 UPDATE trouble SET left_over = left_over - 1; \
-                 SELECT RAISE(ABORT, 'trouble') WHERE (SELECT left_over FROM trouble) <= 0; END"
-            ));
-        }
-    }
-    if let Some(from) = from {
-        statements.push(format!("INSERT INTO trouble VALUES ({from})"));
-    }
-    for statement in statements {
-        sqlx::query(&statement).execute(rig.rooms().database.pool()).await.unwrap();
-    }
-}
-
-/// Takes all that is left of a file system.
-fn fill(filler: &Path) {
-    use std::io::Write;
-    let mut file = fs::File::create(filler).unwrap();
-    for block in [1 << 16, 1 << 12, 1 << 8, 1] {
-        while file.write_all(&vec![0; block]).is_ok() {}
-    }
-}
-
 async fn adult() -> Rig {
     Rig::new().await
 }
@@ -380,37 +232,47 @@ async fn minor() -> Rig {
 }
 
 /// Commands of the signature work on a card like this one, and the card as it was before.
-async fn measure(rig: &mut Rig, code: &str) -> u64 {
+async fn measure(rig: &mut Rig, path: Course, code: String) -> u64 {
     rig.keep_card();
-    rig.wants_signature = true;
-    let started = rig.start(Case::Standard).await.unwrap();
-    let done = rig.until(started, code, "").await;
-    let step = done.done.iter().find(|step| step.paragraph == "§9.1.3").unwrap();
+    let walk = Walk { rig, path, number: 0, code, pin: sample::PIN.to_vec(), signature_commands: 0 };
+    let mut procedure = walk.rig.start(path.case).await.unwrap();
+    while let Some(step) = procedure.next.clone() {
+        procedure = walk.answer(&procedure, &step).await.unwrap();
+    }
+    let step = procedure.done.iter().find(|step| step.paragraph == "§9.1.3").unwrap();
     let commands = step.traffic.commands;
-    rig.kept_card_again().await;
+    walk.rig.kept_card_again().await;
     commands
 }
 
 async fn all_paths(rig: &mut Rig, paths: &[Course], troubles: &[Trouble], tally: &mut Tally) {
     let mut codes = rig.codes.clone().into_iter();
-    let has_signature = paths.iter().any(|path| path.signature);
+    let signature = paths.iter().copied().find(|path| path.signature);
     let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
-    let signature_commands = if has_signature { measure(rig, &codes.next().unwrap()).await } else { 8 };
-    let mut finished = u64::from(has_signature);
+    let signature_commands = match signature {
+        Some(path) => measure(rig, path, codes.next().unwrap()).await,
+        None => 8,
+    };
+    let mut finished = u64::from(signature.is_some_and(Course::uses_envelope));
+    let (mut asked, mut pin) = (0, sample::PIN.to_vec());
     for trouble in troubles {
         for (number, path) in paths.iter().enumerate() {
             let begun = Instant::now();
             if path.signature {
                 rig.kept_card_again().await;
+                pin = sample::PIN.to_vec();
             }
             rig.card.with_card(|card| card.card().plan_keys(keys.clone()));
             let code = codes.next().unwrap();
-            let mut walk = Walk { rig, path: *path, number, code, signature_commands };
+            let mut walk = Walk { rig, path: *path, number, code, pin, signature_commands };
             walk.run(*trouble, tally).await;
-            finished += 1;
+            pin = walk.pin;
+            finished += u64::from(path.uses_envelope());
+            asked += usize::from(path.case == Case::OtherRegion);
             println!("{trouble:?}, {path:?}: {} ms", begun.elapsed().as_millis());
             if path.signature {
                 rig.kept_card_again().await;
+                pin = sample::PIN.to_vec();
             }
         }
     }
@@ -420,9 +282,15 @@ async fn all_paths(rig: &mut Rig, paths: &[Course], troubles: &[Trouble], tally:
         (finished, 0, 0),
         "no envelope is used twice or lost"
     );
+    if let Some(peer) = &rig.peer {
+        assert_eq!(peer.lock().unwrap().done.len(), asked, "each request was done, once");
+    }
     let pending = "SELECT id FROM procedures WHERE intent IS NOT NULL OR state IN ('open', 'unsettled')";
-    let pending = sqlx::query(pending).fetch_all(rig.rooms().database.pool()).await.unwrap();
-    assert!(pending.is_empty(), "nothing is left open");
+    let queued = "SELECT id FROM national_request WHERE state = 'queued'";
+    for query in [pending, queued] {
+        let left = sqlx::query(query).fetch_all(rig.rooms().database.pool()).await.unwrap();
+        assert!(left.is_empty(), "nothing is left open: {query}");
+    }
     assert_eq!(rig.card.with_card(|card| card.card().summary().puk_tries), 3, "no try of the PUK was burnt");
     rig.rooms().audit.verify().await.unwrap();
 }
@@ -455,6 +323,18 @@ async fn trouble_at_every_step_of_every_case_for_a_minors_card_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trouble_at_every_step_of_the_cases_without_an_envelope_loses_nothing() {
+    let mut tally = Tally::default();
+    let mut rig = adult().await;
+    let peer = rig.connect().await;
+    all_paths(&mut rig, &WITHOUT_ENVELOPE, in_process(), &mut tally).await;
+    let peer = peer.lock().unwrap();
+    assert!(peer.posted.len() > peer.done.len(), "a request is sent again after a trouble");
+    tally.print("a later signature certificate, and a card of another region");
+    assert!(tally.felt > if database::on_postgresql() { 5 } else { 20 }, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_trouble_at_any_step_a_procedure_can_be_given_up_and_the_next_one_served() {
     let mut rig = adult().await;
     rig.wants_signature = false;
@@ -478,7 +358,14 @@ async fn after_trouble_at_any_step_a_procedure_can_be_given_up_and_the_next_one_
     for trouble in in_process().iter().copied().filter(|trouble| *trouble != Trouble::PowerCut) {
         for step in steps {
             let code = codes.next().unwrap();
-            let mut walk = Walk { rig: &mut rig, path, number: 0, code, signature_commands: 8 };
+            let mut walk = Walk {
+                rig: &mut rig,
+                path,
+                number: 0,
+                code,
+                pin: sample::PIN.to_vec(),
+                signature_commands: 8,
+            };
             walk.given_up(step, trouble).await;
             tally.count(true);
             // The next citizen, or the same one, is served: the card is never lost.
@@ -524,7 +411,12 @@ fn a_full_disk_at_every_step_loses_nothing() {
 async fn on_a_full_disk(place: &Path) {
     let mut tally = Tally::default();
     let mut rig = Rig::with_state_in(place).await;
-    let paths = [path(Case::Standard, Applicant::Holder), path(Case::NewCodes, Applicant::Delegate)];
+    rig.connect().await;
+    let paths = [
+        path(Case::Standard, Applicant::Holder),
+        path(Case::NewCodes, Applicant::Delegate),
+        path(Case::OtherRegion, Applicant::Delegate),
+    ];
     all_paths(&mut rig, &paths, &[Trouble::DiskFull, Trouble::DiskFull], &mut tally).await;
     tally.print("a full disk");
     assert!(tally.felt > 10, "{tally:?}");
