@@ -107,6 +107,9 @@ pub(crate) enum CliError {
     /// Records of custody do not open.
     #[error("{0} records were changed, truncated or moved")]
     Damaged(u64),
+    /// The authority refused for some of the card's certificates.
+    #[error("the authority refused for {0} of the card's certificates")]
+    CertificatesRefused(usize),
     /// The audit log's chain is broken.
     #[error("the audit log was tampered with or damaged: {0}")]
     Chain(#[from] ChainError),
@@ -129,6 +132,9 @@ impl CliError {
             CliError::WhichReader(_) => Some("`cnsctl reader list` shows the readers".into()),
             CliError::Chain(_) => Some("Keep the file as it is and tell the security officer".into()),
             CliError::Damaged(_) => Some("Restore them from a backup, and tell the security officer".into()),
+            CliError::CertificatesRefused(_) => {
+                Some("Its words are above. The same command again asks for those certificates alone".into())
+            }
             CliError::Memory(_) => Some("Raise the limit of locked memory (ulimit -l)".into()),
             CliError::NotAgreed => Some("Run at a terminal, or agree beforehand with --yes".into()),
             CliError::NoModule => Some("Name it with --module".into()),

@@ -7,6 +7,7 @@
 
 mod audit;
 mod card;
+mod certificate;
 mod context;
 mod counter;
 mod custody;
@@ -57,6 +58,9 @@ enum Noun {
     /// Cards: holder, certificates
     #[command(subcommand)]
     Card(card::Verb),
+    /// Certificates of a card that need be in no reader: status, suspension, reactivation, revocation (§9.5–§9.7)
+    #[command(subcommand)]
+    Certificate(certificate::Verb),
     /// PINs: status, change, unblock
     #[command(subcommand)]
     Pin(pin::Verb),
@@ -106,6 +110,7 @@ fn run(context: &mut Context, noun: Noun) -> Result<(), CliError> {
         Noun::Discover => daemon::discover(context),
         Noun::Reader(verb) => reader::run(context, verb),
         Noun::Card(verb) => card::run(context, verb),
+        Noun::Certificate(verb) => certificate::run(context, verb),
         Noun::Pin(verb) => pin::run(context, verb),
         Noun::Puk(verb) => puk::run(context, verb),
         Noun::Operator(verb) => operator::run(context, verb),

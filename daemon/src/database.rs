@@ -195,7 +195,9 @@ impl Database {
         match self.kind {
             Kind::Sqlite => self.empty_log().await?,
             Kind::Postgres => {
-                self.pool.execute("VACUUM card, puk, envelope, procedures").await?;
+                self.pool
+                    .execute("VACUUM card, puk, envelope, procedures, card_certificate, standing_request")
+                    .await?;
             }
         }
         Ok(())

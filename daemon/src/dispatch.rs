@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 pub use router::{Begun, Call, Caller, Encoded, OnHangUp, Router, Sessions, Work};
 
 use crate::methods::{
-    Daemon, audit, card, counter, custody, daemon as itself, envelopes, holder, imports, key, key_pair,
-    national, operator, order, pin, puk, reader, upkeep,
+    Daemon, audit, card, certificate, counter, custody, daemon as itself, envelopes, holder, imports, key,
+    key_pair, national, operator, order, pin, puk, reader, upkeep,
 };
 
 /// Every method of the daemon.
@@ -39,6 +39,10 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, key::decrypt);
     router.add(daemon, key::random);
     router.add(daemon, holder::verify_user_code);
+    router.add(daemon, certificate::status);
+    router.add(daemon, certificate::suspend);
+    router.add(daemon, certificate::reactivate);
+    router.add(daemon, certificate::revoke);
     router.add(daemon, operator::login);
     router.add(daemon, operator::logout);
     router.add(daemon, operator::status);

@@ -7,6 +7,7 @@ pub(crate) mod italian;
 mod national;
 mod order;
 mod puk;
+mod standing;
 
 use cns_protocol::{ErrorKind, RpcError};
 

@@ -79,7 +79,8 @@ pub fn judge(peer: &Peer, demand: Demand, session: Option<&Session>) -> Verdict 
 mod tests {
     use cns_protocol::operator::CounterKind;
     use cns_protocol::{
-        audit, card, counter, custody, daemon, holder, key, key_pair, operator, order, pin, reader,
+        audit, card, certificate, counter, custody, daemon, holder, key, key_pair, operator, order, pin,
+        reader,
     };
 
     use super::*;
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_table_of_systems_outside() {
-        use Role::{Admin, CallCentre, Counter, Custodian, User, Web};
+        use Role::{Admin, CallCentre, Counter, Custodian, IssuingBody, User, Web};
         let (allow, no_operator) = (Verdict::Allow, Verdict::Refuse(Reason::NoOperator));
         let lacks = |role| Verdict::Refuse(Reason::Role(role));
         let staff: &[Role] = &[User, Counter];
@@ -174,6 +175,13 @@ mod tests {
             (&[Web],        Demand::of::<holder::VerifyUserCode>(), false, allow),
             (&[CallCentre], Demand::of::<holder::VerifyUserCode>(), false, allow),
             (staff,        Demand::of::<holder::VerifyUserCode>(), true, lacks(Web)),
+            (&[Web],        Demand::of::<certificate::Suspend>(), false, allow),
+            (&[CallCentre], Demand::of::<certificate::Suspend>(), false, allow),
+            (&[IssuingBody], Demand::of::<certificate::Revoke>(), false, allow),
+            // Whether an operator is at work is asked where the caller acts as a counter.
+            (staff,        Demand::of::<certificate::Revoke>(), false, allow),
+            (&[User],      Demand::of::<certificate::Status>(), true, lacks(Web)),
+            (&[User, Custodian, Admin], Demand::of::<certificate::Suspend>(), true, lacks(Web)),
         ]);
     }
 

@@ -25,3 +25,4 @@ pub mod procedure;
 pub mod puk;
 pub mod reader;
 pub mod server;
+pub mod standing;

@@ -145,6 +145,7 @@ async fn run(config: Config, state: &Path) -> Result<(), StartError> {
     if let Some(orders) = daemon.outside.orders.clone() {
         tokio::spawn(orders.settle_loop());
     }
+    tokio::spawn(daemon.procedures.standings().clone().work_loop());
     tokio::spawn(daemon.custody.clone().keep_keys());
     if let Some(national) = daemon.outside.national.clone() {
         tokio::spawn(national.work_loop());

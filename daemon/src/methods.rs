@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod card;
+pub mod certificate;
 pub mod counter;
 pub mod custody;
 pub mod daemon;

@@ -62,6 +62,7 @@ use crate::procedure::status::{StatusAuthority, StatusSource};
 use crate::procedure::steps::StepRule;
 use crate::procedure::store::Store;
 use crate::reader::Readers;
+use crate::standing::Standings;
 
 /// The counter's procedures.
 #[derive(Clone)]
@@ -81,7 +82,8 @@ struct Engine {
     on_pin: OnceLock<PinHook>,
     /// Nobody, until one is linked.
     status_source: OnceLock<Arc<dyn StatusSource>>,
-    status_authority: OnceLock<Arc<dyn StatusAuthority>>,
+    /// The certificates of cards, and what the authority is told of them.
+    standings: Standings,
     /// Nobody, where requests do not go out.
     national: OnceLock<National>,
     config: OnceLock<CounterConfig>,
@@ -109,7 +111,7 @@ impl Procedures {
             locks: Locks::default(),
             on_pin: OnceLock::new(),
             status_source: OnceLock::new(),
-            status_authority: OnceLock::new(),
+            standings: Standings::open(database, custody, audit),
             national: OnceLock::new(),
             config: OnceLock::new(),
         }))
@@ -126,6 +128,8 @@ impl Procedures {
     /// Has the status of certificates looked up at `source` before codes are set (§9.3b). There is one source: a second
     /// is not taken.
     pub fn ask_status_of(&self, source: Arc<dyn StatusSource>) {
+        let told = Arc::clone(&source);
+        self.0.standings.on_change(move |certificate| told.forget(certificate));
         if self.0.status_source.set(source).is_err() {
             tracing::error!("the procedures have a source of certificates' status already");
         }
@@ -133,9 +137,13 @@ impl Procedures {
 
     /// Has certificates suspended, reactivated and revoked by `authority` (§9.5–9.7). There is one.
     pub fn change_status_by(&self, authority: Arc<dyn StatusAuthority>) {
-        if self.0.status_authority.set(authority).is_err() {
-            tracing::error!("the procedures have an authority for certificates' status already");
-        }
+        self.0.standings.tell(authority);
+    }
+
+    /// The certificates of the cards that are activated here.
+    #[must_use]
+    pub fn standings(&self) -> &Standings {
+        &self.0.standings
     }
 
     /// Has the requests for cards of another region sent by `national` (§8). There is one.

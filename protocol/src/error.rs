@@ -127,6 +127,12 @@ pub enum ErrorKind {
     NoSuchOrder,
     /// Too many wrong user codes came before: none is looked at for a while.
     UserCodeLocked,
+    /// Codice fiscale, user code and names do not belong together, or there is no such holder.
+    HolderUnproven,
+    /// The certificates of such a card are not known here.
+    CertificatesUnknown,
+    /// The holder has several cards, and none was named.
+    SeveralCards,
     /// PUKs are not delivered here.
     PukDeliveryOff,
     /// The card or its certificate is refused for the delivery of its PUK.
@@ -142,7 +148,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every cause.
-    pub const ALL: [ErrorKind; 64] = [
+    pub const ALL: [ErrorKind; 67] = [
         ErrorKind::ParseError,
         ErrorKind::InvalidRequest,
         ErrorKind::MethodNotFound,
@@ -202,6 +208,9 @@ impl ErrorKind {
         ErrorKind::OrderReplayed,
         ErrorKind::NoSuchOrder,
         ErrorKind::UserCodeLocked,
+        ErrorKind::HolderUnproven,
+        ErrorKind::CertificatesUnknown,
+        ErrorKind::SeveralCards,
         ErrorKind::PukDeliveryOff,
         ErrorKind::PukDeliveryRefused,
         ErrorKind::NationalOff,
@@ -273,6 +282,9 @@ impl ErrorKind {
             ErrorKind::OrderReplayed => 1705,
             ErrorKind::NoSuchOrder => 1706,
             ErrorKind::UserCodeLocked => 1710,
+            ErrorKind::HolderUnproven => 1711,
+            ErrorKind::CertificatesUnknown => 1712,
+            ErrorKind::SeveralCards => 1713,
             ErrorKind::PukDeliveryOff => 1715,
             ErrorKind::PukDeliveryRefused => 1716,
             ErrorKind::NationalOff => 1725,

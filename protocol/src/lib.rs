@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod card;
+pub mod certificate;
 pub mod client;
 mod connect;
 pub mod counter;

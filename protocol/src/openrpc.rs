@@ -4,8 +4,8 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
-    ErrorKind, Method, Role, audit, card, counter, custody, daemon, holder, key, key_pair, national,
-    operator, order, pin, puk, reader,
+    ErrorKind, Method, Role, audit, card, certificate, counter, custody, daemon, holder, key, key_pair,
+    national, operator, order, pin, puk, reader,
 };
 
 /// The document that `rpc.discover` answers.
@@ -50,6 +50,10 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<key::Decrypt, _>(generator),
         method::<key::Random, _>(generator),
         method::<holder::VerifyUserCode, _>(generator),
+        method::<certificate::Status, _>(generator),
+        method::<certificate::Suspend, _>(generator),
+        method::<certificate::Reactivate, _>(generator),
+        method::<certificate::Revoke, _>(generator),
         method::<operator::Login, _>(generator),
         method::<operator::Logout, _>(generator),
         method::<operator::Status, _>(generator),
@@ -103,6 +107,10 @@ where
     A: JsonSchema,
 {
     let schema = M::json_schema(generator);
+    // Requests with the same parameters share a type, and their schema refers to it.
+    let shared = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.rsplit('/').next());
+    let shared = shared.and_then(|name| generator.definitions().get(name)).cloned();
+    let schema = shared.unwrap_or_else(|| schema.to_value());
     let required: Vec<&str> = schema
         .get("required")
         .and_then(Value::as_array)

@@ -15,17 +15,17 @@ const NATIONAL_MAIL: &str = "DELETE FROM national_mail WHERE id IN \
 /// Requests to and from other regions, whatever became of them.
 const NATIONAL_REQUESTS: &str = "DELETE FROM national_request WHERE document LIKE $1";
 
-/// Erases what is kept of a holder, all of it or nothing; `attempts` is their subject in the table of wrong user codes.
+/// Erases what is kept of a holder, all of it or nothing; `tag` is what stands for them where the codice fiscale does not.
 pub(super) async fn erase(
     database: &Database,
     codice_fiscale: &str,
-    attempts: &str,
+    tag: &str,
 ) -> Result<Erased, CustodyError> {
     if codice_fiscale.len() != 16 || !codice_fiscale.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(CustodyError::Invalid("the codice fiscale"));
     }
     let mut transaction = database.alone().await?;
-    let cards = cards_of(&mut transaction, codice_fiscale).await?;
+    let cards = cards_of(&mut transaction, codice_fiscale, tag).await?;
     for card in &cards {
         refuse_open(&mut transaction, card).await?;
     }
@@ -34,22 +34,26 @@ pub(super) async fn erase(
         erased.envelopes = erased.envelopes.saturating_add(forget_envelopes(&mut transaction, card).await?);
         let procedures = "DELETE FROM procedures WHERE card = $1";
         erased.procedures = erased.procedures.saturating_add(run(&mut transaction, procedures, card).await?);
+        forget_certificates(&mut transaction, card).await?;
         run(&mut transaction, "DELETE FROM puk WHERE serial = $1", card).await?;
         run(&mut transaction, "DELETE FROM card WHERE serial = $1", card).await?;
     }
-    run(&mut transaction, "DELETE FROM user_code_attempt WHERE subject = $1", attempts).await?;
     let document = format!("%\"{codice_fiscale}\"%");
     for sql in [NATIONAL_MAIL, NATIONAL_REQUESTS] {
         run(&mut transaction, sql, &document).await?;
     }
+    let attempts = format!("holder/{tag}");
+    run(&mut transaction, "DELETE FROM user_code_attempt WHERE subject = $1", &attempts).await?;
     transaction.commit().await?;
     Ok(erased)
 }
 
-/// The holder's cards: as the manufacturer's file has told, and as the cards themselves have in procedures.
+/// The holder's cards: as the manufacturer's file has told, and as the cards themselves have in procedures and by their
+/// certificates.
 async fn cards_of(
     transaction: &mut Transaction<'_, Any>,
     codice_fiscale: &str,
+    tag: &str,
 ) -> Result<BTreeSet<String>, CustodyError> {
     let imported: Vec<(String,)> = sqlx::query_as("SELECT serial FROM card WHERE codice_fiscale = $1")
         .bind(codice_fiscale)
@@ -59,7 +63,12 @@ async fn cards_of(
         .bind(format!("%\"{codice_fiscale}\"%"))
         .fetch_all(&mut **transaction)
         .await?;
-    Ok(imported.into_iter().chain(seen).map(|(card,)| card).collect())
+    let noted: Vec<(String,)> =
+        sqlx::query_as("SELECT DISTINCT card FROM card_certificate WHERE holder = $1")
+            .bind(tag)
+            .fetch_all(&mut **transaction)
+            .await?;
+    Ok(imported.into_iter().chain(seen).chain(noted).map(|(card,)| card).collect())
 }
 
 async fn refuse_open(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<(), CustodyError> {
@@ -69,10 +78,31 @@ async fn refuse_open(transaction: &mut Transaction<'_, Any>, card: &str) -> Resu
     .bind(card)
     .fetch_optional(&mut **transaction)
     .await?;
-    match open {
+    if let Some((procedure,)) = open {
+        return Err(CustodyError::InProcedure { procedure });
+    }
+    // What the authority was not told yet is not forgotten.
+    let untold: Option<(String,)> = sqlx::query_as(
+        "SELECT request FROM standing_change JOIN card_certificate ON \
+         card_certificate.sha256 = standing_change.sha256 WHERE card = $1 AND state = 'open'",
+    )
+    .bind(card)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    match untold {
         Some((procedure,)) => Err(CustodyError::InProcedure { procedure }),
         None => Ok(()),
     }
+}
+
+/// The card's certificates, and what was asked for them by whom.
+async fn forget_certificates(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<(), CustodyError> {
+    let changes =
+        "DELETE FROM standing_change WHERE sha256 IN (SELECT sha256 FROM card_certificate WHERE card = $1)";
+    run(transaction, changes, card).await?;
+    run(transaction, "DELETE FROM standing_request WHERE card = $1", card).await?;
+    run(transaction, "DELETE FROM card_certificate WHERE card = $1", card).await?;
+    Ok(())
 }
 
 async fn forget_envelopes(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<u64, CustodyError> {

@@ -31,7 +31,7 @@ struct Column {
     older: &'static str,
 }
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [Column; 6] = [
     Column {
         table: "puk",
         column: "sealed",
@@ -62,6 +62,22 @@ const COLUMNS: [Column; 4] = [
                  AND sealed IS NOT NULL ORDER BY id LIMIT $3",
         update: "UPDATE national_mail SET sealed = $1 WHERE id = $2 AND $3 = '' AND sealed = $4",
         older: "SELECT COUNT(*) FROM national_mail WHERE sealed IS NOT NULL AND substr(sealed, 2, 4) <> $1",
+    },
+    Column {
+        table: "card_certificate",
+        column: "sealed",
+        select: "SELECT sha256, '', sealed FROM card_certificate WHERE sha256 > $1 AND $2 = '' \
+                 ORDER BY sha256 LIMIT $3",
+        update: "UPDATE card_certificate SET sealed = $1 WHERE sha256 = $2 AND $3 = '' AND sealed = $4",
+        older: "SELECT COUNT(*) FROM card_certificate WHERE substr(sealed, 2, 4) <> $1",
+    },
+    Column {
+        table: "standing_request",
+        column: "sealed",
+        select: "SELECT id, '', sealed FROM standing_request WHERE id > $1 AND $2 = '' \
+                 AND sealed IS NOT NULL ORDER BY id LIMIT $3",
+        update: "UPDATE standing_request SET sealed = $1 WHERE id = $2 AND $3 = '' AND sealed = $4",
+        older: "SELECT COUNT(*) FROM standing_request WHERE sealed IS NOT NULL AND substr(sealed, 2, 4) <> $1",
     },
 ];
 

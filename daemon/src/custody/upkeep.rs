@@ -117,8 +117,8 @@ impl Custody {
     /// [`CustodyError::InProcedure`] while a procedure of a card is not over; then nothing was changed.
     pub async fn erase(&self, codice_fiscale: &str) -> Result<Erased, CustodyError> {
         let codice_fiscale = codice_fiscale.to_ascii_uppercase();
-        let attempts = format!("holder/{}", self.holder_tag(&codice_fiscale)?);
-        let erased = super::erase::erase(&self.inner.database, &codice_fiscale, &attempts).await?;
+        let tag = self.holder_tag(&codice_fiscale)?;
+        let erased = super::erase::erase(&self.inner.database, &codice_fiscale, &tag).await?;
         self.inner.database.forget().await?;
         Ok(erased)
     }

@@ -14,6 +14,8 @@ const USER: &[Role] = &[Role::User];
 const COUNTER: &[Role] = &[Role::Counter];
 const CUSTODIAN: &[Role] = &[Role::Custodian];
 const CUSTODIAN_OR_COUNTER: &[Role] = &[Role::Custodian, Role::Counter];
+/// Each by its own rules: `standing/rules.rs`.
+const CARD_LIFE: &[Role] = &[Role::Web, Role::CallCentre, Role::Counter, Role::IssuingBody];
 const AUDITOR: &[Role] = &[Role::Auditor];
 const ADMIN: &[Role] = &[Role::Admin];
 
@@ -42,6 +44,10 @@ const TABLE: &[(&str, &[Role], bool)] = &[
     ("counter.load_certificate",   COUNTER,              true),
     ("counter.remove_signature",   COUNTER,              true),
     ("holder.verify_user_code",     &[Role::Web, Role::CallCentre], false),
+    ("certificate.status",          CARD_LIFE,            false),
+    ("certificate.suspend",         CARD_LIFE,            false),
+    ("certificate.reactivate",      CARD_LIFE,            false),
+    ("certificate.revoke",          CARD_LIFE,            false),
     ("operator.login",              COUNTER,              false),
     ("operator.logout",             COUNTER,              false),
     ("operator.status",             COUNTER,              false),

@@ -7,12 +7,13 @@ use cns_protocol::counter::{Procedure, ProcedureState};
 use crate::custody::{CustodyError, EnvelopeState, Unavailable};
 use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent};
 use crate::procedure::signature::UNUSED;
+use crate::procedure::steps::cases::Needs;
 use crate::procedure::store::StoreError;
 use crate::procedure::{Actor, Engine, ProcedureError};
 
-/// What is left when a change of status is given up after the first certificate (X10).
-const HALF_CHANGED: &str =
-    "The status of some of the card's certificates was changed and of others not: begin the same case again";
+/// What goes on when a change of status is given up before the authority has answered for all certificates (X10).
+const STILL_TOLD: &str = "The authority was not told of all certificates of the card yet: it goes on being told, and \
+                          `certificate.status` says how far it is";
 
 impl Engine {
     pub(super) async fn cancel(&self, actor: &Actor, id: &str) -> Result<Procedure, ProcedureError> {
@@ -41,10 +42,8 @@ impl Engine {
         {
             dossier.warn(UNUSED);
         }
-        if let Some(Intent::Status { certificates }) = &dossier.intent
-            && certificates.iter().any(|certificate| certificate.done)
-        {
-            dossier.warn(HALF_CHANGED);
+        if dossier.rule().needs == Needs::StatusAuthority && self.standings.is_pending(&dossier.card).await? {
+            dossier.warn(STILL_TOLD);
         }
         self.withdraw_request(&mut dossier).await?;
         self.close(&mut dossier, ProcedureState::Cancelled, end).await?;

@@ -112,7 +112,8 @@ pub enum Intent {
         /// What becomes of it.
         envelope: EnvelopeEnd,
     },
-    /// The certificates' status is changed (§9.5–9.7).
+    /// The certificates' status is changed (§9.5–9.7): so an earlier program would have written it. What was asked is with
+    /// the certificates now ([`crate::standing`]).
     Status {
         /// Each of them.
         certificates: Vec<CertificateChange>,

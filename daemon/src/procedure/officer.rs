@@ -66,7 +66,7 @@ impl Engine {
             step.name,
             StepName::SuspensionWork | StepName::ReactivationWork | StepName::RevocationWork
         ) {
-            self.status_authority.get().is_some_and(|authority| authority.wants_officer())
+            self.standings.wants_officer()
         } else {
             false
         }

@@ -60,6 +60,7 @@ impl Engine {
             return Err(error);
         }
         self.record_of_card(actor, &contents, Phase::Outcome, format!("deleted: {what}")).await?;
+        self.standings.signature_removed(&contents.card.serial).await?;
         self.readers.reread(&contents.card.reader).await?;
         Ok(SignatureRemoved {
             card: contents.card.serial.clone(),

@@ -159,7 +159,7 @@ impl Engine {
         match rule.needs {
             // An open activation is given back also to who asks for the certificate: it offers it itself.
             Needs::Nothing | Needs::Certifier => Ok(()),
-            Needs::StatusAuthority if self.status_authority.get().is_none() => {
+            Needs::StatusAuthority if !self.standings.has_authority() => {
                 Err(ProcedureError::NoStatusAuthority)
             }
             Needs::NationalSystem if self.national.get().is_none() => Err(ProcedureError::NoNationalSystem),

@@ -111,6 +111,7 @@ impl Engine {
         dossier: &mut Dossier,
         contents: &CardContents,
     ) -> Result<(), ProcedureError> {
+        self.refuse_out_of_force(&contents.card.serial).await?;
         let Some(source) = self.status_source.get() else {
             dossier.warn("The certificate's status was not checked: no source is configured (§9.3b)");
             return Ok(());

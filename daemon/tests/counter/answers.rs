@@ -15,7 +15,7 @@ pub(crate) fn document() -> Document {
 }
 
 /// Who acts for the holder.
-fn representative() -> Representative {
+pub(crate) fn representative() -> Representative {
     let Document { kind, number, issuer, expires } = document();
     Representative {
         surname: "Verdi".to_owned(),

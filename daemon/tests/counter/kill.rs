@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,9 @@ pub(crate) struct Counter {
     pub(crate) chip: Option<VirtualCard>,
     pub(crate) certifier: Arc<Certifier>,
     _operator: Plugged,
-    /// The certifier's server, where there is one.
-    _server: Option<Runtime>,
+    /// The certifier's server, where there is one, and where it is.
+    server: Option<(Runtime, SocketAddr)>,
+    address: Option<SocketAddr>,
     pub(crate) codes: Vec<String>,
 }
 
@@ -69,12 +71,18 @@ impl Counter {
         Self::built(setup, |_| String::new())
     }
 
+    /// With more roles for the user of the tests.
+    pub(crate) fn with_roles(setup: &Setup<'_>, roles: &[&str]) -> Self {
+        Self::built(setup, |_| access(roles))
+    }
+
     pub(crate) fn built(setup: &Setup<'_>, more: impl FnOnce(&Running) -> String) -> Self {
         let mut running = Running::prepare(&[OPERATOR, CITIZEN], "");
         let options = InitOptions { key_bits: 2048, ..InitOptions::new(SECRET) };
         let certifier = Arc::new(Certifier::init(&running.path("ca"), &options).unwrap());
         let (server, authority) = if setup.authority {
-            let (server, url) = serve_certifier(&certifier);
+            let server = serve_certifier(&certifier, ([127, 0, 0, 1], 0).into());
+            let url = format!("http://{}/pkix/signature", server.1);
             (Some(server), authority_section(&running, &url, setup.officer))
         } else {
             (None, String::new())
@@ -102,7 +110,8 @@ impl Counter {
         running.launch();
         let operator = plug(operator, Endpoint::Unix(running.path(OPERATOR))).unwrap();
         let codes = fill_custody(&running, setup);
-        Self { running, chip: Some(chip), certifier, _operator: operator, _server: server, codes }
+        let address = server.as_ref().map(|(_, address)| *address);
+        Self { running, chip: Some(chip), certifier, _operator: operator, server, address, codes }
     }
 
     /// A client of an operator who is logged in.
@@ -115,18 +124,34 @@ impl Counter {
     }
 
     pub(crate) fn pin_in(&self, code: &str) -> String {
+        self.printed(code, "PIN: ")
+    }
+
+    pub(crate) fn printed(&self, code: &str, what: &str) -> String {
         let letter = fs::read_to_string(self.running.path("letters").join(format!("{code}.txt"))).unwrap();
-        letter.lines().find_map(|line| line.strip_prefix("PIN: ")).unwrap().to_owned()
+        letter.lines().find_map(|line| line.strip_prefix(what)).unwrap().to_owned()
+    }
+
+    /// Stops the certifier.
+    pub(crate) fn authority_goes(&mut self) {
+        let (runtime, _) = self.server.take().unwrap();
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+
+    /// Starts it again, where it was.
+    pub(crate) fn authority_comes(&mut self) {
+        let address = self.address.unwrap();
+        self.server = Some(serve_certifier(&self.certifier, address));
     }
 }
 
-fn serve_certifier(certifier: &Arc<Certifier>) -> (Runtime, String) {
+fn serve_certifier(certifier: &Arc<Certifier>, address: SocketAddr) -> (Runtime, SocketAddr) {
     let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let url = format!("http://{}/pkix/signature", listener.local_addr().unwrap());
+    let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+    let address = listener.local_addr().unwrap();
     let served = Arc::clone(certifier);
     runtime.spawn(async move { serve(listener, served, std::future::pending()).await.unwrap() });
-    (runtime, url)
+    (runtime, address)
 }
 
 fn authority_section(running: &Running, url: &str, officer: bool) -> String {

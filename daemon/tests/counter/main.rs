@@ -17,6 +17,7 @@ mod closing;
 mod coverage;
 #[path = "../support/database.rs"]
 mod database;
+mod desk;
 mod faults;
 mod interoperability;
 mod kill;

@@ -15,7 +15,7 @@ use cns_protocol::counter::{Answer, AnswerStep, Cancel, Case, Procedure, Procedu
 use cns_protocol::key::Mechanism;
 use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
-use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile, serve};
+use cns_virtual_authority::{Authority as Certifier, Fault, InitOptions, Profile, serve, serve_faulty};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
@@ -28,7 +28,7 @@ use cnsd::database::Database;
 use cnsd::dispatch::ProgressSender;
 use cnsd::national::National;
 use cnsd::national::connector::HttpConnector;
-use cnsd::procedure::{ProcedureError, Procedures};
+use cnsd::procedure::{self, ProcedureError, Procedures};
 use cnsd::reader::{ReaderSpec, Readers, VpcdAddress};
 use der::{Decode, DecodePem, Encode};
 use tempfile::TempDir;
@@ -126,6 +126,7 @@ pub(crate) struct Rooms {
     pub(crate) procedures: Procedures,
     /// Where a national system is connected.
     pub(crate) national: Option<National>,
+    pub(crate) authority: Arc<Authority>,
 }
 
 pub(crate) struct Rig {
@@ -227,8 +228,9 @@ impl Rig {
             ..AuthorityConfig::default()
         };
         let network = || NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
-        let authority = Authority::open(&config, Arc::new(network())).unwrap();
-        let procedures = Procedures::open(&database, &custody, &readers, &audit, Some(Arc::new(authority)));
+        let authority = Arc::new(Authority::open(&config, Arc::new(network())).unwrap());
+        let certifier: Arc<dyn procedure::certifier::Certifier> = Arc::<Authority>::clone(&authority);
+        let procedures = Procedures::open(&database, &custody, &readers, &audit, Some(certifier));
         let national = national_url.map(|url| {
             let connector = Box::new(HttpConnector::new(url, network()).unwrap());
             National::open(&database, &custody, &audit, Some(connector), None)
@@ -236,7 +238,7 @@ impl Rig {
         if let Some(national) = &national {
             procedures.send_requests_by(national.clone());
         }
-        Rooms { database, custody, audit, readers, procedures, national }
+        Rooms { database, custody, audit, readers, procedures, national, authority }
     }
 
     /// Connects the counter with a national system.
@@ -323,8 +325,17 @@ impl Rig {
 
     /// The PIN in an envelope: what only the citizen reads.
     pub(crate) fn letter(&self, code: &str) -> Vec<u8> {
+        self.printed(code, "PIN: ")
+    }
+
+    /// The user code in an envelope.
+    pub(crate) fn user_code(&self, code: &str) -> Vec<u8> {
+        self.printed(code, "User code: ")
+    }
+
+    fn printed(&self, code: &str, what: &str) -> Vec<u8> {
         let text = fs::read_to_string(self.letters().join(format!("{code}.txt"))).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("PIN: ")).unwrap().as_bytes().to_vec()
+        text.lines().find_map(|line| line.strip_prefix(what)).unwrap().as_bytes().to_vec()
     }
 
     pub(crate) async fn start(&self, case: Case) -> Result<Procedure, ProcedureError> {
@@ -417,6 +428,17 @@ impl Rig {
     pub(crate) async fn authority_comes(&mut self) {
         let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         self.server = serve_certifier(TcpListener::bind(address).await.unwrap(), &self.certifier);
+    }
+
+    /// From now on the certifier misbehaves.
+    pub(crate) async fn authority_misbehaves(&mut self, fault: Fault) {
+        self.authority_goes().await;
+        let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        let listener = TcpListener::bind(address).await.unwrap();
+        let served = Arc::clone(&self.certifier);
+        self.server = tokio::spawn(async move {
+            serve_faulty(listener, served, fault, std::future::pending()).await.unwrap();
+        });
     }
 
     /// Keeps the card as it is, to be put back later.

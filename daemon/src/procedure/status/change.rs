@@ -1,19 +1,18 @@
-//! Suspension, reactivation and revocation at a counter: all certificates of the card, one after the other.
+//! Suspension, reactivation and revocation at a counter: all certificates of the card (X10).
 //!
-//! Always all of them (X10). What is true if the power fails: the transactions are persisted before the authority hears
-//! of them, and each certificate is noted as soon as the authority has answered; so a repetition asks again with the same
-//! transaction, and for what is left only.
+//! What is asked is written down under the procedure's identifier before the authority hears of it, and told from there
+//! ([`crate::standing`]): a repetition asks with the same transactions and for what is left only, and what the authority
+//! could not be told it is told in the background.
 
-use cns_protocol::audit::Phase;
-use sha2::{Digest, Sha256};
+use cns_protocol::certificate::{Act, Channel, Standing};
 
 use crate::authority::Signer;
-use crate::card::CardContents;
-use crate::procedure::dossier::{CertificateChange, Dossier, Intent};
+use crate::procedure::dossier::Dossier;
 use crate::procedure::signature::Pins;
-use crate::procedure::status::StatusChange;
+use crate::procedure::status::{StatusChange, StatusError};
 use crate::procedure::steps::{StepName, StepRule};
-use crate::procedure::{Actor, Engine, Meter, ProcedureError, random};
+use crate::procedure::{Actor, Engine, Meter, ProcedureError};
+use crate::standing::{Order, Outcome, rules};
 
 impl Engine {
     /// Suspends, reactivates or revokes all certificates of the card, from wherever an earlier attempt got to.
@@ -24,99 +23,103 @@ impl Engine {
         step: &'static StepRule,
         pins: Pins,
     ) -> Result<(), ProcedureError> {
-        let authority = self.status_authority.get().ok_or(ProcedureError::NoStatusAuthority)?;
+        if !self.standings.has_authority() {
+            return Err(ProcedureError::NoStatusAuthority);
+        }
         let contents = self.card_of(dossier, actor)?;
-        let officer = self.officer(authority.wants_officer(), actor, pins.operator)?;
+        let officer = self.officer(self.standings.wants_officer(), actor, pins.operator)?;
         let officer: Option<&dyn Signer> = match &officer {
             Some(officer) => Some(officer),
             None => None,
         };
         let meter = Meter::start(&self.readers, None);
-        let change = change_of(step.name, dossier)?;
-        let act = ("certificate-status", Phase::Intention, step.paragraph);
-        self.record(actor, dossier, act, format!("all certificates: {}", name(change))).await?;
-        let changed = self.change_all(dossier, &contents, change, officer).await;
-        let act = ("certificate-status", Phase::Outcome, step.paragraph);
-        match changed {
-            Ok(count) => {
-                let text = format!("{count} certificates: {}", name(change));
-                self.record(actor, dossier, act, text.clone()).await?;
-                self.note(dossier, step, text, &meter);
-                dossier.intent = None;
-                self.store.update(dossier).await?;
-                Ok(())
-            }
-            Err(error) => {
-                self.record(actor, dossier, act, format!("not finished: {error}")).await?;
-                Err(error)
-            }
-        }
-    }
-
-    async fn change_all(
-        &self,
-        dossier: &mut Dossier,
-        contents: &CardContents,
-        change: StatusChange,
-        officer: Option<&dyn Signer>,
-    ) -> Result<usize, ProcedureError> {
-        let authority = self.status_authority.get().ok_or(ProcedureError::NoStatusAuthority)?;
-        let held = [&contents.authentication_certificate, &contents.signature_certificate];
-        let held: Vec<_> = held.into_iter().flatten().collect();
-        let mut changes = match dossier.intent.take() {
-            Some(Intent::Status { certificates }) => certificates,
-            Some(
-                Intent::SetPin(_) | Intent::Signature(_) | Intent::Close { .. } | Intent::National { .. },
-            )
-            | None => Vec::new(),
-        };
-        for certificate in &held {
-            let sha256 = hex::encode(Sha256::digest(certificate));
-            if !changes.iter().any(|known| known.sha256 == sha256) {
-                let transaction = random::hexadecimal::<16>()?;
-                changes.push(CertificateChange { sha256, transaction, done: false });
-            }
-        }
-        dossier.intent = Some(Intent::Status { certificates: changes.clone() });
+        let order = order(actor, dossier, step.name)?;
+        self.standings.note(&contents, false).await?;
+        self.standings.ask(&order).await?;
+        let text = judge(order.change, self.standings.deliver(&order, officer).await?)?;
+        self.note(dossier, step, text, &meter);
+        dossier.intent = None;
         self.store.update(dossier).await?;
-        for certificate in &held {
-            let sha256 = hex::encode(Sha256::digest(certificate));
-            let open = changes.iter().find(|known| known.sha256 == sha256 && !known.done).cloned();
-            let Some(open) = open else { continue };
-            let transaction = hex::decode(&open.transaction).ok().and_then(|bytes| bytes.try_into().ok());
-            let transaction = transaction.ok_or(ProcedureError::Internal)?;
-            let changed = authority.change(transaction, (*certificate).clone(), change, officer).await;
-            // Also when the answer was lost: what was heard before counts no more.
-            if let Some(source) = self.status_source.get() {
-                source.forget(certificate);
-            }
-            changed?;
-            changes.iter_mut().filter(|known| known.sha256 == sha256).for_each(|known| known.done = true);
-            dossier.intent = Some(Intent::Status { certificates: changes.clone() });
-            self.store.update(dossier).await?;
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// X12: no codes for a card that was suspended or revoked here, also while the authority does not know it yet. What it
+    /// has done is asked of the source, where there is one.
+    pub(super) async fn refuse_out_of_force(&self, card: &str) -> Result<(), ProcedureError> {
+        let by_answers = self.status_source.get().is_none();
+        match self.standings.out_of_force(card, by_answers).await? {
+            None => Ok(()),
+            Some(Standing::Revoked) => Err(ProcedureError::rule(
+                "§9.3b",
+                "the card's certificates are revoked",
+                "i certificati della carta sono revocati",
+            )
+            .hinting(
+                "The citizen may ask for a new card (§9.7)",
+                "Il cittadino può richiedere una nuova carta (§9.7)",
+            )),
+            Some(Standing::Suspended | Standing::Good) => Err(ProcedureError::rule(
+                "§9.3b",
+                "the suspension of the card was asked for",
+                "è stata richiesta la sospensione della carta",
+            )
+            .hinting(
+                "Reactivate it first (§9.6.2), in the same visit",
+                "Riattivarla prima (§9.6.2), nella stessa visita",
+            )),
         }
-        Ok(held.len())
     }
 }
 
-fn change_of(step: StepName, dossier: &Dossier) -> Result<StatusChange, ProcedureError> {
-    if step == StepName::ReactivationWork {
-        return Ok(StatusChange::Reactivate);
-    }
-    let reason = dossier.reason.ok_or(ProcedureError::Internal)?;
-    if step == StepName::SuspensionWork {
-        Ok(StatusChange::Suspend(Some(reason)))
+/// What is asked for the card of a procedure.
+fn order(actor: &Actor, dossier: &Dossier, step: StepName) -> Result<Order, ProcedureError> {
+    let reason = || dossier.reason.ok_or(ProcedureError::Internal);
+    let (act, change) = if step == StepName::ReactivationWork {
+        (Act::Reactivate, StatusChange::Reactivate)
+    } else if step == StepName::SuspensionWork {
+        (Act::Suspend, StatusChange::Suspend(Some(reason()?)))
     } else if step == StepName::RevocationWork {
-        Ok(StatusChange::Revoke(reason))
+        (Act::Revoke, StatusChange::Revoke(reason()?))
     } else {
-        Err(ProcedureError::Internal)
-    }
+        return Err(ProcedureError::Internal);
+    };
+    let rule = rules::rule(act, Channel::Counter).ok_or(ProcedureError::Internal)?;
+    Ok(Order {
+        request: dossier.id.clone(),
+        card: dossier.card.clone(),
+        change,
+        reason: dossier.reason,
+        channel: Channel::Counter,
+        paragraph: rule.paragraph,
+        user: actor.user,
+        operator: actor.operator.clone(),
+        // Who was identified, and by what, stands in the procedure.
+        identified: None,
+        paper: None,
+    })
 }
 
-fn name(change: StatusChange) -> &'static str {
-    match change {
+/// What the operator is told. The step is done once the authority has answered for every certificate.
+fn judge(change: StatusChange, outcome: Outcome) -> Result<String, StatusError> {
+    let name = match change {
         StatusChange::Suspend(_) => "suspended",
         StatusChange::Reactivate => "reactivated",
         StatusChange::Revoke(_) => "revoked",
+    };
+    let Outcome { done, pending, refused, officer } = outcome;
+    if let Some(error) = officer {
+        return Err(error);
     }
+    if !refused.is_empty() {
+        let rest = refused.iter().chain(&pending).map(String::as_str).collect::<Vec<_>>().join("; ");
+        return Err(StatusError::Refused(format!("{rest} ({done} certificates are {name})")));
+    }
+    if !pending.is_empty() {
+        let rest = pending.join("; ");
+        let told = format!("not yet {name}: {rest} ({done} certificates are {name}; the rest is told on)");
+        return Err(StatusError::Failed(told));
+    }
+    Ok(format!("{done} certificates: {name}"))
 }

@@ -1,0 +1,503 @@
+//! The life of certificates (§9.5–§9.7): which ones the holders' cards have, how they stand, and what the authority is told.
+//!
+//! A card that is lost is in no reader, so the certificates of every card that is activated here are noted ([`registry`]).
+//! What is asked for a card is written down, one row for each of its certificates with the CMP transaction of it ([`queue`]),
+//! before the authority hears of anything; from there it is told, at once and, where it does not answer, again and again in
+//! the background with longer and longer pauses, over restarts, always with the same transaction. So nothing is lost, nothing
+//! is asked twice, and never stays a card half suspended (X10). A certificate's requests are told in the order in which they
+//! were made.
+//!
+//! [`desk`] is for those who ask from outside, by the rules of [`rules`].
+
+pub mod desk;
+mod error;
+mod queue;
+mod registry;
+mod row;
+pub mod rules;
+mod view;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use cns_protocol::audit::Phase;
+use cns_protocol::card::{Holder, KeyUse};
+use cns_protocol::certificate::{Act, CardStanding, ChangeState, Channel, Identified, Paper, Standing};
+use cns_protocol::counter::Reason;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::Notify;
+
+pub use self::error::StandingError;
+use self::queue::{Queue, Told};
+use self::registry::Registry;
+use self::row::{Certificate, Change};
+use crate::audit::{Audit, Record};
+use crate::authority::Signer;
+use crate::card::CardContents;
+use crate::custody::Custody;
+use crate::database::Database;
+use crate::procedure::labels;
+use crate::procedure::locks::Locks;
+use crate::procedure::status::{CertificateStatus, StatusAuthority, StatusChange, StatusError};
+
+/// What is recorded.
+const ACT: &str = "certificate-status";
+/// How often the queue is looked at when nothing wakes it.
+const TICK: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts, in seconds.
+const LONGEST_PAUSE: i64 = 300;
+/// For so long an answer of the authority stands for the same question: whoever asks again meanwhile has clicked twice. Later
+/// the authority is asked anew, because somebody else may have changed it.
+const FRESH: time::Duration = time::Duration::minutes(10);
+
+/// What is asked for all certificates of a card.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its identifier: the procedure's, or a new one. What is asked again under it is asked once.
+    pub request: String,
+    /// The card's serial number.
+    pub card: String,
+    /// What becomes of them.
+    pub change: StatusChange,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Who asks.
+    pub channel: Channel,
+    /// The rule by which they may.
+    pub paragraph: &'static str,
+    /// The Unix user.
+    pub user: Option<u32>,
+    /// The operator.
+    pub operator: Option<String>,
+    /// Who was identified.
+    pub identified: Option<Identified>,
+    /// What was shown of a theft or loss.
+    pub paper: Option<Paper>,
+}
+
+/// What came of an order so far.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Certificates that stand as was asked.
+    pub done: usize,
+    /// Those that the authority was not told of yet, with the reason.
+    pub pending: Vec<String>,
+    /// Those that the authority refused, with its words.
+    pub refused: Vec<String>,
+    /// Where the operator's card failed to sign.
+    pub officer: Option<StatusError>,
+}
+
+/// Certificates and their standing. Clones share them.
+#[derive(Clone)]
+pub struct Standings(Arc<Inner>);
+
+/// Who is told that a certificate may stand otherwise now.
+type ChangeHook = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+struct Inner {
+    registry: Registry,
+    queue: Queue,
+    audit: Audit,
+    /// Nobody, until one is linked.
+    authority: OnceLock<Arc<dyn StatusAuthority>>,
+    on_change: OnceLock<ChangeHook>,
+    /// One at a time tells the authority of a card.
+    locks: Locks,
+    work: Notify,
+}
+
+impl Standings {
+    /// The certificates noted in `database`.
+    #[must_use]
+    pub fn open(database: &Database, custody: &Custody, audit: &Audit) -> Self {
+        Self(Arc::new(Inner {
+            registry: Registry::new(database.clone(), custody.clone()),
+            queue: Queue::new(database.clone(), custody.sealer().clone()),
+            audit: audit.clone(),
+            authority: OnceLock::new(),
+            on_change: OnceLock::new(),
+            locks: Locks::default(),
+            work: Notify::new(),
+        }))
+    }
+
+    /// Has `authority` told. There is one: a second is not taken.
+    pub fn tell(&self, authority: Arc<dyn StatusAuthority>) {
+        if self.0.authority.set(authority).is_err() {
+            tracing::error!("there is an authority for certificates' status already");
+        }
+    }
+
+    /// Has `hook` told of each certificate, DER, that may stand otherwise now. There is one hook.
+    pub fn on_change(&self, hook: impl Fn(&[u8]) + Send + Sync + 'static) {
+        if self.0.on_change.set(Box::new(hook)).is_err() {
+            tracing::error!("there is a hook for certificates' status already");
+        }
+    }
+
+    /// Where acts are recorded.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.0.audit
+    }
+
+    /// Whether there is anybody to be told.
+    #[must_use]
+    pub fn has_authority(&self) -> bool {
+        self.0.authority.get().is_some()
+    }
+
+    /// Whether the authority wants each request signed on the operator's card (§7), so that nothing can be told without.
+    #[must_use]
+    pub fn wants_officer(&self) -> bool {
+        self.0.authority.get().is_some_and(|authority| authority.wants_officer())
+    }
+
+    /// Notes the certificates that a card has now; `activated` says that its codes were just set.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn note(&self, contents: &CardContents, activated: bool) -> Result<(), StandingError> {
+        self.0.registry.note(contents, activated).await
+    }
+
+    /// Notes that the signature certificate is no longer on the card.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn signature_removed(&self, card: &str) -> Result<(), StandingError> {
+        self.0.registry.removed(card, KeyUse::Signature).await
+    }
+
+    /// How the certificates of a card stand; nothing where none is known.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn of_card(&self, card: &str) -> Result<Option<CardStanding>, StandingError> {
+        let certificates = self.0.registry.of_card(card).await?;
+        let changes = self.0.queue.last_of_card(card).await?;
+        let told = |certificate: &Certificate| {
+            let change = changes.iter().find(|change| change.sha256 == certificate.sha256);
+            Ok::<_, StandingError>(view::certificate(
+                certificate,
+                &self.0.registry.personal(certificate)?,
+                change,
+            ))
+        };
+        let told: Vec<_> = certificates.iter().map(told).collect::<Result<_, _>>()?;
+        Ok((!told.is_empty()).then(|| CardStanding { card: card.to_owned(), certificates: told }))
+    }
+
+    /// The holder of a card, as it was when its certificates were noted.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn holder(&self, card: &str) -> Result<Option<Holder>, StandingError> {
+        let certificates = self.0.registry.of_card(card).await?;
+        let Some(certificate) = certificates.first() else { return Ok(None) };
+        Ok(Some(self.0.registry.personal(certificate)?.holder))
+    }
+
+    /// The holder's cards whose certificates are noted, those that are not revoked before others.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn cards_of(&self, codice_fiscale: &str) -> Result<Vec<String>, StandingError> {
+        self.0.registry.cards_of(codice_fiscale).await
+    }
+
+    /// Writes down what is asked for a card, and records the intention. What is asked already, or was done a moment ago, is
+    /// not asked anew.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn ask(&self, order: &Order) -> Result<(), StandingError> {
+        let certificates = self.0.registry.of_card(&order.card).await?;
+        let concerned: Vec<Certificate> =
+            certificates.into_iter().filter(|certificate| concerns(order.change, certificate)).collect();
+        let reason = order.reason.map_or("no reason stated", |reason| labels::reason(reason).0);
+        let text = format!("{}: {} certificates, {reason}", words(order.change), concerned.len());
+        self.record(order.user, order.operator.as_deref(), order, Phase::Intention, text).await?;
+        let now = OffsetDateTime::now_utc();
+        self.0
+            .queue
+            .ask(order, &concerned, |certificate, last| is_to_be_sent(order, certificate, last, now))
+            .await?;
+        self.0.work.notify_one();
+        Ok(())
+    }
+
+    /// Tells the authority what it was not told yet of a card's certificates, and says how far an order is. Where the
+    /// authority cannot be reached, the rest is left for later.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn deliver(
+        &self,
+        order: &Order,
+        officer: Option<&dyn Signer>,
+    ) -> Result<Outcome, StandingError> {
+        let failed = self.tell_of_card(&order.card, officer).await?;
+        let mut outcome = self.outcome(order).await?;
+        outcome.officer = failed;
+        Ok(outcome)
+    }
+
+    /// How far an order is.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn outcome(&self, order: &Order) -> Result<Outcome, StandingError> {
+        let certificates = self.0.registry.of_card(&order.card).await?;
+        let changes = self.0.queue.last_of_card(&order.card).await?;
+        let mut outcome = Outcome::default();
+        for certificate in certificates.iter().filter(|certificate| concerns(order.change, certificate)) {
+            let last = changes.iter().find(|change| change.sha256 == certificate.sha256);
+            let name = view::key_use(certificate.key_use);
+            if certificate.standing == Standing::Revoked {
+                match order.change {
+                    StatusChange::Reactivate => {
+                        outcome.refused.push(format!("{name}: revoked for ever (§9.7)"))
+                    }
+                    StatusChange::Suspend(_) | StatusChange::Revoke(_) => {
+                        outcome.done = outcome.done.saturating_add(1);
+                    }
+                }
+                continue;
+            }
+            match last.map(|last| (last.state, last.said.as_deref().unwrap_or_default())) {
+                Some((ChangeState::Pending, said)) => outcome.pending.push(format!("{name}: {said}")),
+                Some((ChangeState::Refused, said)) => outcome.refused.push(format!("{name}: {said}")),
+                Some((ChangeState::Done, _)) | None => outcome.done = outcome.done.saturating_add(1),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Whether the authority was not told something yet of this card.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn is_pending(&self, card: &str) -> Result<bool, StandingError> {
+        Ok(!self.0.queue.next_of_card(card).await?.is_empty())
+    }
+
+    /// Whether a card's certificates are suspended or revoked, or were asked to be and the authority was not told yet. What
+    /// it has answered counts where `by_answers` says so.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn out_of_force(
+        &self,
+        card: &str,
+        by_answers: bool,
+    ) -> Result<Option<Standing>, StandingError> {
+        let certificates = self.0.registry.of_card(card).await?;
+        let changes = self.0.queue.last_of_card(card).await?;
+        let stands = |certificate: &Certificate| {
+            let pending = |change: &&Change| {
+                change.sha256 == certificate.sha256 && change.state == ChangeState::Pending
+            };
+            match changes.iter().find(pending).map(Change::act) {
+                Some(Act::Suspend) => Standing::Suspended,
+                Some(Act::Revoke) => Standing::Revoked,
+                Some(Act::Reactivate) => Standing::Good,
+                None if by_answers => certificate.standing,
+                None => Standing::Good,
+            }
+        };
+        let all: Vec<Standing> = certificates.iter().filter(|one| !one.removed).map(stands).collect();
+        let worst = [Standing::Revoked, Standing::Suspended].into_iter().find(|worst| all.contains(worst));
+        Ok(worst)
+    }
+
+    /// Tells the authority what is due, now and on and on, until it is dropped.
+    pub async fn work_loop(self) {
+        loop {
+            if let Err(error) = self.work().await {
+                tracing::error!(%error, "the authority cannot be told of certificates");
+            }
+            tokio::time::timeout(TICK, self.0.work.notified()).await.ok();
+        }
+    }
+
+    /// Tells the authority once what is due.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn work(&self) -> Result<(), StandingError> {
+        if !self.has_authority() || self.wants_officer() {
+            return Ok(());
+        }
+        for card in self.0.queue.due_cards(OffsetDateTime::now_utc().unix_timestamp()).await? {
+            self.tell_of_card(&card, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the authority all that is open of a card, until it does not answer. The operator's card may have failed.
+    async fn tell_of_card(
+        &self,
+        card: &str,
+        officer: Option<&dyn Signer>,
+    ) -> Result<Option<StatusError>, StandingError> {
+        let Some(authority) = self.0.authority.get() else { return Ok(None) };
+        let _guard = self.0.locks.lock(card).await;
+        loop {
+            let changes = self.0.queue.next_of_card(card).await?;
+            if changes.is_empty() {
+                return Ok(None);
+            }
+            let certificates = self.0.registry.of_card(card).await?;
+            for change in &changes {
+                let certificate = certificates.iter().find(|found| found.sha256 == change.sha256);
+                let certificate = certificate.ok_or(StandingError::Damaged("standing_change"))?;
+                let der = self.certificate(certificate)?;
+                let transaction =
+                    hex::decode(&change.transaction).ok().and_then(|bytes| bytes.try_into().ok());
+                let transaction = transaction.ok_or(StandingError::Damaged("standing_change"))?;
+                let answer = authority.change(transaction, der.clone(), change.change, officer).await;
+                // Also when the answer was lost.
+                if let Some(hook) = self.0.on_change.get() {
+                    hook(&der);
+                }
+                let told = match answer {
+                    Ok(status) => Told::Done(standing(status), None),
+                    Err(StatusError::Refused(said)) => refused(certificate, change, said),
+                    Err(StatusError::Failed(said) | StatusError::Unknown(said)) => {
+                        self.put_off(change, said).await?;
+                        return Ok(None);
+                    }
+                    Err(error @ StatusError::Officer(_)) => return Ok(Some(error)),
+                };
+                self.note_answer(card, certificate, change, told).await?;
+            }
+        }
+    }
+
+    fn certificate(&self, certificate: &Certificate) -> Result<Vec<u8>, StandingError> {
+        let personal = self.0.registry.personal(certificate)?;
+        hex::decode(&personal.certificate).map_err(|_| StandingError::Damaged("card_certificate"))
+    }
+
+    /// The authority gave no answer: it is asked again later.
+    async fn put_off(&self, change: &Change, said: String) -> Result<(), StandingError> {
+        tracing::warn!(request = %change.request, said, "the authority is told again later");
+        let pause = pause(change.attempts.saturating_add(1));
+        let next_at = OffsetDateTime::now_utc().unix_timestamp().saturating_add(pause);
+        self.0.queue.told(change, Told::Later(said, next_at)).await
+    }
+
+    /// Records the authority's answer, and then writes it down.
+    async fn note_answer(
+        &self,
+        card: &str,
+        certificate: &Certificate,
+        change: &Change,
+        told: Told,
+    ) -> Result<(), StandingError> {
+        let what = words(change.change);
+        let name = view::key_use(certificate.key_use);
+        let text = match &told {
+            Told::Done(Standing::Revoked, _) if change.act() != Act::Revoke => {
+                format!("{name} certificate: it is revoked already")
+            }
+            Told::Done(_, _) | Told::Later(_, _) => format!("{name} certificate: {what}"),
+            Told::Refused(said) => format!("{name} certificate: not {what}: the authority refuses: {said}"),
+        };
+        let mut record = Record::new(ACT, Phase::Outcome, text).card(card);
+        record.operator.clone_from(&change.operator);
+        record.procedure = Some(change.request.clone());
+        record.paragraph = rules::rule(change.act(), change.channel).map(|rule| rule.paragraph);
+        self.0.audit.record(record).await?;
+        self.0.queue.told(change, told).await
+    }
+
+    async fn record(
+        &self,
+        user: Option<u32>,
+        operator: Option<&str>,
+        order: &Order,
+        phase: Phase,
+        text: String,
+    ) -> Result<(), StandingError> {
+        let mut record = Record::new(ACT, phase, text).card(&order.card).paragraph(order.paragraph);
+        record.user = user;
+        record.operator = operator.map(str::to_owned);
+        record.procedure = Some(order.request.clone());
+        self.0.audit.record(record).await?;
+        Ok(())
+    }
+}
+
+/// Whether what is asked for a card concerns this certificate of it: all that are on the card; the revocation also those
+/// that no longer are and have not expired. What is revoked stays so.
+fn concerns(change: StatusChange, certificate: &Certificate) -> bool {
+    let expired = OffsetDateTime::parse(&certificate.not_after, &Rfc3339)
+        .is_ok_and(|end| end < OffsetDateTime::now_utc());
+    match change {
+        StatusChange::Suspend(_) | StatusChange::Reactivate => !certificate.removed,
+        StatusChange::Revoke(_) => !certificate.removed || !expired,
+    }
+}
+
+/// Whether something is to be sent for a certificate.
+fn is_to_be_sent(
+    order: &Order,
+    certificate: &Certificate,
+    last: Option<&Change>,
+    now: OffsetDateTime,
+) -> bool {
+    if certificate.standing == Standing::Revoked {
+        return false;
+    }
+    let Some(last) = last.filter(|last| last.act() == row::act_of(order.change)) else { return true };
+    match last.state {
+        ChangeState::Pending => false,
+        ChangeState::Refused => true,
+        ChangeState::Done => {
+            let answered = last.answered.as_deref().and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            last.request != order.request && answered.is_none_or(|at| now - at >= FRESH)
+        }
+    }
+}
+
+/// A refusal. Of a certificate that was brought to this standing before, it says no more than that it is so already.
+fn refused(certificate: &Certificate, change: &Change, said: String) -> Told {
+    if certificate.standing == standing(change.change.leads_to()) && change.act() == Act::Suspend {
+        Told::Done(certificate.standing, Some(said))
+    } else {
+        Told::Refused(said)
+    }
+}
+
+fn standing(status: CertificateStatus) -> Standing {
+    match status {
+        CertificateStatus::Good => Standing::Good,
+        CertificateStatus::Suspended => Standing::Suspended,
+        CertificateStatus::Revoked => Standing::Revoked,
+    }
+}
+
+/// What was done, in words.
+fn words(change: StatusChange) -> &'static str {
+    match change {
+        StatusChange::Suspend(_) => "suspended",
+        StatusChange::Reactivate => "reactivated",
+        StatusChange::Revoke(_) => "revoked",
+    }
+}
+
+/// Seconds until the next attempt: 1, 2, 4 and so on.
+fn pause(attempts: u32) -> i64 {
+    1_i64.checked_shl(attempts.saturating_sub(1).min(12)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+}
+
+/// `N` random bytes in hexadecimal.
+fn random<const N: usize>() -> Result<String, StandingError> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| StandingError::Random)?;
+    Ok(hex::encode(bytes))
+}

@@ -1,0 +1,187 @@
+//! Whether a caller may ask for this holder's card: the user code, the names, or who was identified.
+
+use cns_protocol::SecretText;
+use cns_protocol::audit::Phase;
+use cns_protocol::card::Holder;
+use cns_protocol::certificate::Identified;
+use cns_protocol::counter::{Applicant, Case, Person};
+
+use crate::audit::Record;
+use crate::holder::Attempt;
+use crate::procedure::steps::{applicant_rule, case_rule};
+use crate::procedure::{ProcedureError, clock, identity};
+use crate::standing::StandingError;
+use crate::standing::desk::{Caller, Desk, DeskError};
+use crate::standing::rules::Proof;
+
+/// What a request says of card and holder.
+pub(super) struct Asked {
+    pub(super) card: Option<String>,
+    pub(super) codice_fiscale: Option<String>,
+    /// Surname and name.
+    pub(super) names: Option<(Option<String>, Option<String>)>,
+    pub(super) user_code: Option<SecretText>,
+}
+
+impl Desk<'_> {
+    /// The card that a caller asks for, if what it shows is right.
+    pub(super) async fn card(
+        &self,
+        caller: Caller<'_>,
+        (proof, paragraph): (Proof, &'static str),
+        asked: Asked,
+    ) -> Result<String, DeskError> {
+        check_asked(&asked)?;
+        match proof {
+            Proof::UserCode => self.by_user_code(caller, paragraph, asked, false).await,
+            Proof::NamesAndUserCode => self.by_user_code(caller, paragraph, asked, true).await,
+            Proof::Identified | Proof::Office => self.by_number(asked).await,
+        }
+    }
+
+    async fn by_user_code(
+        &self,
+        caller: Caller<'_>,
+        paragraph: &'static str,
+        asked: Asked,
+        with_names: bool,
+    ) -> Result<String, DeskError> {
+        let codice_fiscale = asked.codice_fiscale.ok_or(DeskError::Invalid("codice_fiscale"))?;
+        let user_code = asked.user_code.ok_or(DeskError::Invalid("user_code"))?;
+        let names = match asked.names {
+            Some((Some(surname), Some(name))) if with_names => Some((surname, name)),
+            Some((None, _)) if with_names => return Err(DeskError::Invalid("surname")),
+            _ if with_names => return Err(DeskError::Invalid("name")),
+            _ => None,
+        };
+        let attempt = self.holders.verify(caller.user, &codice_fiscale, user_code.into_secret()).await?;
+        let card = match attempt {
+            Attempt::Matches { card } => card,
+            Attempt::Refused => return self.unproven(caller, paragraph, None).await,
+            Attempt::Locked => {
+                self.record(caller, paragraph, None, "not looked at: too many wrong user codes came before")
+                    .await?;
+                return Err(DeskError::Locked);
+            }
+        };
+        if asked.card.is_some_and(|named| named != card) {
+            return self.unproven(caller, paragraph, Some(card)).await;
+        }
+        if let (Some((surname, name)), Some(holder)) = (names, self.standings.holder(&card).await?) {
+            let person = Person { surname, name, codice_fiscale: holder.codice_fiscale.clone() };
+            if !identity::copy_agrees(&person, &holder) {
+                return self.unproven(caller, paragraph, Some(card)).await;
+            }
+        }
+        self.record(caller, paragraph, Some(card.clone()), "the user code matches").await?;
+        Ok(card)
+    }
+
+    async fn unproven(
+        &self,
+        caller: Caller<'_>,
+        paragraph: &'static str,
+        card: Option<String>,
+    ) -> Result<String, DeskError> {
+        let text = "the user code or the names do not match, or there is no such holder";
+        self.record(caller, paragraph, card, text).await?;
+        Err(DeskError::Unproven { paragraph })
+    }
+
+    /// The record names the card of a right code alone: whom a wrong one was for is nobody's business.
+    async fn record(
+        &self,
+        caller: Caller<'_>,
+        paragraph: &'static str,
+        card: Option<String>,
+        text: &'static str,
+    ) -> Result<(), StandingError> {
+        let mut record = Record::new("user-code", Phase::Fact, text).user(caller.user).paragraph(paragraph);
+        record.card = card;
+        self.standings.audit().record(record).await?;
+        Ok(())
+    }
+
+    async fn by_number(&self, asked: Asked) -> Result<String, DeskError> {
+        let own = match &asked.codice_fiscale {
+            Some(codice_fiscale) => Some(self.standings.cards_of(codice_fiscale).await?),
+            None => None,
+        };
+        match (asked.card, own) {
+            (None, None) => Err(DeskError::Invalid("card")),
+            (Some(card), None) => Ok(card),
+            (Some(card), Some(own)) if own.contains(&card) => Ok(card),
+            (Some(_), Some(_)) => Err(DeskError::NotKnown),
+            (None, Some(own)) => match own.as_slice() {
+                [] => Err(DeskError::NotKnown),
+                [only] => Ok(only.clone()),
+                _ => Err(DeskError::SeveralCards(own)),
+            },
+        }
+    }
+}
+
+fn check_asked(asked: &Asked) -> Result<(), DeskError> {
+    let digits = |text: &String| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let letters = |text: &String| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if asked.card.as_ref().is_some_and(|card| !digits(card)) {
+        return Err(DeskError::Invalid("card"));
+    }
+    if asked.codice_fiscale.as_ref().is_some_and(|code| !letters(code)) {
+        return Err(DeskError::Invalid("codice_fiscale"));
+    }
+    Ok(())
+}
+
+/// Judges who was identified at a counter, as its procedures do (§6.1, §6.4, X13, X14); texts come back trimmed.
+pub(super) fn check_identified(mut given: Identified, holder: &Holder) -> Result<Identified, ProcedureError> {
+    let (who, today) = (applicant_rule(given.applicant), clock::today());
+    if !case_rule(Case::Suspension).applicants.contains(&given.applicant) {
+        return Err(ProcedureError::rule(
+            "§6.1",
+            "who is at the counter may not ask for this case",
+            "chi si presenta allo sportello non può richiedere questo caso",
+        ));
+    }
+    identity::check_age(given.applicant, holder, today)?;
+    match given.applicant {
+        Applicant::Holder | Applicant::EmancipatedMinor => {
+            let document = given.document.take().ok_or_else(|| {
+                ProcedureError::rule(
+                    who.paragraph,
+                    "the holder's identity document must be given",
+                    "indicare il documento d'identità del titolare",
+                )
+            })?;
+            given.document = Some(identity::check_document(document, today)?);
+            given.representative = None;
+            if given.applicant == Applicant::EmancipatedMinor && given.evidence.is_none() {
+                return Err(ProcedureError::rule(
+                    "§6.4.2",
+                    "it must be said what shows that the minor is emancipated",
+                    "indicare la documentazione che attesta l'emancipazione del minore",
+                ));
+            }
+        }
+        Applicant::Parent | Applicant::Guardian | Applicant::Delegate => {
+            let person = given.representative.take().ok_or_else(|| {
+                ProcedureError::rule(
+                    who.paragraph,
+                    "the data and document of who acts for the holder must be given",
+                    "indicare i dati e il documento di chi agisce per il titolare",
+                )
+            })?;
+            given.representative =
+                Some(identity::check_representative(&person, holder, who.paragraph, today)?);
+            given.document = None;
+            if !given.declaration {
+                return Err(ProcedureError::rule(
+                    who.paragraph,
+                    "the self-declaration must be signed first",
+                    "deve prima essere firmata l'autodichiarazione",
+                ));
+            }
+        }
+    }
+    Ok(given)
+}

@@ -1,0 +1,155 @@
+//! The table of the certificates of cards.
+
+use cns_protocol::card::{Certificate as OnCard, Holder, KeyUse};
+use cns_protocol::certificate::Standing;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::card::CardContents;
+use crate::custody::{Custody, Sealer};
+use crate::database::{Database, now};
+use crate::standing::StandingError;
+use crate::standing::row::{Certificate, Personal, open, read_word, record, seal, word};
+
+const TABLE: &str = "card_certificate";
+const COLUMNS: &str = "sha256, key_use, sealed, not_after, standing, since, removed_at";
+
+/// The certificates of cards.
+#[derive(Clone)]
+pub(super) struct Registry {
+    database: Database,
+    custody: Custody,
+}
+
+impl Registry {
+    pub(super) fn new(database: Database, custody: Custody) -> Self {
+        Self { database, custody }
+    }
+
+    fn sealer(&self) -> &Sealer {
+        self.custody.sealer()
+    }
+
+    /// Notes the certificates that a card has now; `activated` says that its codes were just set. One that another has
+    /// taken the place of is no longer on it. The same again writes nothing.
+    pub(super) async fn note(&self, contents: &CardContents, activated: bool) -> Result<(), StandingError> {
+        let card = &contents.card;
+        for certificate in &card.certificates {
+            if self.is_noted(&card.serial, certificate).await? {
+                continue;
+            }
+            self.insert(&card.serial, &card.holder, certificate).await?;
+            sqlx::query(
+                "UPDATE card_certificate SET removed_at = $4 \
+                 WHERE card = $1 AND key_use = $2 AND sha256 <> $3 AND removed_at IS NULL",
+            )
+            .bind(&card.serial)
+            .bind(word(certificate.key_use)?)
+            .bind(&certificate.sha256)
+            .bind(now())
+            .execute(self.database.pool())
+            .await?;
+        }
+        if activated {
+            sqlx::query(
+                "UPDATE card_certificate SET activated_at = $2 \
+                 WHERE card = $1 AND activated_at IS NULL AND removed_at IS NULL",
+            )
+            .bind(&card.serial)
+            .bind(now())
+            .execute(self.database.pool())
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn is_noted(&self, card: &str, certificate: &OnCard) -> Result<bool, StandingError> {
+        let found: Option<(String,)> = sqlx::query_as(
+            "SELECT sha256 FROM card_certificate WHERE sha256 = $1 AND card = $2 AND removed_at IS NULL",
+        )
+        .bind(&certificate.sha256)
+        .bind(card)
+        .fetch_optional(self.database.pool())
+        .await?;
+        Ok(found.is_some())
+    }
+
+    async fn insert(&self, card: &str, holder: &Holder, certificate: &OnCard) -> Result<(), StandingError> {
+        let personal = Personal { certificate: hex::encode(&certificate.der), holder: holder.clone() };
+        let sealed = seal(self.sealer(), record(TABLE, &certificate.sha256), &personal)?;
+        let at = now();
+        sqlx::query(
+            "INSERT INTO card_certificate (sha256, card, holder, key_use, sealed, not_after, standing, since, noted_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) \
+             ON CONFLICT (sha256) DO UPDATE SET card = $2, holder = $3, sealed = $5, removed_at = NULL",
+        )
+        .bind(&certificate.sha256)
+        .bind(card)
+        .bind(self.custody.holder_tag(&holder.codice_fiscale.to_ascii_uppercase())?)
+        .bind(word(certificate.key_use)?)
+        .bind(sealed)
+        .bind(&certificate.not_after)
+        .bind(word(Standing::Good)?)
+        .bind(at)
+        .execute(self.database.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// The certificate of this use is no longer on the card.
+    pub(super) async fn removed(&self, card: &str, key_use: KeyUse) -> Result<(), StandingError> {
+        sqlx::query(
+            "UPDATE card_certificate SET removed_at = $3 WHERE card = $1 AND key_use = $2 AND removed_at IS NULL",
+        )
+        .bind(card)
+        .bind(word(key_use)?)
+        .bind(now())
+        .execute(self.database.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// The certificates of a card, the authentication certificate first.
+    pub(super) async fn of_card(&self, card: &str) -> Result<Vec<Certificate>, StandingError> {
+        let query =
+            format!("SELECT {COLUMNS} FROM {TABLE} WHERE card = $1 ORDER BY key_use, noted_at, sha256");
+        let rows = sqlx::query(&query).bind(card).fetch_all(self.database.pool()).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The cards of a holder with certificates that are not revoked; where there is none, those with revoked ones.
+    pub(super) async fn cards_of(&self, codice_fiscale: &str) -> Result<Vec<String>, StandingError> {
+        let holder = self.custody.holder_tag(&codice_fiscale.to_ascii_uppercase())?;
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT card, standing FROM card_certificate WHERE holder = $1 ORDER BY card")
+                .bind(holder)
+                .fetch_all(self.database.pool())
+                .await?;
+        let revoked = word(Standing::Revoked)?;
+        let cards = |alive: bool| {
+            let kept = rows.iter().filter(|(_, standing)| !alive || *standing != revoked);
+            let mut cards: Vec<String> = kept.map(|(card, _)| card.clone()).collect();
+            cards.dedup();
+            cards
+        };
+        let alive = cards(true);
+        Ok(if alive.is_empty() { cards(false) } else { alive })
+    }
+
+    /// The certificate itself, and whose it is.
+    pub(super) fn personal(&self, certificate: &Certificate) -> Result<Personal, StandingError> {
+        open(self.sealer(), record(TABLE, &certificate.sha256), &certificate.sealed)
+    }
+}
+
+fn read(row: &AnyRow) -> Result<Certificate, StandingError> {
+    Ok(Certificate {
+        sha256: row.try_get("sha256")?,
+        key_use: read_word(row.try_get("key_use")?)?,
+        sealed: row.try_get("sealed")?,
+        not_after: row.try_get("not_after")?,
+        standing: read_word(row.try_get("standing")?)?,
+        since: row.try_get("since")?,
+        removed: row.try_get::<Option<String>, _>("removed_at")?.is_some(),
+    })
+}
