@@ -5,12 +5,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use cns_protocol::card::KeyUse;
+use cns_protocol::client::ClientError;
 use cns_protocol::counter::{
     Answer, AnswerStep, Case, Document, DocumentKind, Procedure, Show, Start, Verdict, Wants,
 };
+use cns_protocol::key::{self, Sign};
 use cns_protocol::operator::{Login, Logout};
+use cns_protocol::pin::{PinName, Verify};
 use cns_protocol::reader::{self, ReaderState};
-use cns_protocol::{Client, SecretText};
+use cns_protocol::{Client, ErrorKind, SecretText};
 use cns_secret::Secret;
 use cns_virtual_authority::Profile;
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
@@ -351,7 +355,7 @@ fn any_certificate() -> Vec<u8> {
     issue(Profile::QualifiedSignature, &card.signature_certificate_request().unwrap())
 }
 
-/// Only the first attempt costs a try: the login, whose PIN somebody else changed, is over with it.
+/// Only the first attempt costs a try: the logins, whose PIN somebody else changed, are over with it, other programs' too.
 #[test]
 fn a_login_whose_pin_the_card_refuses_for_a_new_key_ends() {
     let mut counter = Counter::set_up();
@@ -359,6 +363,16 @@ fn a_login_whose_pin_the_card_refuses_for_a_new_key_ends() {
     let procedure = counter.start();
     counter.up_to_the_key(procedure);
     let (session, _) = counter.desk.logged_in();
+    let reader = counter.reader("card.sock");
+    let typed = SecretText::new(Secret::copy_from(sample::PIN).unwrap()).unwrap();
+    let verify = Verify {
+        reader: reader.clone(),
+        insertion: None,
+        which: PinName::Cns,
+        pin: Some(typed),
+        confirm_last_try: false,
+    };
+    counter.client.call(&verify).unwrap();
     counter.desk.plugged.with_card(|card| {
         let change = [&[0x00, 0x24, 0x00, 0x90, 0x10][..], sample::PIN, &[0xFF; 3], b"90817263"].concat();
         assert_eq!(card.card().transmit(&change), [0x90, 0x00], "somebody else changes the PIN");
@@ -366,6 +380,20 @@ fn a_login_whose_pin_the_card_refuses_for_a_new_key_ends() {
     assert_eq!(refusal(generate(&session)), RvError::PinIncorrect);
     let tries = counter.desk.tries();
     assert_eq!(refusal(generate(&session)), RvError::UserNotLoggedIn);
+    let sign = Sign {
+        reader,
+        insertion: None,
+        key_use: KeyUse::Authentication,
+        mechanism: key::Mechanism::RsaPkcs1,
+        data: b"a message".to_vec(),
+        pin: None,
+        confirm_last_try: false,
+    };
+    let refused = counter.client.call(&sign);
+    assert!(
+        matches!(&refused, Err(ClientError::Refused(error)) if error.kind == ErrorKind::NotLoggedIn),
+        "{refused:?}"
+    );
     assert_eq!(counter.desk.tries(), tries);
     session.login(UserType::User, Some(&pin("90817263"))).unwrap();
 }
