@@ -208,13 +208,13 @@ pub(crate) fn make_own_card(stage: &Stage, generation: &Generation) -> Result<Ow
     Ok(OwnCard { pin, puk: Secret::copy_from(puk)?, signature_pin })
 }
 
-/// Makes a card that nobody certifies, in the folder `NAME-card`.
-pub(crate) fn make_plain_card(stage: &Stage, name: &str) -> Result<()> {
+/// Makes a card that nobody certifies, in the folder `NAME-card`, with these further options of `cns-card create`.
+pub(crate) fn make_plain_card(stage: &Stage, name: &str, options: &[&str]) -> Result<()> {
     let holder = stage.write(&format!("{name}.toml"), &CITIZEN.toml())?;
     let mut create = stage.program("cns-card");
     create.arg("create").arg(stage.path(&format!("{name}-card"))).arg("--holder").arg(holder);
     create.arg("--request").arg(stage.path(&format!("{name}.csr"))).args(["--generation", name]);
-    output_of(&mut create).map(drop)
+    output_of(create.args(options)).map(drop)
 }
 
 /// Certifies the request `NAME+which.csr` and loads the certificate.

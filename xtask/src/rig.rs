@@ -48,7 +48,7 @@ pub(crate) const OPENSC: &str = "opensc-pkcs11.so";
 pub(crate) const CITIZEN_READER: &str = "Virtual PCD 00 00";
 
 /// vpcd's second reader: the operator's card.
-const OPERATOR_READER: &str = "Virtual PCD 00 01";
+pub(crate) const OPERATOR_READER: &str = "Virtual PCD 00 01";
 
 /// The tests on real parts, in groups that stand alone.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

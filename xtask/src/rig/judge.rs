@@ -60,7 +60,7 @@ pub(super) fn run(programs: &Path, tally: &mut Tally) -> Result<()> {
 
 /// A card that `cnsd` does not use: told in words, and not touched further.
 fn left_alone(stage: &mut Stage, generation: &Generation) -> Result<()> {
-    office::make_plain_card(stage, &generation.name)?;
+    office::make_plain_card(stage, &generation.name, &[])?;
     plug(stage, &generation.name)?;
     let words = stage.wait_for("cnsd's words on the card", 10, |stage| {
         let state =

@@ -45,6 +45,7 @@ pub(super) fn run(programs: &Path, tally: &mut Tally) -> Result<()> {
     let mut rig = Programs::set_up(programs)?;
     tally.run("pkcs11-tool tests the module, logged in", || rig.opensc_tests());
     tally.run("pkcs11-tool uses the module from four threads", || rig.opensc_threads());
+    tally.run("pkcs11-tool lists the authorities of a card that has them", || rig.opensc_authorities());
     tally.run("p11tool lists and signs", || rig.gnutls());
     tally.run("p11-kit's proxy passes the card on", || rig.p11_kit_proxy());
     tally.run("p11-kit server lends the card to another process", || rig.p11_kit_server());
