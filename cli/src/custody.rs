@@ -45,6 +45,9 @@ pub(crate) enum Verb {
         #[arg(value_enum)]
         key: upkeep::Key,
     },
+    /// Requests to replace a key, where a second person must confirm
+    #[command(subcommand)]
+    Rotations(upkeep::Rotations),
     /// Tell which keys are in use, and how far a rotation has come
     Keys,
     /// Open every sealed record, and name those that were changed or moved
@@ -76,6 +79,7 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
         }
         Verb::Envelopes(verb) => envelopes::run(context, verb),
         Verb::Rotate { key } => upkeep::rotate(context, key),
+        Verb::Rotations(verb) => upkeep::rotations(context, verb),
         Verb::Keys => upkeep::keys(context),
         Verb::Verify => upkeep::verify(context),
         Verb::Backup => upkeep::backup(context),

@@ -179,6 +179,8 @@ pub struct CustodyConfig {
     pub key_file: PathBuf,
     /// Whether a second person must confirm before lost or damaged envelopes are void.
     pub void_four_eyes: bool,
+    /// Whether a second person must confirm before a key is replaced.
+    pub rotate_four_eyes: bool,
     /// The stock report says that it is low when fewer envelopes are available.
     pub low_stock: u64,
     /// And so it says of a counter or an operator who has fewer.
@@ -215,6 +217,7 @@ impl Default for CustodyConfig {
             key_file: "custody.key".into(),
             hsm: None,
             void_four_eyes: false,
+            rotate_four_eyes: false,
             low_stock: 100,
             low_stock_holder: 10,
             import_mib: 1024,

@@ -23,6 +23,7 @@ pub(crate) mod key;
 pub(crate) mod own_key;
 mod puk;
 mod records;
+mod rotation;
 pub(crate) mod seal;
 mod seal_to;
 mod stock;
@@ -103,6 +104,7 @@ impl Custody {
         let imports = Imports::new(&state, config.largest_import());
         let policy = Policy {
             void_four_eyes: config.void_four_eyes,
+            rotate_four_eyes: config.rotate_four_eyes,
             low_stock: config.low_stock,
             low_stock_holder: config.low_stock_holder,
         };

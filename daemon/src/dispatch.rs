@@ -80,6 +80,8 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, order::receipt);
     router.add(daemon, order::certificates);
     router.add(daemon, upkeep::rotate_key);
+    router.add(daemon, upkeep::decide_rotation);
+    router.add(daemon, upkeep::rotation_requests);
     router.add(daemon, upkeep::keys);
     router.add(daemon, upkeep::verify);
     router.add(daemon, upkeep::backup);

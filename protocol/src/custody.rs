@@ -12,7 +12,8 @@ pub use self::envelopes::{
 };
 pub use self::imports::{ImportBegin, ImportChunk, ImportDrop, ImportFinish, ImportPlace};
 pub use self::upkeep::{
-    Backup, BackupMade, Erase, Erased, KeyState, Keys, RotateKey, RotatedKey, Verify, VerifyReport,
+    Backup, BackupMade, DecideRotation, Erase, Erased, KeyState, Keys, RotateKey, RotatedKey, Rotation,
+    RotationRequest, RotationRequests, Verify, VerifyReport,
 };
 use crate::encoding::base64_bytes;
 use crate::pin::Done;

@@ -91,6 +91,8 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<order::Receipt, _>(generator),
         method::<order::Certificates, _>(generator),
         method::<custody::RotateKey, _>(generator),
+        method::<custody::DecideRotation, _>(generator),
+        method::<custody::RotationRequests, _>(generator),
         method::<custody::Keys, _>(generator),
         method::<custody::Verify, _>(generator),
         method::<custody::Backup, _>(generator),

@@ -1,7 +1,10 @@
-//! `cnsctl custody rotate`, `keys`, `verify`, `backup`, `erase`.
+//! `cnsctl custody rotate`, `rotations`, `keys`, `verify`, `backup`, `erase`.
 
-use clap::ValueEnum;
-use cns_protocol::custody::{Backup, Erase, KeyState, Keys, RotateKey, RotatedKey, Verify};
+use clap::{Subcommand, ValueEnum};
+use cns_protocol::custody::{
+    Backup, DecideRotation, Erase, KeyState, Keys, RotateKey, RotatedKey, RotationRequest, RotationRequests,
+    Verify,
+};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -21,11 +24,77 @@ pub(super) fn rotate(context: &mut Context, key: Key) -> Result<(), CliError> {
         Key::Wrapping => RotatedKey::Wrapping,
         Key::Data => RotatedKey::Data,
     };
-    let state = context.call(&RotateKey { key })?;
-    context.show(&state, |state| match key {
-        RotatedKey::Wrapping => format!("{}Back the new key up, apart from the database.", told(state)),
-        RotatedKey::Data => format!("{}`cnsctl custody keys` tells how far it has come.", told(state)),
+    let rotation = context.call(&RotateKey { key })?;
+    context.show(&rotation, |rotation| {
+        rotation.request.as_ref().map_or_else(
+            || {
+                let next = match key {
+                    RotatedKey::Wrapping => "Back the new key up, apart from the database.",
+                    RotatedKey::Data => "`cnsctl custody keys` tells how far it has come.",
+                };
+                format!("{}{next}", told(&rotation.keys))
+            },
+            |id| {
+                format!(
+                    "No key was replaced yet.\n\
+                     A second person must confirm: cnsctl custody rotations confirm {id}"
+                )
+            },
+        )
     })
+}
+
+/// Requests to replace a key, where four eyes are demanded.
+#[derive(Subcommand)]
+pub(crate) enum Rotations {
+    /// List what was asked for and waits for a second person
+    List,
+    /// Confirm, as a second person: the key is replaced
+    Confirm {
+        /// The request
+        request: String,
+    },
+    /// Turn a request down: no key is replaced
+    TurnDown {
+        /// The request
+        request: String,
+    },
+}
+
+pub(super) fn rotations(context: &mut Context, verb: Rotations) -> Result<(), CliError> {
+    match verb {
+        Rotations::List => {
+            let requests = context.call(&RotationRequests {})?;
+            context.show(&requests, |requests| requests_text(requests))
+        }
+        Rotations::Confirm { request } => {
+            let state = context.call(&DecideRotation { request, confirm: true })?;
+            context.show(&state, |state| {
+                format!(
+                    "{}A new key-encryption key is to be backed up, apart from the database.",
+                    told(state)
+                )
+            })
+        }
+        Rotations::TurnDown { request } => {
+            let state = context.call(&DecideRotation { request, confirm: false })?;
+            context.show(&state, |state| format!("{}No key was replaced.", told(state)))
+        }
+    }
+}
+
+fn requests_text(requests: &[RotationRequest]) -> String {
+    if requests.is_empty() {
+        return "Nothing waits for a second person.".into();
+    }
+    let lines = requests.iter().map(|request| {
+        let who = request
+            .operator
+            .as_ref()
+            .map_or_else(|| format!("user {}", request.user), |operator| format!("operator {operator}"));
+        format!("{}  {}  {who}: {} key", request.request, request.requested_at, request.key.name())
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn keys(context: &mut Context) -> Result<(), CliError> {

@@ -99,7 +99,7 @@ pub struct Asker {
 }
 
 impl Asker {
-    fn operator(&self) -> Option<&str> {
+    pub(super) fn operator(&self) -> Option<&str> {
         self.desk.as_ref().map(|(operator, _)| operator.as_str())
     }
 
@@ -113,7 +113,7 @@ impl Asker {
 
     /// Whether another person than the one who is on record asks. Two operators are told apart by the cards that they
     /// logged in with; else two Unix users are two persons.
-    fn is_another(&self, user: i64, operator: Option<&str>) -> bool {
+    pub(super) fn is_another(&self, user: i64, operator: Option<&str>) -> bool {
         match (self.operator(), operator) {
             (Some(own), Some(other)) => own != other,
             (Some(_) | None, Some(_) | None) => i64::from(self.user) != user,

@@ -171,10 +171,11 @@ fn add(
     }
 }
 
-/// What the configuration says of envelopes.
+/// What the configuration says of envelopes, and of four eyes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Policy {
     pub(super) void_four_eyes: bool,
+    pub(super) rotate_four_eyes: bool,
     pub(super) low_stock: u64,
     pub(super) low_stock_holder: u64,
 }

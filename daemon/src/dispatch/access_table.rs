@@ -82,6 +82,8 @@ const TABLE: &[(&str, &[Role], bool)] = &[
     ("custody.void_requests",       CUSTODIAN_OR_COUNTER, false),
     ("custody.show_envelope",       CUSTODIAN,            false),
     ("custody.rotate_key",          ADMIN,                false),
+    ("custody.decide_rotation",     &[Role::Admin, Role::Custodian], false),
+    ("custody.rotation_requests",   &[Role::Admin, Role::Custodian], false),
     ("custody.keys",                ADMIN,                false),
     ("custody.verify",              ADMIN,                false),
     ("custody.backup",              ADMIN,                false),

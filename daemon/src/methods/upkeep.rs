@@ -5,38 +5,83 @@ use std::sync::Arc;
 use cns_protocol::RpcError;
 use cns_protocol::audit::Phase;
 use cns_protocol::custody::{
-    Backup, BackupMade, Erase, Erased, KeyState, Keys, RotateKey, RotatedKey, Verify, VerifyReport,
+    Backup, BackupMade, DecideRotation, Erase, Erased, KeyState, Keys, RotateKey, RotatedKey, Rotation,
+    RotationRequest, RotationRequests, Verify, VerifyReport,
 };
 
-use super::{Act, Daemon, recorded};
+use super::{Act, Daemon, recorded, recorded_as};
 use crate::audit::Record;
+use crate::custody::Asker;
 use crate::dispatch::Call;
+
+const ROTATE: Act<'static> = Act { name: "custody-rotate-key", card: None, paragraph: None };
+
+/// Who asks for a key to be replaced, or decides on it.
+fn asker(call: &Call) -> Asker {
+    let desk = call.session.as_ref().map(|session| (session.operator.clone(), session.counter.clone()));
+    Asker { user: call.caller.peer.uid, desk, custodian: true }
+}
+
+fn keys_text(state: &KeyState) -> String {
+    format!(
+        "data key {}, wrapped by key {}; {} records to be sealed anew",
+        state.data_key, state.wrapping_key, state.older_records
+    )
+}
 
 /// `custody.rotate_key`. Records are sealed anew after the answer.
 ///
 /// # Errors
 /// When the key could not be replaced; then the old one serves.
-pub async fn rotate_key(daemon: Arc<Daemon>, call: Call, request: RotateKey) -> Result<KeyState, RpcError> {
-    let act = Act { name: "custody-rotate-key", card: None, paragraph: None };
-    let custody = daemon.custody.clone();
-    let work = async {
-        match request.key {
-            RotatedKey::Wrapping => custody.rotate_wrapping_key().await.map(drop)?,
-            RotatedKey::Data => custody.rotate_data_key().await.map(drop)?,
-        }
-        custody.key_state().await
-    };
-    let state = recorded(&daemon, &call, act, work, |state| {
-        format!(
-            "data key {}, wrapped by key {}; {} records to be sealed anew",
-            state.data_key, state.wrapping_key, state.older_records
-        )
+pub async fn rotate_key(daemon: Arc<Daemon>, call: Call, request: RotateKey) -> Result<Rotation, RpcError> {
+    let asker = asker(&call);
+    let work = daemon.custody.rotate(request.key, &asker);
+    let intention = format!("{} key", request.key.name());
+    let rotation = recorded_as(&daemon, &call, ROTATE, intention, work, |done| match &done.request {
+        None => keys_text(&done.keys),
+        Some(id) => format!("waits for a second person, request {id}"),
     })
     .await?;
-    if request.key == RotatedKey::Data {
+    if rotation.request.is_none() && request.key == RotatedKey::Data {
+        tokio::spawn(reseal(daemon));
+    }
+    Ok(rotation)
+}
+
+/// `custody.decide_rotation`. Records are sealed anew after the answer.
+///
+/// # Errors
+/// When there is no such request, or who confirms is who asked; when the key could not be replaced, the old one serves.
+pub async fn decide_rotation(
+    daemon: Arc<Daemon>,
+    call: Call,
+    request: DecideRotation,
+) -> Result<KeyState, RpcError> {
+    let (asker, id) = (asker(&call), &request.request);
+    let key = daemon.custody.rotation_requested(id).await?;
+    let verb = if request.confirm { "confirms" } else { "turns down" };
+    let work = daemon.custody.decide_rotation(id, &asker, request.confirm);
+    let intention = format!("{verb} request {id}: {} key", key.name());
+    let state = recorded_as(&daemon, &call, ROTATE, intention, work, |state| {
+        if request.confirm { keys_text(state) } else { "no key was replaced".to_owned() }
+    })
+    .await?;
+    if request.confirm && key == RotatedKey::Data {
         tokio::spawn(reseal(daemon));
     }
     Ok(state)
+}
+
+/// `custody.rotation_requests`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rotation_requests(
+    daemon: Arc<Daemon>,
+    _: Call,
+    _: RotationRequests,
+) -> Result<Vec<RotationRequest>, RpcError> {
+    Ok(daemon.custody.rotation_requests().await?)
 }
 
 /// What is not done when the daemon stops is done when it starts again.

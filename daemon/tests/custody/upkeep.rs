@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use cns_protocol::audit::Phase;
-use cns_protocol::custody::Erased;
+use cns_protocol::custody::{Erased, RotatedKey};
 use cns_secret::Secret;
 use cnsd::audit::{Audit, Record};
-use cnsd::custody::{Custody, CustodyError, PukKind, RecordName};
+use cnsd::config::CustodyConfig;
+use cnsd::custody::{Asker, Custody, CustodyError, PukKind, RecordName};
 use cnsd::database::Database;
 
 use super::shared::beside;
@@ -103,6 +104,48 @@ async fn another_change_of_key_files_keeps_the_key_that_waits_and_is_needed() {
     assert!(!next.exists());
     let daemon = reopened(daemon).await;
     assert_eq!(lent_puk(&daemon.custody, PukKind::Cns).await, b"24681357");
+}
+
+/// Two operators are two persons, by the cards that they logged in with; else two Unix users are.
+#[tokio::test]
+async fn with_four_eyes_another_person_must_confirm_that_a_key_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = CustodyConfig { rotate_four_eyes: true, ..database::config(folder.path()) };
+    let database = Database::open(&config.database, folder.path()).await.unwrap();
+    let custody = Custody::open(&database, &config, folder.path()).await.unwrap();
+    let who = |user, operator: Option<&str>| Asker {
+        user,
+        desk: operator.map(|operator| (operator.to_owned(), "Sportello 1".to_owned())),
+        custodian: true,
+    };
+    let before = custody.key_state().await.unwrap();
+    for (asked_by, same, other) in [
+        (who(1, None), vec![who(1, None), who(1, Some("op1"))], who(2, None)),
+        (
+            who(1, Some("op1")),
+            vec![who(1, Some("op1")), who(2, Some("op1")), who(1, None)],
+            who(1, Some("op2")),
+        ),
+    ] {
+        let asked = custody.rotate(RotatedKey::Data, &asked_by).await.unwrap();
+        let request = asked.request.unwrap();
+        for same in &same {
+            let refused = custody.decide_rotation(&request, same, true).await;
+            assert!(matches!(refused, Err(CustodyError::SecondPerson)), "{same:?}: {}", name(&refused));
+        }
+        assert_eq!(custody.rotation_requests().await.unwrap().len(), 1, "a refusal leaves the request");
+        let data_key = custody.key_state().await.unwrap().data_key;
+        // Of two who confirm at once, one does.
+        let (one, two) = tokio::join!(
+            custody.decide_rotation(&request, &other, true),
+            custody.decide_rotation(&request, &other, true)
+        );
+        assert_eq!([&one, &two].iter().filter(|done| done.is_ok()).count(), 1, "{one:?}, {two:?}");
+        assert_eq!(custody.key_state().await.unwrap().data_key, data_key + 1, "{asked_by:?}");
+        let again = custody.decide_rotation(&request, &other, true).await;
+        assert!(matches!(again, Err(CustodyError::Invalid(_))), "{}", name(&again));
+    }
+    assert_eq!(custody.key_state().await.unwrap().data_key, before.data_key + 2);
 }
 
 /// Codes in a row that are in no other file of the tests.

@@ -4,7 +4,8 @@ use std::fs;
 use std::time::Instant;
 
 use cns_protocol::custody::{
-    Backup, Erase, Erased, Import, ImportCertificate, Keys, RotateKey, RotatedKey, Verify,
+    Backup, DecideRotation, Erase, Erased, Import, ImportCertificate, Keys, RotateKey, RotatedKey,
+    RotationRequests, Verify,
 };
 use cns_protocol::{ErrorKind, audit};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
@@ -37,11 +38,11 @@ fn a_rotation_that_was_killed_goes_on_at_the_next_start() {
     let old = fs::read(running.path("state/custody.key")).unwrap();
     let before = running.client().call(&Keys {}).unwrap();
     let wrapped = running.client().call(&RotateKey { key: RotatedKey::Wrapping }).unwrap();
-    assert_ne!(before.wrapping_key, wrapped.wrapping_key);
+    assert_ne!(before.wrapping_key, wrapped.keys.wrapping_key);
     assert_ne!(fs::read(running.path("state/custody.key")).unwrap(), old);
     let rotated = running.client().call(&RotateKey { key: RotatedKey::Data }).unwrap();
-    assert_eq!(rotated.data_key, before.data_key + 1);
-    assert!(rotated.older_records > 4000, "{rotated:?}");
+    assert_eq!(rotated.keys.data_key, before.data_key + 1);
+    assert!(rotated.keys.older_records > 4000, "{rotated:?}");
     running.kill();
     running.launch();
     let ends = Instant::now() + PATIENCE;
@@ -51,9 +52,9 @@ fn a_rotation_that_was_killed_goes_on_at_the_next_start() {
         std::thread::sleep(std::time::Duration::from_millis(50));
         left = running.client().call(&Keys {}).unwrap();
     }
-    assert_eq!((left.data_key, left.wrapping_key), (rotated.data_key, wrapped.wrapping_key));
+    assert_eq!((left.data_key, left.wrapping_key), (rotated.keys.data_key, wrapped.keys.wrapping_key));
     let report = running.client().call(&Verify {}).unwrap();
-    assert_eq!((report.records, report.damaged), (rotated.older_records, 0));
+    assert_eq!((report.records, report.damaged), (rotated.keys.older_records, 0));
     let told = running.audited("custody-rotate-key");
     assert_eq!(told.len(), 4, "{told:?}");
     let made = running.client().call(&Backup {}).unwrap();
@@ -91,4 +92,82 @@ fn keys_and_backups_are_the_administrators() {
         kind(client, &Backup {}),
     ];
     assert_eq!(kinds, [ErrorKind::Forbidden; 5]);
+}
+
+/// Where four eyes are demanded, one Unix user alone replaces no key.
+#[test]
+fn with_four_eyes_no_key_is_replaced_by_one_person() {
+    let rules = format!("{}[custody]\nrotate_four_eyes = true\n", access(EVERYTHING));
+    let mut running = Running::start_with(&[], &rules);
+    let mut client = running.client();
+    let before = client.call(&Keys {}).unwrap();
+    let key_file = fs::read(running.path("state/custody.key")).unwrap();
+    let asked = client.call(&RotateKey { key: RotatedKey::Wrapping }).unwrap();
+    assert_eq!(asked.keys, before, "nothing was replaced");
+    let request = asked.request.unwrap();
+    let mine = DecideRotation { request: request.clone(), confirm: true };
+    assert_eq!(kind(&mut client, &mine), ErrorKind::SecondPersonNeeded);
+    // It waits over a restart, and can be turned down by who asked.
+    running.kill();
+    running.launch();
+    let mut client = running.client();
+    let waiting = client.call(&RotationRequests {}).unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((waiting[0].request.as_str(), waiting[0].key), (request.as_str(), RotatedKey::Wrapping));
+    let down = DecideRotation { request: request.clone(), confirm: false };
+    assert_eq!(client.call(&down).unwrap(), before);
+    assert!(client.call(&RotationRequests {}).unwrap().is_empty());
+    assert_eq!(kind(&mut client, &down), ErrorKind::InvalidParams, "it was decided");
+    assert_eq!(client.call(&Keys {}).unwrap(), before);
+    assert_eq!(fs::read(running.path("state/custody.key")).unwrap(), key_file);
+    let told = running.audited("custody-rotate-key");
+    assert!(
+        told.iter().any(|line| line.contains(&format!("waits for a second person, request {request}"))),
+        "{told:?}"
+    );
+    assert!(told.iter().any(|line| line.contains("turns down request")), "{told:?}");
+}
+
+/// Another Unix user, who is custodian and not administrator, confirms.
+#[test]
+fn a_second_unix_user_confirms_the_replacement_of_a_key() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: cannot become another user");
+        return;
+    }
+    let custodian = "[[access]]\nrole = \"custodian\"\nusers = [\"65534\"]\n";
+    let rules = format!("{}{custodian}[custody]\nrotate_four_eyes = true\n", access(EVERYTHING));
+    let running = Running::start_with(&[], &rules);
+    fs::set_permissions(running.socket(), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let mut client = running.client();
+    let before = client.call(&Keys {}).unwrap();
+    let mut requests = Vec::new();
+    for key in [RotatedKey::Wrapping, RotatedKey::Data] {
+        requests.push(client.call(&RotateKey { key }).unwrap().request.unwrap());
+    }
+    let status = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "upkeep::confirm_as_another_user", "--nocapture"])
+        .env("CONFIRM_SOCKET", running.socket())
+        .env("CONFIRM_REQUESTS", requests.join(","))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let after = client.call(&Keys {}).unwrap();
+    assert_ne!(after.wrapping_key, before.wrapping_key);
+    assert_eq!(after.data_key, before.data_key + 1);
+    assert_eq!(client.call(&Verify {}).unwrap().damaged, 0);
+}
+
+/// What `a_second_unix_user_confirms_the_replacement_of_a_key` runs as that user; does nothing otherwise.
+#[test]
+fn confirm_as_another_user() {
+    let Some(socket) = std::env::var_os("CONFIRM_SOCKET") else { return };
+    let requests = std::env::var("CONFIRM_REQUESTS").unwrap();
+    let mut client = cns_protocol::Client::connect(socket.as_ref()).unwrap();
+    assert_eq!(kind(&mut client, &RotateKey { key: RotatedKey::Data }), ErrorKind::Forbidden);
+    for request in requests.split(',') {
+        client.call(&DecideRotation { request: request.to_owned(), confirm: true }).unwrap();
+    }
 }

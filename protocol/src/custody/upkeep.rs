@@ -24,6 +24,20 @@ pub enum RotatedKey {
     Data,
 }
 
+impl RotatedKey {
+    /// Every key.
+    pub const ALL: [RotatedKey; 2] = [RotatedKey::Wrapping, RotatedKey::Data];
+
+    /// The name in messages and records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wrapping => "wrapping",
+            Self::Data => "data",
+        }
+    }
+}
+
 /// Which keys are in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
@@ -36,11 +50,76 @@ pub struct KeyState {
     pub older_records: u64,
 }
 
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Rotation {
+    /// The keys that are in use now.
+    #[serde(flatten)]
+    pub keys: KeyState,
+    /// The request that a second person must confirm, where the configuration demands four eyes. Until then no key was
+    /// replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
 impl Method for RotateKey {
     const NAME: &'static str = "custody.rotate_key";
-    const SUMMARY: &'static str = "Replaces the key-encryption key or the data key.";
+    const SUMMARY: &'static str =
+        "Replaces the key-encryption key or the data key, or asks a second person to confirm that.";
     const ROLE: Role = Role::Admin;
+    type Answer = Rotation;
+}
+
+/// `custody.decide_rotation`: a second person confirms or turns down what another asked to replace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DecideRotation {
+    /// The request.
+    pub request: String,
+    /// Whether the key is replaced. Turning down may be done by whoever asked, too.
+    pub confirm: bool,
+}
+
+impl Method for DecideRotation {
+    const NAME: &'static str = "custody.decide_rotation";
+    const SUMMARY: &'static str = "Confirms, as a second person, or turns down a request to replace a key.";
+    const ROLE: Role = Role::Admin;
+    const OTHER_ROLES: &'static [Role] = &[Role::Custodian];
     type Answer = KeyState;
+}
+
+/// `custody.rotation_requests`: the requests to replace a key that nobody has decided yet.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RotationRequests {}
+
+/// A request to replace a key that waits for a second person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct RotationRequest {
+    /// Its identifier.
+    pub request: String,
+    /// Which key.
+    pub key: RotatedKey,
+    /// The Unix user who asked.
+    pub user: u32,
+    /// The operator who asked, where one was at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// When.
+    pub requested_at: String,
+}
+
+impl Method for RotationRequests {
+    const NAME: &'static str = "custody.rotation_requests";
+    const SUMMARY: &'static str =
+        "Lists the requests to replace a key that wait for a second person; at most 1,000.";
+    const ROLE: Role = Role::Admin;
+    const OTHER_ROLES: &'static [Role] = &[Role::Custodian];
+    type Answer = Vec<RotationRequest>;
 }
 
 /// `custody.keys`: which keys are in use, and how far a rotation has come.
