@@ -32,12 +32,14 @@
 mod error;
 mod pages;
 mod pool;
+mod stack;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 pub use crate::error::SecretError;
 use crate::pool::Slot;
+pub use crate::stack::on_wiped_stack;
 
 /// Gives the pages that secrets shared back to the system. Secrets that still are keep theirs. For a library that is
 /// about to be unloaded, which would leave the pages behind.

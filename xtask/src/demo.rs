@@ -66,7 +66,7 @@ impl Demo {
         let section = Section::begin("1.", "The certifier, and the card as the manufacturer delivers it");
         let authority = office::start_authority(&mut stage)?;
         checked(&format!("cns-authority issues certificates over CMP at http://{}", authority.address));
-        let operator = office::make_operator_card(&stage, &authority)?;
+        let operator = office::make_operator_card(&stage, &authority, 6)?;
         checked("The operator has a card of their own, active already");
         let readers = Readers {
             configured: ["citizen", "operator"].map(|who| own_reader(&stage, who)).to_vec(),

@@ -86,8 +86,8 @@ enum Command {
         #[command(subcommand)]
         what: soak::What,
     },
-    /// Activate a card at the loudest log level and look for its PINs, PUKs and user codes in the daemon's memory, files, log
-    /// and answers
+    /// Do every case of the manual at the loudest log level and look for PINs, PUKs and user codes in the daemon's memory, a
+    /// dump of it, its files, log, traffic and writes
     LeakHunt {
         /// List the system packages that are missing instead of installing them
         #[arg(long)]

@@ -89,9 +89,13 @@ pub(crate) struct OperatorCard {
     pub(crate) certificate_sha256: String,
 }
 
-/// Makes the operator's card.
-pub(crate) fn make_operator_card(stage: &Stage, authority: &Authority) -> Result<OperatorCard> {
-    let pin = random_digits(6)?;
+/// Makes the operator's card with a PIN of so many digits.
+pub(crate) fn make_operator_card(
+    stage: &Stage,
+    authority: &Authority,
+    pin_digits: usize,
+) -> Result<OperatorCard> {
+    let pin = random_digits(pin_digits)?;
     let holder = stage.write("operator.toml", &OPERATOR_HOLDER.toml())?;
     let mut create = stage.program("cns-card");
     create.arg("create").arg(stage.path("operator-card")).arg("--holder").arg(holder);
@@ -109,13 +113,24 @@ pub(crate) fn make_operator_card(stage: &Stage, authority: &Authority) -> Result
 
 /// Makes the citizen's card as the manufacturer delivers it: nobody knows its PIN, custody alone gets its PUK.
 pub(crate) fn make_citizen_card(stage: &Stage, authority: &Authority) -> Result<()> {
-    let holder = stage.write("citizen.toml", &CITIZEN.toml())?;
+    make_delivered_card(stage, authority, "citizen", &CITIZEN)
+}
+
+/// The same for any holder, in the folder `WHO-card`; custody's file is `WHO-puk.cms`.
+pub(crate) fn make_delivered_card(
+    stage: &Stage,
+    authority: &Authority,
+    who: &str,
+    holder: &Holder,
+) -> Result<()> {
+    let path = |suffix: &str| stage.path(&format!("{who}{suffix}"));
+    let holder = stage.write(&format!("{who}.toml"), &holder.toml())?;
     let mut create = stage.program("cns-card");
-    create.arg("create").arg(stage.path("citizen-card")).arg("--holder").arg(holder);
-    create.arg("--request").arg(stage.path("citizen.csr"));
-    create.arg("--seal-to").arg(stage.path("import.pem")).arg("--sealed-puk").arg(stage.path("puk.cms"));
+    create.arg("create").arg(path("-card")).arg("--holder").arg(holder);
+    create.arg("--request").arg(path(".csr"));
+    create.arg("--seal-to").arg(stage.path("import.pem")).arg("--sealed-puk").arg(path("-puk.cms"));
     output_of(&mut create)?;
-    enrol_authentication(stage, authority, "citizen").map(|_| ())
+    enrol_authentication(stage, authority, who).map(|_| ())
 }
 
 /// A generation of chip, as `cns-card` tells of it.
@@ -297,12 +312,30 @@ pub(crate) fn configure_plain(stage: &Stage) -> Result<()> {
     stage.write("cnsd.toml", &config).map(drop)
 }
 
-/// Starts the daemon and waits until it answers; its process id.
-pub(crate) fn start_daemon(stage: &mut Stage) -> Result<u32> {
+/// Adds to the configuration that was written before.
+pub(crate) fn configure_more(stage: &Stage, more: &str) -> Result<()> {
+    let before =
+        std::fs::read_to_string(stage.path("cnsd.toml")).during("reading the daemon's configuration")?;
+    stage.write("cnsd.toml", &format!("{before}{more}")).map(drop)
+}
+
+/// The daemon, to be started on the stage's state and socket.
+pub(crate) fn daemon(stage: &Stage) -> Command {
     let mut daemon = stage.program("cnsd");
     daemon.arg("--config").arg(stage.path("cnsd.toml")).arg("--state").arg(stage.path("state"));
     daemon.arg("--socket").arg(stage.path("cnsd.sock"));
-    let id = stage.start("cnsd", &mut daemon)?;
+    daemon
+}
+
+/// Starts the daemon and waits until it answers; its process id.
+pub(crate) fn start_daemon(stage: &mut Stage) -> Result<u32> {
+    let mut daemon = daemon(stage);
+    start_daemon_as(stage, &mut daemon)
+}
+
+/// The same by a command that becomes [`daemon`].
+pub(crate) fn start_daemon_as(stage: &mut Stage, command: &mut Command) -> Result<u32> {
+    let id = stage.start("cnsd", command)?;
     stage.wait_for("cnsd's first answer", 30, |stage| Ok(ctl(stage, &["status"]).ok()))?;
     Ok(id)
 }
@@ -315,7 +348,7 @@ pub(crate) fn fill_custody(stage: &Stage, envelopes: u8) -> Result<Vec<String>> 
         .arg(stage.path("import.pem"));
     print.arg("--out").arg(stage.path("envelopes.cms")).arg("--letters").arg(stage.path("letters"));
     output_of(&mut print)?;
-    for file in ["puk.cms", "envelopes.cms"] {
+    for file in ["citizen-puk.cms", "envelopes.cms"] {
         output_of(stage.program("cnsctl").args(["custody", "import"]).arg(stage.path(file)))?;
     }
     let codes = letters(stage)?;

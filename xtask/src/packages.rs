@@ -20,8 +20,8 @@ pub(crate) const FUZZ: &[&str] = &["g++"];
 /// For the members' tests: the server that daemons share, an HSM, and what the module is used under by a C program.
 pub(crate) const MEMBERS: &[&str] = &["postgresql", "softhsm2", "valgrind"];
 
-/// For the tests on real parts.
-pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2"];
+/// For the tests on real parts: pcscd's, and those that show what leaves the daemon.
+pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2", "gdb", "strace"];
 
 /// For the tests with programs that nobody here wrote, beside those above. Java's compiler runs its source.
 pub(crate) const PROGRAMS: &[&str] = &[

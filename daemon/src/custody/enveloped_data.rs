@@ -15,7 +15,7 @@ use aws_lc_rs::rsa::{
     OaepAlgorithm, OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey, PrivateDecryptingKey,
 };
 use cms::enveloped_data::{KeyTransRecipientInfo, RecipientIdentifier};
-use cns_secret::Secret;
+use cns_secret::{Secret, on_wiped_stack};
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5911::{ID_AES_128_CBC, ID_AES_192_CBC, ID_AES_256_CBC, ID_DATA, ID_ENVELOPED_DATA};
 use const_oid::db::rfc5912::{
@@ -221,11 +221,13 @@ impl<R: Read> Decrypting<R> {
     fn decrypt(&mut self, piece: &mut [u8]) -> Result<(), CustodyError> {
         let failed = |_| CustodyError::Cryptography("AES-CBC does not decrypt");
         let Some(last) = piece.last_chunk::<BLOCK>().copied() else { return Ok(()) };
-        // The key schedule is built anew for each piece, so that the key rests in locked memory only.
-        let key = UnboundCipherKey::new(self.algorithm, self.key.expose()).map_err(failed)?;
-        let cipher = DecryptingKey::cbc(key).map_err(failed)?;
-        let context = DecryptionContext::Iv128(FixedLength::from(self.previous));
-        cipher.decrypt(piece, context).map_err(failed)?;
+        on_wiped_stack(|| {
+            // The key schedule is built anew for each piece, so that the key rests in locked memory only.
+            let key = UnboundCipherKey::new(self.algorithm, self.key.expose()).map_err(failed)?;
+            let cipher = DecryptingKey::cbc(key).map_err(failed)?;
+            let context = DecryptionContext::Iv128(FixedLength::from(self.previous));
+            cipher.decrypt(piece, context).map(drop).map_err(failed)
+        })?;
         self.previous = last;
         Ok(())
     }

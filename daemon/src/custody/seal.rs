@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub(crate) use aws_lc_rs::aead::NONCE_LEN;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
-use cns_secret::Secret;
+use cns_secret::{Secret, on_wiped_stack};
 
 use crate::custody::error::CustodyError;
 
@@ -99,14 +99,12 @@ impl Sealer {
         rand::fill(&mut nonce).map_err(|_| CustodyError::Cryptography("no random nonce"))?;
         let mut body = plaintext.duplicate()?;
         let key = self.newest()?;
-        let tag = key
-            .cipher()?
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(associated_data(key.id, name)),
-                body.expose_mut(),
-            )
-            .map_err(|_| CustodyError::Cryptography("AES-256-GCM did not seal"))?;
+        let tag = on_wiped_stack(|| {
+            let aad = Aad::from(associated_data(key.id, name));
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            let sealed = key.cipher()?.seal_in_place_separate_tag(nonce, aad, body.expose_mut());
+            sealed.map_err(|_| CustodyError::Cryptography("AES-256-GCM did not seal"))
+        })?;
         Ok(compose(key.id, &nonce, &[body.expose(), tag.as_ref()]))
     }
 
@@ -120,13 +118,11 @@ impl Sealer {
         let key = self.key(parts.key_id).ok_or_else(tampered)?;
         let plaintext_len = parts.body.len().checked_sub(TAG_LEN).ok_or_else(tampered)?;
         let mut buffer = Secret::copy_from(parts.body)?;
-        key.cipher()?
-            .open_in_place(
-                Nonce::assume_unique_for_key(*parts.nonce),
-                Aad::from(associated_data(key.id, name)),
-                buffer.expose_mut(),
-            )
-            .map_err(|_| tampered())?;
+        on_wiped_stack(|| {
+            let aad = Aad::from(associated_data(key.id, name));
+            let nonce = Nonce::assume_unique_for_key(*parts.nonce);
+            key.cipher()?.open_in_place(nonce, aad, buffer.expose_mut()).map(drop).map_err(|_| tampered())
+        })?;
         Ok(buffer.truncated(plaintext_len))
     }
 }

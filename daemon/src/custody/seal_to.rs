@@ -9,7 +9,7 @@ use cms::enveloped_data::{
     EncryptedContentInfo, EnvelopedData, KeyTransRecipientInfo, RecipientIdentifier, RecipientInfo,
     RecipientInfos,
 };
-use cns_secret::Secret;
+use cns_secret::{Secret, on_wiped_stack};
 use const_oid::db::rfc5911::{ID_AES_256_CBC, ID_DATA, ID_ENVELOPED_DATA};
 use const_oid::db::rfc5912::RSA_ENCRYPTION;
 use der::asn1::{Null, OctetString, SetOfVec};
@@ -58,7 +58,7 @@ pub(crate) fn seal_to(certificate: &Certificate, content: &Secret) -> Result<Vec
     let mut padded = Padded { secret: Secret::zeroed(content.len().saturating_add(BLOCK))?, length: 0 };
     padded.extend(content.expose());
     let context = EncryptionContext::Iv128(FixedLength::from(iv));
-    cipher.less_safe_encrypt(&mut padded, context).map_err(failed)?;
+    on_wiped_stack(|| cipher.less_safe_encrypt(&mut padded, context).map(drop)).map_err(failed)?;
     let spki = certificate.tbs_certificate.subject_public_key_info.to_der()?;
     let public = PublicEncryptingKey::from_der(&spki)
         .map_err(|_| CustodyError::Cryptography("the certificate's key is not an RSA key"))?;

@@ -5,7 +5,7 @@
 //! envelope is used, a memory-hard hash comes over it ([`super::user_code_hash`]).
 
 use aws_lc_rs::{constant_time, hmac, rand};
-use cns_secret::Secret;
+use cns_secret::{Secret, on_wiped_stack};
 
 use crate::custody::error::CustodyError;
 use crate::custody::seal::{KEY_LEN, RecordName, Sealer, random_secret};
@@ -123,8 +123,8 @@ impl UserCodes {
             place.copy_from_slice(bytes);
         }
         length.fill(u8::try_from(user_code.len()).unwrap_or(u8::MAX));
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.pepper.expose());
-        Ok(Some(hmac::sign(&key, message.expose())))
+        let sign = || hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.pepper.expose()), message.expose());
+        Ok(Some(on_wiped_stack(sign)))
     }
 }
 

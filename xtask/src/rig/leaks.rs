@@ -1,29 +1,33 @@
-//! The hunt for leaks: are the card's PINs and PUKs, or an envelope's PIN and user code, anywhere in the daemon's memory,
-//! its files, its log, or in what it answered on the socket?
+//! The hunt for leaks: is a card's PIN or PUK, or an envelope's PIN or user code, anywhere that the daemon's memory, its
+//! files, its log, its socket or its writes show?
+//!
+//! Every case of the manual that this counter can do is done first ([`cases`]), at the loudest log level.
 
 mod canary;
+mod cases;
+mod dump;
 mod forms;
+mod inquest;
+mod tap;
+mod writes;
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use cns_secret::Secret;
-use memchr::memmem;
 use serde_json::Value;
 
 use crate::Result;
 use crate::error::{During, Error};
 use crate::office;
 
-pub(super) use canary::expect_caught;
 pub(crate) use canary::leak_on_purpose;
+pub(super) use inquest::run;
 
-/// Bytes of memory searched at a time; neighbouring pieces overlap by the longest needle.
-const PIECE: usize = 1024 * 1024;
+/// The longest form of a secret; what is searched in pieces overlaps by so much.
+const OVERLAP: usize = 128;
 
 /// A secret, in one of the ways it could be written.
 struct Needle {
@@ -31,100 +35,115 @@ struct Needle {
     bytes: Secret,
 }
 
-/// What is hunted for: each secret in each form.
+/// What is hunted for: each secret in each form. The automaton has copies of them: the secrets are made for this hunt.
 pub(super) struct Hunt {
     needles: Vec<Needle>,
+    automaton: AhoCorasick,
+}
+
+/// What a search has seen.
+#[derive(Default)]
+struct Searched {
+    bytes: usize,
+    /// The needles that were found, by their number, and where.
+    found: BTreeMap<usize, String>,
+}
+
+impl Searched {
+    fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.found.extend(other.found);
+    }
 }
 
 impl Hunt {
-    /// Learns the secrets from the chip's folder. Shorter PINs than eight digits would be found by chance.
-    pub(super) fn for_card(folder: &Path) -> Result<Self> {
-        let state = office::parse(
-            &fs::read_to_string(folder.join("card.json")).during("reading the chip's memory")?,
-        )?;
-        let mut hunt = Self { needles: Vec::new() };
-        for (address, name) in
-            [("0010", "PIN"), ("0011", "PUK"), ("001a", "signature PIN"), ("001b", "signature PUK")]
-        {
-            let body = object_body(&state, address)
-                .ok_or_else(|| Error::Wrong(format!("the chip has no {name}")))?;
-            let digits = body.len() / 2;
-            let mut text = Secret::zeroed(digits)?;
-            for (byte, pair) in text.expose_mut().iter_mut().zip(body.as_bytes().chunks(2)) {
-                *byte = std::str::from_utf8(pair)
-                    .ok()
-                    .and_then(|p| u8::from_str_radix(p, 16).ok())
-                    .unwrap_or(0xFF);
+    /// Learns the secrets, each by its name. Shorter ones than eight digits would be found by chance.
+    fn of(secrets: &[(String, Secret)]) -> Result<Self> {
+        let mut needles: Vec<Needle> = Vec::new();
+        for (name, text) in secrets {
+            if text.len() < 8 {
+                return Err(Error::Wrong(format!("the {name} is so short that it would be found by chance")));
             }
-            if !text.expose().iter().all(u8::is_ascii_digit) || digits < 8 {
-                return Err(Error::Wrong(format!(
-                    "the {name} is not eight digits: it would be found by chance"
-                )));
+            for (form, bytes) in forms::of(text)? {
+                // One envelope's PIN becomes a card's.
+                if bytes.len() > OVERLAP {
+                    return Err(Error::Wrong(format!("the {name} ({form}) is too long to be searched for")));
+                }
+                if !needles.iter().any(|known| known.bytes.expose() == bytes.expose()) {
+                    needles.push(Needle { name: format!("{name} ({form})"), bytes });
+                }
             }
-            hunt.add(name, &text)?;
         }
-        Ok(hunt)
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .build(needles.iter().map(|needle| needle.bytes.expose()))
+            .map_err(|error| Error::Wrong(format!("the search cannot be prepared: {error}")))?;
+        Ok(Self { needles, automaton })
     }
 
-    /// Hunts for one secret more, in each form.
-    pub(super) fn add(&mut self, name: &str, text: &Secret) -> Result<()> {
-        for (form, bytes) in forms::of(text)? {
-            self.needles.push(Needle { name: format!("{name} ({form})"), bytes });
-        }
-        Ok(())
-    }
-
-    /// Searches bytes; the names of the secrets that are in them.
-    fn search(&self, bytes: &[u8]) -> Vec<&str> {
-        let found = self.needles.iter().filter(|needle| contains(bytes, needle.bytes.expose()));
-        found.map(|needle| needle.name.as_str()).collect()
-    }
-
-    /// Searches bytes and fails when a secret is in them.
-    pub(super) fn expect_clean(&self, what: &str, bytes: &[u8]) -> Result<()> {
-        let found = self.search(bytes);
-        if found.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Wrong(format!("{what} holds the {}", found.join(", "))))
-        }
+    /// Searches bytes of `place`.
+    fn bytes(&self, place: &str, bytes: &[u8]) -> Searched {
+        let found = self.automaton.find_overlapping_iter(bytes);
+        let found = found.map(|found| (found.pattern().as_usize(), place.to_owned())).collect();
+        Searched { bytes: bytes.len(), found }
     }
 
     /// Searches every file below a folder; how many there were.
-    pub(super) fn expect_clean_files(&self, folder: &Path) -> Result<usize> {
-        let mut files = 0;
-        for entry in fs::read_dir(folder).during("listing the state folder")? {
-            let path = entry.during("listing the state folder")?.path();
+    fn files(&self, folder: &Path) -> Result<(usize, Searched)> {
+        let (mut files, mut searched) = (0, Searched::default());
+        for entry in fs::read_dir(folder).during("listing a folder")? {
+            let path = entry.during("listing a folder")?.path();
             if path.is_dir() {
-                files += self.expect_clean_files(&path)?;
-            } else {
-                self.expect_clean(&path.display().to_string(), &fs::read(&path).during("reading a file")?)?;
+                let (more, inside) = self.files(&path)?;
+                files += more;
+                searched.add(inside);
+            } else if path.is_file() {
+                let bytes = fs::read(&path).during("reading a file")?;
+                searched.add(self.bytes(&path.display().to_string(), &bytes));
                 files += 1;
             }
         }
-        Ok(files)
+        Ok((files, searched))
     }
 
-    /// Searches all readable memory of a process. `known` must be found, or the search itself does not work.
-    pub(super) fn expect_clean_memory(&self, process: u32, known: &str) -> Result<usize> {
-        let maps =
-            fs::read_to_string(format!("/proc/{process}/maps")).during("reading the daemon's memory map")?;
-        let memory = File::open(format!("/proc/{process}/mem")).during("opening the daemon's memory")?;
-        let (mut searched, mut known_found) = (0, false);
-        for (start, end) in maps.lines().filter_map(writable_range) {
-            for_each_piece(&memory, start, end, |bytes| {
-                searched += bytes.len();
-                known_found |= contains(bytes, known.as_bytes());
-                self.expect_clean("the daemon's memory", bytes)
-            })?;
+    /// Fails when a secret was found; gives the bytes searched.
+    fn expect_clean(&self, searched: &Searched) -> Result<usize> {
+        if searched.found.is_empty() {
+            return Ok(searched.bytes);
         }
-        if !known_found {
-            return Err(Error::Wrong(
-                "the search of the daemon's memory does not even find public data".into(),
-            ));
-        }
-        Ok(searched)
+        let found: Vec<_> = searched
+            .found
+            .iter()
+            .map(|(needle, place)| format!("{place} holds the {}", self.name(*needle)))
+            .collect();
+        Err(Error::Wrong(found.join(", ")))
     }
+
+    fn name(&self, needle: usize) -> &str {
+        self.needles.get(needle).map_or("?", |needle| &needle.name)
+    }
+}
+
+/// A card's own PINs and PUKs, from the chip's folder.
+fn on_card(folder: &Path) -> Result<Vec<(String, Secret)>> {
+    let state =
+        office::parse(&fs::read_to_string(folder.join("card.json")).during("reading the chip's memory")?)?;
+    let mut secrets = Vec::new();
+    for (address, name) in
+        [("0010", "PIN"), ("0011", "PUK"), ("001a", "signature PIN"), ("001b", "signature PUK")]
+    {
+        let Some(body) = object_body(&state, address) else { continue };
+        let mut text = Secret::zeroed(body.len() / 2)?;
+        for (byte, pair) in text.expose_mut().iter_mut().zip(body.as_bytes().chunks(2)) {
+            *byte =
+                std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok()).unwrap_or(0xFF);
+        }
+        secrets.push((format!("card's {name}"), text));
+    }
+    if secrets.len() < 2 {
+        return Err(Error::Wrong("the chip has no PIN or no PUK".into()));
+    }
+    Ok(secrets)
 }
 
 /// Finds the body of a security object in the chip's memory file, wherever its directory is.
@@ -139,83 +158,4 @@ fn object_body(value: &Value, address: &str) -> Option<String> {
         Value::Array(list) => list.iter().find_map(|inner| object_body(inner, address)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
-}
-
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    !needle.is_empty() && memmem::find(bytes, needle).is_some()
-}
-
-fn writable_range(line: &str) -> Option<(u64, u64)> {
-    let mut words = line.split_whitespace();
-    let (start, end) = words.next()?.split_once('-')?;
-    words.next()?.starts_with("rw").then_some(())?;
-    Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
-}
-
-fn for_each_piece(
-    memory: &File,
-    start: u64,
-    end: u64,
-    mut look: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    const OVERLAP: u64 = 64;
-    let mut buffer = vec![0; PIECE];
-    let mut at = start;
-    while at < end {
-        let length = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-        let Some(piece) = buffer.get_mut(..length) else { break };
-        // A mapping may go away or be unreadable (guard pages) while it is searched.
-        if memory.read_exact_at(piece, at).is_err() {
-            break;
-        }
-        look(piece)?;
-        at += u64::try_from(length).unwrap_or(1);
-        if at < end {
-            at -= OVERLAP;
-        }
-    }
-    Ok(())
-}
-
-/// A socket in front of the daemon's that keeps a copy of all that the daemon answers.
-pub(super) struct Tap {
-    answered: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Tap {
-    /// Listens at `socket` and passes everything on to `daemon`.
-    pub(super) fn start(socket: PathBuf, daemon: PathBuf) -> Result<Self> {
-        let listener = UnixListener::bind(&socket).during("opening a tap on the socket")?;
-        let answered = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&answered);
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(std::io::Result::ok) {
-                let Ok(server) = UnixStream::connect(&daemon) else { break };
-                let (Ok(client_in), Ok(server_out)) = (client.try_clone(), server.try_clone()) else { break };
-                std::thread::spawn(move || pass_on(client_in, server_out, |_| {}));
-                let record = Arc::clone(&record);
-                let keep =
-                    move |bytes: &[u8]| record.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
-                std::thread::spawn(move || pass_on(server, client, keep));
-            }
-        });
-        Ok(Self { answered })
-    }
-
-    /// What the daemon has answered.
-    pub(super) fn answered(&self) -> Vec<u8> {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-fn pass_on(mut from: UnixStream, mut to: UnixStream, keep: impl Fn(&[u8])) {
-    let mut buffer = [0; 4096];
-    while let Ok(length) = from.read(&mut buffer) {
-        let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-        keep(bytes);
-        if to.write_all(bytes).is_err() {
-            break;
-        }
-    }
-    to.shutdown(std::net::Shutdown::Both).unwrap_or_default();
 }
