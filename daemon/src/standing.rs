@@ -11,6 +11,7 @@
 
 pub mod desk;
 mod error;
+mod order;
 mod queue;
 mod registry;
 mod row;
@@ -23,13 +24,13 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use cns_protocol::audit::Phase;
 use cns_protocol::card::{Holder, KeyUse};
-use cns_protocol::certificate::{Act, CardStanding, ChangeState, Channel, Identified, Paper, Standing};
-use cns_protocol::counter::Reason;
+use cns_protocol::certificate::{Act, CardStanding, ChangeState, Standing};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 
 pub use self::error::StandingError;
+pub use self::order::{Order, Outcome};
 use self::queue::{Queue, Told};
 use self::registry::Registry;
 use self::row::{Certificate, Change};
@@ -51,44 +52,6 @@ const LONGEST_PAUSE: i64 = 300;
 /// For so long an answer of the authority stands for the same question: whoever asks again meanwhile has clicked twice. Later
 /// the authority is asked anew, because somebody else may have changed it.
 const FRESH: time::Duration = time::Duration::minutes(10);
-
-/// What is asked for all certificates of a card.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// Its identifier: the procedure's, or a new one. What is asked again under it is asked once.
-    pub request: String,
-    /// The card's serial number.
-    pub card: String,
-    /// What becomes of them.
-    pub change: StatusChange,
-    /// Why.
-    pub reason: Option<Reason>,
-    /// Who asks.
-    pub channel: Channel,
-    /// The rule by which they may.
-    pub paragraph: &'static str,
-    /// The Unix user.
-    pub user: Option<u32>,
-    /// The operator.
-    pub operator: Option<String>,
-    /// Who was identified.
-    pub identified: Option<Identified>,
-    /// What was shown of a theft or loss.
-    pub paper: Option<Paper>,
-}
-
-/// What came of an order so far.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Certificates that stand as was asked.
-    pub done: usize,
-    /// Those that the authority was not told of yet, with the reason.
-    pub pending: Vec<String>,
-    /// Those that the authority refused, with its words.
-    pub refused: Vec<String>,
-    /// Where the operator's card failed to sign.
-    pub officer: Option<StatusError>,
-}
 
 /// Certificates and their standing. Clones share them.
 #[derive(Clone)]

@@ -112,8 +112,8 @@ fn of_card(card: &str, reason: Option<Reason>, paper: Option<Paper>) -> ChangeRe
 
 /// A card with both certificates, activated; the authority stands behind the counter.
 async fn activated() -> Rig {
-    let rig = Rig::new().await;
-    rig.rooms().procedures.change_status_by(rig.rooms().authority.clone());
+    let mut rig = Rig::new().await;
+    rig.change_status();
     let started = rig.start(Case::Standard).await.unwrap();
     rig.until(started, &rig.codes[0], "").await;
     rig
@@ -123,7 +123,6 @@ async fn activated() -> Rig {
 async fn another_connection(rig: &mut Rig) {
     rig.restart().await;
     rig.card_is_back().await;
-    rig.rooms().procedures.change_status_by(rig.rooms().authority.clone());
 }
 
 const REASONS: [Option<Reason>; 9] = [
@@ -166,8 +165,8 @@ fn manual(channel: Channel, act: Act, reason: Option<Reason>, paper: bool) -> Op
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_channel_act_reason_and_paper_has_the_manuals_verdict() {
-    let rig = Rig::new().await;
-    rig.rooms().procedures.change_status_by(rig.rooms().authority.clone());
+    let mut rig = Rig::new().await;
+    rig.change_status();
     let office = Office::open(&rig);
     let (mut allowed, mut refused) = (0, 0);
     for channel in Channel::ALL {

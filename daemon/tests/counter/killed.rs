@@ -19,18 +19,21 @@ use crate::kill::{CITIZEN, Counter, Setup};
 use crate::national_peer;
 use crate::rig::usual_answer;
 use crate::running::{PATIENCE, text};
+use crate::standing::changes;
 
 /// How many rounds over all cases; unset: one over a few.
 const ROUNDS: &str = "CNSD_SOAK_ROUNDS";
 /// The longest time between the answer and the kill: what a step takes here, and some more.
 const LATEST_MS: u64 = 60;
 
-const SHORT: [(Case, Applicant, bool); 3] = [
+const SHORT: [(Case, Applicant, bool); 5] = [
     (Case::Standard, Applicant::Holder, false),
     (Case::Signature, Applicant::Holder, true),
     (Case::OtherRegion, Applicant::Holder, false),
+    (Case::Suspension, Applicant::Holder, false),
+    (Case::Reactivation, Applicant::Guardian, false),
 ];
-const ALL: [(Case, Applicant, bool); 6] = [
+const ALL: [(Case, Applicant, bool); 8] = [
     (Case::Standard, Applicant::Holder, false),
     (Case::Ward, Applicant::Guardian, false),
     (Case::Delegation, Applicant::Delegate, false),
@@ -38,6 +41,8 @@ const ALL: [(Case, Applicant, bool); 6] = [
     (Case::OtherRegion, Applicant::Delegate, false),
     // Once the card has its signature certificate, nothing is left to be made: see `Killing::wants_signature`.
     (Case::Standard, Applicant::Holder, true),
+    (Case::Suspension, Applicant::Guardian, false),
+    (Case::Reactivation, Applicant::Holder, false),
 ];
 
 struct Killing {
@@ -128,7 +133,8 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
     let rounds: Option<usize> = env::var(ROUNDS).ok().map(|rounds| rounds.parse().unwrap());
     let cases = if rounds.is_some() { ALL.as_slice() } else { SHORT.as_slice() };
     let rounds = rounds.unwrap_or(1);
-    let uses_envelope = |case| !matches!(case, Case::Signature | Case::OtherRegion);
+    let uses_envelope =
+        |case| !matches!(case, Case::Signature | Case::OtherRegion | Case::Suspension | Case::Reactivation);
     let envelopes = rounds * cases.iter().filter(|(case, _, _)| uses_envelope(*case)).count();
     let (peer, url) = national_peer::serve();
     let setup = Setup { envelopes, authority: true, cards: &[sample::ID_CARD], ..Setup::default() };
@@ -155,6 +161,9 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
         }
     }
     assert_eq!(peer.lock().unwrap().done.len(), asked, "each request was done, once");
+    settled += killing.procedure(Case::Revocation);
+    // Two certificates, suspended and reactivated in each round, and revoked at the end.
+    assert_eq!(changes(&killing.counter.certifier), 2 * (2 * rounds + 1), "each change was made, once");
     println!("SIGKILL: {} cases, {settled} settled", killing.kills);
     let mut client = killing.counter.client();
     let stock = client.call(&custody::Stock {}).unwrap();

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, Step, Wants};
+use cns_virtual_authority::Status;
 use cns_virtual_card::sample;
 use cnsd::card::CardError;
 use cnsd::procedure::ProcedureError;
@@ -61,10 +62,22 @@ const WITHOUT_ENVELOPE: [Course; 3] = [
     path(Case::OtherRegion, Applicant::Delegate),
 ];
 
+/// The cases that the authority is told of, in an order in which each can be done.
+const STATUS: [Course; 5] = [
+    path(Case::Suspension, Applicant::Holder),
+    path(Case::Reactivation, Applicant::Guardian),
+    path(Case::Suspension, Applicant::Guardian),
+    path(Case::Reactivation, Applicant::Holder),
+    path(Case::Revocation, Applicant::Holder),
+];
+
 impl Course {
     /// Whether the citizen is handed an envelope.
     fn uses_envelope(self) -> bool {
-        !matches!(self.case, Case::Signature | Case::OtherRegion)
+        !matches!(
+            self.case,
+            Case::Signature | Case::OtherRegion | Case::Suspension | Case::Reactivation | Case::Revocation
+        )
     }
 }
 
@@ -76,6 +89,11 @@ fn works(step: &Step) -> bool {
 /// Whether a step's work is the national system's.
 fn is_outside(step: &Step) -> bool {
     step.paragraph == "§8-out"
+}
+
+/// Whether in a step the authority is told what becomes of certificates.
+fn is_told(step: &Step) -> bool {
+    matches!(step.paragraph.as_str(), "§9.5.3" | "§9.6.2" | "§9.7")
 }
 
 /// What was tried and what came of it.
@@ -334,6 +352,50 @@ async fn trouble_at_every_step_of_the_cases_without_an_envelope_loses_nothing() 
     assert!(tally.felt > if database::on_postgresql() { 5 } else { 20 }, "{tally:?}");
 }
 
+/// How the certifier has the card's certificates.
+fn at_certifier(rig: &Rig) -> Vec<&'static str> {
+    let name = |record: cns_virtual_authority::Record| match record.status {
+        Status::Suspended { .. } => "suspended",
+        Status::Revoked { .. } => "revoked",
+        Status::Valid | Status::Unconfirmed => "good",
+    };
+    rig.certifier.list().unwrap().into_iter().map(name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_at_every_step_of_suspension_reactivation_and_revocation_loses_nothing() {
+    let mut tally = Tally::default();
+    for trouble in in_process() {
+        let mut rig = adult().await;
+        rig.change_status();
+        let code = rig.codes[0].clone();
+        let started = rig.start(Case::Standard).await.unwrap();
+        rig.until(started, &code, "").await;
+        for (number, path) in STATUS.into_iter().enumerate() {
+            let (begun, pin) = (Instant::now(), rig.letter(&code));
+            let code = code.clone();
+            let mut walk = Walk { rig: &mut rig, path, number, code, pin, signature_commands: 8 };
+            walk.run(*trouble, &mut tally).await;
+            let expected = if path.case == Case::Suspension {
+                "suspended"
+            } else if path.case == Case::Revocation {
+                "revoked"
+            } else {
+                "good"
+            };
+            assert_eq!(at_certifier(&rig), [expected; 2], "{trouble:?}, {path:?}");
+            println!("{trouble:?}, {path:?}: {} ms", begun.elapsed().as_millis());
+        }
+        assert_eq!(crate::standing::changes(&rig.certifier), 2 * STATUS.len(), "each was done once");
+        let open = "SELECT request FROM standing_change WHERE state <> 'done'";
+        let open = sqlx::query(open).fetch_all(rig.rooms().database.pool()).await.unwrap();
+        assert!(open.is_empty(), "{trouble:?}");
+        rig.rooms().audit.verify().await.unwrap();
+    }
+    tally.print("suspension, reactivation, revocation");
+    assert!(tally.felt > if database::on_postgresql() { 8 } else { 20 }, "{tally:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_trouble_at_any_step_a_procedure_can_be_given_up_and_the_next_one_served() {
     let mut rig = adult().await;
@@ -416,7 +478,10 @@ async fn on_a_full_disk(place: &Path) {
         path(Case::Standard, Applicant::Holder),
         path(Case::NewCodes, Applicant::Delegate),
         path(Case::OtherRegion, Applicant::Delegate),
+        path(Case::Suspension, Applicant::Holder),
+        path(Case::Reactivation, Applicant::Guardian),
     ];
+    rig.change_status();
     all_paths(&mut rig, &paths, &[Trouble::DiskFull, Trouble::DiskFull], &mut tally).await;
     tally.print("a full disk");
     assert!(tally.felt > 10, "{tally:?}");

@@ -2,6 +2,8 @@
 
 #[path = "answers.rs"]
 pub(crate) mod answers;
+#[path = "certifier.rs"]
+mod certifier;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,7 +17,7 @@ use cns_protocol::counter::{Answer, AnswerStep, Cancel, Case, Procedure, Procedu
 use cns_protocol::key::Mechanism;
 use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
-use cns_virtual_authority::{Authority as Certifier, Fault, InitOptions, Profile, serve, serve_faulty};
+use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
@@ -144,6 +146,8 @@ pub(crate) struct Rig {
     national_url: Option<String>,
     /// And the system itself.
     pub(crate) peer: Option<Arc<Mutex<Peer>>>,
+    /// Whether the certifier suspends, reactivates and revokes.
+    changes_status: bool,
 }
 
 impl Rig {
@@ -177,7 +181,7 @@ impl Rig {
         let certifier = Arc::new(Certifier::open(&folder.path().join("ca")).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/pkix/signature", listener.local_addr().unwrap());
-        let server = serve_certifier(listener, &certifier);
+        let server = certifier::serve_certifier(listener, &certifier);
         let mut order = sample::personalisation().unwrap();
         change(&mut order);
         let rooms = Some(Self::open_rooms(folder.path(), &url, None).await);
@@ -200,6 +204,7 @@ impl Rig {
             server,
             national_url: None,
             peer: None,
+            changes_status: false,
         };
         rig.fill_custody().await;
         rig.card_is_back().await;
@@ -258,6 +263,7 @@ impl Rig {
         self.rooms = None;
         self.rooms =
             Some(Self::open_rooms(self.folder.path(), &self.url, self.national_url.as_deref()).await);
+        self.link();
     }
 
     /// Keeps what a power cut at this moment would leave on the disk. The database may be at work, and makes its copy
@@ -278,14 +284,7 @@ impl Rig {
         copy_all(kept, &state, true);
         self.rooms =
             Some(Self::open_rooms(self.folder.path(), &self.url, self.national_url.as_deref()).await);
-    }
-
-    /// Lets the daemon ask for another profile from now on.
-    pub(crate) async fn ask_for(&mut self, profile: &str) {
-        let (base, _) = self.url.rsplit_once('/').unwrap();
-        self.url = format!("{base}/{profile}");
-        self.restart().await;
-        self.card_is_back().await;
+        self.link();
     }
 
     /// The CMP transaction of the procedure that is open.
@@ -416,31 +415,6 @@ impl Rig {
         }
     }
 
-    /// Stops the certifier.
-    pub(crate) async fn authority_goes(&mut self) {
-        self.server.abort();
-        while !self.server.is_finished() {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Starts it again at its address.
-    pub(crate) async fn authority_comes(&mut self) {
-        let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        self.server = serve_certifier(TcpListener::bind(address).await.unwrap(), &self.certifier);
-    }
-
-    /// From now on the certifier misbehaves.
-    pub(crate) async fn authority_misbehaves(&mut self, fault: Fault) {
-        self.authority_goes().await;
-        let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        let listener = TcpListener::bind(address).await.unwrap();
-        let served = Arc::clone(&self.certifier);
-        self.server = tokio::spawn(async move {
-            serve_faulty(listener, served, fault, std::future::pending()).await.unwrap();
-        });
-    }
-
     /// Keeps the card as it is, to be put back later.
     pub(crate) fn keep_card(&self) {
         self.card
@@ -524,11 +498,6 @@ impl Rig {
     pub(crate) async fn phases(&self, act: &str) -> Vec<cns_protocol::audit::Phase> {
         self.entries().await.iter().filter(|entry| entry.act == act).map(|entry| entry.phase).collect()
     }
-}
-
-fn serve_certifier(listener: TcpListener, certifier: &Arc<Certifier>) -> tokio::task::JoinHandle<()> {
-    let served = Arc::clone(certifier);
-    tokio::spawn(async move { serve(listener, served, std::future::pending()).await.unwrap() })
 }
 
 /// Makes the card in a folder, with its authentication certificate.

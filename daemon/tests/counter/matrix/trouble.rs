@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use std::{fs, iter};
 
 use cns_protocol::counter::{Procedure, Step};
+use cns_virtual_authority::{Fault as AuthorityFault, FaultKind};
 use cns_virtual_card::fault::{Fault, Trigger};
 use cnsd::procedure::ProcedureError;
+use cnsd::procedure::status::StatusError;
 
-use super::{Walk, is_outside, works};
+use super::{Walk, is_outside, is_told, works};
 use crate::national_peer::Mood;
 use crate::rig::Rig;
 
@@ -35,6 +37,9 @@ impl Walk<'_> {
             // The card is not worked on: here it is the national system that does not answer, or has no time.
             Trouble::Pulled if is_outside(&step) => self.silence(procedure, &step, Mood::Silent).await,
             Trouble::Chip6F00 if is_outside(&step) => self.silence(procedure, &step, Mood::Busy).await,
+            // Nor here: the card is away, or the authority's answer is lost.
+            Trouble::Pulled if is_told(&step) => self.away(procedure, &step).await,
+            Trouble::Chip6F00 if is_told(&step) => self.unheard(procedure, &step).await,
             Trouble::Pulled | Trouble::Chip6F00 => self.card_trouble(procedure, &step, trouble).await,
             Trouble::Database => self.database_trouble(procedure, &step).await,
             Trouble::PowerCut => self.power_cut(procedure, &step).await,
@@ -62,6 +67,53 @@ impl Walk<'_> {
         assert!(matches!(waits, ProcedureError::NationalWaits(_)), "{waits:?}");
         self.rig.rooms().procedures.settle().await.unwrap();
         (self.insist(procedure, step).await, true)
+    }
+
+    /// The operator answers while the card is out of the reader.
+    async fn away(&mut self, procedure: &Procedure, step: &Step) -> (Procedure, bool) {
+        if self.rig.card.is_connected() {
+            self.rig.card.pull_out();
+            self.rig.card_is_gone().await;
+        }
+        let away = self.answer(procedure, step).await.unwrap_err();
+        assert!(matches!(away, ProcedureError::CardElsewhere), "{away:?}");
+        (self.insist(procedure, step).await, true)
+    }
+
+    /// The authority has done it for the first certificate, and its answer is lost as often as it is sent.
+    async fn unheard(&mut self, procedure: &Procedure, step: &Step) -> (Procedure, bool) {
+        if !self.rig.card.is_connected() {
+            self.rig.put_in().await;
+        }
+        self.misbehaves(3).await;
+        let unheard = self.answer(procedure, step).await.unwrap_err();
+        assert!(matches!(unheard, ProcedureError::Status(StatusError::Failed(_))), "{unheard:?}");
+        (self.insist(procedure, step).await, true)
+    }
+
+    /// Loses so many of the authority's answers.
+    async fn misbehaves(&mut self, times: u64) {
+        self.rig.authority_misbehaves(AuthorityFault::times(FaultKind::LoseAnswer, times)).await;
+        // The daemon's present connection outlives the server.
+        self.rig.restart().await;
+        self.rig.card_is_back().await;
+    }
+
+    /// The authority has done it for the first certificate, and the power fails before its answer is there.
+    async fn cut_while_telling(&mut self, procedure: &Procedure, step: &Step, kept: &Path) {
+        self.misbehaves(1).await;
+        let done =
+            |rig: &Rig| rig.certifier.list().unwrap().into_iter().map(|one| one.status).collect::<Vec<_>>();
+        let before = done(self.rig);
+        let cut = async {
+            let ends = Instant::now() + Duration::from_secs(30);
+            while done(self.rig) == before && Instant::now() < ends {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            self.rig.keep(kept).await;
+        };
+        let (answer, ()) = tokio::join!(self.answer(procedure, step), cut);
+        answer.unwrap();
     }
 
     async fn card_trouble(
@@ -135,6 +187,8 @@ impl Walk<'_> {
         let kept = self.rig.folder.path().join("power-cut");
         if is_outside(step) {
             self.cut_while_asking(procedure, step, &kept).await;
+        } else if is_told(step) {
+            self.cut_while_telling(procedure, step, &kept).await;
         } else if works {
             let trigger = match self.trigger(step) {
                 Trigger::After(_) => Trigger::After(self.signature_commands - 4),
@@ -203,6 +257,11 @@ async fn refuse_writes(rig: &Rig, from: Option<usize>) {
         ("puk", "INSERT"),
         ("national_request", "INSERT"),
         ("national_request", "UPDATE"),
+        ("card_certificate", "INSERT"),
+        ("card_certificate", "UPDATE"),
+        ("standing_request", "INSERT"),
+        ("standing_change", "INSERT"),
+        ("standing_change", "UPDATE"),
     ];
     let mut statements = vec!["CREATE TABLE IF NOT EXISTS trouble (left_over BIGINT)".to_owned()];
     statements.push("DELETE FROM trouble".to_owned());

@@ -1,0 +1,64 @@
+//! The certifier behind a counter: it goes and comes, misbehaves, issues by another profile, changes the standing of
+//! certificates.
+
+use std::sync::Arc;
+
+use cns_virtual_authority::{Authority as Certifier, Fault, serve, serve_faulty};
+use tokio::net::TcpListener;
+
+use super::Rig;
+
+impl Rig {
+    /// Has the certifier suspend, reactivate and revoke, also after a restart.
+    pub(crate) fn change_status(&mut self) {
+        self.changes_status = true;
+        self.link();
+    }
+
+    pub(super) fn link(&self) {
+        if self.changes_status {
+            self.rooms().procedures.change_status_by(self.rooms().authority.clone());
+        }
+    }
+
+    /// Lets the daemon ask for another profile from now on.
+    pub(crate) async fn ask_for(&mut self, profile: &str) {
+        let (base, _) = self.url.rsplit_once('/').unwrap();
+        self.url = format!("{base}/{profile}");
+        self.restart().await;
+        self.card_is_back().await;
+    }
+
+    /// Stops the certifier.
+    pub(crate) async fn authority_goes(&mut self) {
+        self.server.abort();
+        while !self.server.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Starts it again at its address.
+    pub(crate) async fn authority_comes(&mut self) {
+        let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        self.server = serve_certifier(TcpListener::bind(address).await.unwrap(), &self.certifier);
+    }
+
+    /// From now on the certifier misbehaves.
+    pub(crate) async fn authority_misbehaves(&mut self, fault: Fault) {
+        self.authority_goes().await;
+        let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        let listener = TcpListener::bind(address).await.unwrap();
+        let served = Arc::clone(&self.certifier);
+        self.server = tokio::spawn(async move {
+            serve_faulty(listener, served, fault, std::future::pending()).await.unwrap();
+        });
+    }
+}
+
+pub(super) fn serve_certifier(
+    listener: TcpListener,
+    certifier: &Arc<Certifier>,
+) -> tokio::task::JoinHandle<()> {
+    let served = Arc::clone(certifier);
+    tokio::spawn(async move { serve(listener, served, std::future::pending()).await.unwrap() })
+}
