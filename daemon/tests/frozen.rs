@@ -84,7 +84,7 @@ async fn custody_of_version_1_goes_on() {
     let certificate = Certificate::from_pem(custody.import_certificate_pem()).unwrap();
     let mut content = Content::with_capacity(Kind::Cards, 256).unwrap();
     let members =
-        [("id_card", "6999000000001255"), ("codice_fiscale", "VRDGPP75C12H501K"), ("puk", "99887766")];
+        [("id_card", "6999000000001255"), ("codice_fiscale", "VRDGPP75C12H501H"), ("puk", "99887766")];
     content.push_object(&members.map(|(name, value)| (name, value.as_bytes()))).unwrap();
     let file = Recipient::from_certificate(&certificate).unwrap().seal(&content).unwrap();
     assert_eq!(custody.import(&file).await.unwrap().cards, 1);

@@ -209,7 +209,7 @@ async fn another_regions_counter_gets_the_first_part_and_the_holder_the_second()
     assert!(matches!(national.receive(1, key, other).await, Err(NationalError::OtherRequest)));
 
     let strangers = [
-        Request { codice_fiscale: "VRDLGU80A01H501U".into(), ..request(RequestKind::Duplicate) },
+        Request { codice_fiscale: "VRDLGU80A01H501Q".into(), ..request(RequestKind::Duplicate) },
         Request { card: "6999000000009999".into(), ..request(RequestKind::Duplicate) },
     ];
     let mut told = Vec::new();

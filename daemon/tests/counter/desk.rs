@@ -233,7 +233,7 @@ async fn a_peer_without_the_role_learns_nothing_of_cards() {
     let unsaid = office.desk().change(both, Act::Suspend, holder(b"1")).await.unwrap_err();
     assert!(matches!(unsaid, DeskError::WhichChannel));
     let code = rig.user_code(&rig.codes[0]);
-    let nobody = ChangeRequest { codice_fiscale: Some("VRDLGU80A01H501U".to_owned()), ..holder(&code) };
+    let nobody = ChangeRequest { codice_fiscale: Some("VRDLGU80A01H501Q".to_owned()), ..holder(&code) };
     let other_card = ChangeRequest { card: Some(UNKNOWN.to_owned()), ..holder(&code) };
     let other_name =
         ChangeRequest { surname: Some("Russo".to_owned()), reason: Some(Reason::Loss), ..holder(&code) };

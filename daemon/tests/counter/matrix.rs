@@ -244,7 +244,7 @@ async fn adult() -> Rig {
 async fn minor() -> Rig {
     Rig::with(|order| {
         order.holder.birth_date = "2012-05-05".to_owned();
-        order.holder.codice_fiscale = "RSSMRA12E05H501Q".to_owned();
+        order.holder.codice_fiscale = "RSSMRA12E05H501Y".to_owned();
     })
     .await
 }

@@ -109,7 +109,7 @@ async fn operators_do_not_meddle_but_may_take_over() {
 async fn a_minor_gets_no_signature_certificate() {
     let rig = Rig::with(|order| {
         order.holder.birth_date = "2012-05-05".to_owned();
-        order.holder.codice_fiscale = "RSSMRA12E05H501Q".to_owned();
+        order.holder.codice_fiscale = "RSSMRA12E05H501Y".to_owned();
     })
     .await;
     let refused = rig.start(Case::Signature).await.unwrap_err();
@@ -198,7 +198,7 @@ async fn no_card_and_the_operators_own_card_are_refused() {
 async fn a_card_whose_certificate_is_another_ones_is_refused() {
     let rig = Rig::new().await;
     let mut order = sample::personalisation().unwrap();
-    order.holder.codice_fiscale = "VRDLCU80A01H501X".to_owned();
+    order.holder.codice_fiscale = "VRDLCU80A01H501G".to_owned();
     let stranger = personalise(&rig.certifier, &rig.folder.path().join("stranger"), order);
     let certificate = rig.certifier.list().unwrap().pop().unwrap().certificate;
     drop(stranger);

@@ -143,7 +143,7 @@ fn a_client_that_only_looks_at_counter_next_drives_every_case() {
     let mut order = sample::personalisation().unwrap();
     order.holder.id_card = Some(MINOR.to_owned());
     order.holder.birth_date = "2012-05-05".to_owned();
-    order.holder.codice_fiscale = "RSSMRA12E05H501Q".to_owned();
+    order.holder.codice_fiscale = "RSSMRA12E05H501Y".to_owned();
     let chip = personalise(&counter.certifier, &counter.running.path("minor-card"), order);
     counter.running.until(CITIZEN, |state| matches!(state, ReaderState::Empty));
     let minor = plug(chip, Endpoint::Unix(socket)).unwrap();

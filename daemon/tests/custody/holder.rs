@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::{CARD, CODES, Daemon, open, stocked};
 
 const HOLDER: &str = "RSSMRA80A01H501U";
-const NOBODY: &str = "VRDLGU80A01H501U";
+const NOBODY: &str = "VRDLGU80A01H501Q";
 /// The user code of every envelope here.
 const RIGHT: &[u8] = b"4711081547";
 const WEB: u32 = 1001;

@@ -362,7 +362,7 @@ async fn a_holder_is_forgotten_and_no_envelope_can_be_used_again() {
     let (custody, pool) = (&daemon.custody, daemon.database.pool());
     import_lines(
         custody,
-        &[HEADER_CARDS, &card_line(SECOND, "11223344").replace(HOLDER, "VRDGPP75C12H501K")],
+        &[HEADER_CARDS, &card_line(SECOND, "11223344").replace(HOLDER, "VRDGPP75C12H501H")],
     )
     .await
     .unwrap();
@@ -382,7 +382,7 @@ async fn a_holder_is_forgotten_and_no_envelope_can_be_used_again() {
     for (direction, id, holder) in [
         ("in", "theirs-1", HOLDER),
         ("out", "ours-1", HOLDER),
-        ("in", "theirs-2", "VRDGPP75C12H501K"),
+        ("in", "theirs-2", "VRDGPP75C12H501H"),
         // The same key the other way: another request.
         ("out", "theirs-2", HOLDER),
     ] {
