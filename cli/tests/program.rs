@@ -42,6 +42,29 @@ fn without_a_daemon_it_says_so_and_what_to_do() {
     assert!(error["hint"].as_str().unwrap().contains("Start the daemon"), "{error}");
 }
 
+/// Words of closed lists, and papers that are not whole, are refused before anything is sent.
+#[test]
+fn a_request_about_certificates_is_judged_by_its_form_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("none.sock");
+    let revoke =
+        ["--socket", socket.to_str().unwrap(), "certificate", "revoke", "--card", "6999000000001230"];
+    for wrong in [
+        &["--reason", "boredom"][..],
+        &["--reason", "theft", "--report", "2026/77"],
+        &["--reason", "theft", "--self-declaration"],
+        &["--reason", "loss", "--document", "library-card"],
+        &["--channel", "friend", "--reason", "loss"],
+    ] {
+        let output = cnsctl(&[&revoke[..], wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", words(&output));
+    }
+    let right =
+        ["--channel", "counter", "--reason", "loss", "--self-declaration", "--paper-date", "2026-11-01"];
+    let output = cnsctl(&[&revoke[..], &right].concat());
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+}
+
 #[test]
 fn a_copied_audit_log_is_verified_without_the_daemon() {
     let output = verify(&sample("audit.jsonl"));

@@ -2,6 +2,7 @@
 //! certificates.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cns_virtual_authority::{Authority as Certifier, Fault, serve, serve_faulty};
 use tokio::net::TcpListener;
@@ -40,18 +41,33 @@ impl Rig {
     /// Starts it again at its address.
     pub(crate) async fn authority_comes(&mut self) {
         let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        self.server = serve_certifier(TcpListener::bind(address).await.unwrap(), &self.certifier);
+        self.server = serve_certifier(bind(&address).await, &self.certifier);
     }
 
-    /// From now on the certifier misbehaves.
+    /// From now on the certifier misbehaves, at another address: the daemon is restarted.
     pub(crate) async fn authority_misbehaves(&mut self, fault: Fault) {
         self.authority_goes().await;
-        let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_, profile) = self.url.rsplit_once('/').unwrap();
+        self.url = format!("http://{}/pkix/{profile}", listener.local_addr().unwrap());
         let served = Arc::clone(&self.certifier);
         self.server = tokio::spawn(async move {
             serve_faulty(listener, served, fault, std::future::pending()).await.unwrap();
         });
+        self.restart().await;
+        self.card_is_back().await;
+    }
+}
+
+/// Binds an address that was free a moment ago: somebody's outgoing connection may have it for a while.
+pub(crate) async fn bind(address: &str) -> TcpListener {
+    let ends = Instant::now() + Duration::from_secs(60);
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < ends, "{address}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

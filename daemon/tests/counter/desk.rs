@@ -351,7 +351,6 @@ async fn what_the_authority_refuses_for_one_certificate_is_told_and_asked_again_
 async fn a_lost_answer_is_pending_and_the_same_transaction_settles_it() {
     let mut rig = activated().await;
     rig.authority_misbehaves(Fault::times(FaultKind::LoseAnswer, 3)).await;
-    another_connection(&mut rig).await;
     let office = Office::open(&rig);
     let code = rig.user_code(&rig.codes[0]);
     let told = office.ask(Channel::Web, Act::Suspend, holder(&code)).await.unwrap();

@@ -20,11 +20,11 @@ use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{VirtualCard, envelopes, sample};
 use der::DecodePem;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use x509_cert::Certificate;
 
 use crate::database;
+use crate::rig::certifier::bind;
 use crate::rig::{personalise, usual_answer};
 use crate::running::{EVERYTHING, PATIENCE, Running, access, text};
 
@@ -147,7 +147,7 @@ impl Counter {
 
 fn serve_certifier(certifier: &Arc<Certifier>, address: SocketAddr) -> (Runtime, SocketAddr) {
     let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+    let listener = runtime.block_on(bind(&address.to_string()));
     let address = listener.local_addr().unwrap();
     let served = Arc::clone(certifier);
     runtime.spawn(async move { serve(listener, served, std::future::pending()).await.unwrap() });

@@ -3,7 +3,7 @@
 #[path = "answers.rs"]
 pub(crate) mod answers;
 #[path = "certifier.rs"]
-mod certifier;
+pub(crate) mod certifier;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};

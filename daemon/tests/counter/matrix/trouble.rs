@@ -94,9 +94,6 @@ impl Walk<'_> {
     /// Loses so many of the authority's answers.
     async fn misbehaves(&mut self, times: u64) {
         self.rig.authority_misbehaves(AuthorityFault::times(FaultKind::LoseAnswer, times)).await;
-        // The daemon's present connection outlives the server.
-        self.rig.restart().await;
-        self.rig.card_is_back().await;
     }
 
     /// The authority has done it for the first certificate, and the power fails before its answer is there.
