@@ -9,8 +9,10 @@
 //!
 //! [`desk`] is for those who ask from outside, by the rules of [`rules`].
 
+mod concern;
 pub mod desk;
 mod error;
+mod genuine;
 mod order;
 mod queue;
 mod registry;
@@ -26,9 +28,9 @@ use cns_protocol::audit::Phase;
 use cns_protocol::card::{Holder, KeyUse};
 use cns_protocol::certificate::{Act, CardStanding, ChangeState, Standing};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 
+use self::concern::{concerns, is_to_be_sent};
 pub use self::error::StandingError;
 pub use self::order::{Order, Outcome};
 use self::queue::{Queue, Told};
@@ -49,9 +51,6 @@ const ACT: &str = "certificate-status";
 const TICK: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts, in seconds.
 const LONGEST_PAUSE: i64 = 300;
-/// For so long an answer of the authority stands for the same question: whoever asks again meanwhile has clicked twice. Later
-/// the authority is asked anew, because somebody else may have changed it.
-const FRESH: time::Duration = time::Duration::minutes(10);
 
 /// Certificates and their standing. Clones share them.
 #[derive(Clone)]
@@ -118,12 +117,27 @@ impl Standings {
         self.0.authority.get().is_some_and(|authority| authority.wants_officer())
     }
 
-    /// Notes the certificates that a card has now; `activated` says that its codes were just set.
+    /// Notes the certificates that a card has now; `activated` says that its codes were just set. A signature certificate
+    /// that is not the authority's is left out; says whether none was.
     ///
     /// # Errors
-    /// See [`StandingError`].
-    pub async fn note(&self, contents: &CardContents, activated: bool) -> Result<(), StandingError> {
-        self.0.registry.note(contents, activated).await
+    /// See [`StandingError`]: [`StandingError::NotIssued`] and [`StandingError::OtherHolder`] are the card's fault (§4.2.1),
+    /// and nothing is noted then.
+    pub async fn note(&self, contents: &CardContents, activated: bool) -> Result<bool, StandingError> {
+        let (own, whole) = self.genuine(&contents.card)?;
+        self.0.registry.note(&contents.card, &own, activated).await?;
+        Ok(whole)
+    }
+
+    /// Whether [`Standings::note`] would note the card's certificates.
+    ///
+    /// # Errors
+    /// As that; of a card that is another holder's and not the authority's either, the former.
+    pub async fn may_note(&self, contents: &CardContents) -> Result<bool, StandingError> {
+        self.0.registry.refuse_other_holder(&contents.card, &[]).await?;
+        let (own, whole) = self.genuine(&contents.card)?;
+        self.0.registry.refuse_other_holder(&contents.card, &own).await?;
+        Ok(whole)
     }
 
     /// Notes that the signature certificate is no longer on the card.
@@ -142,7 +156,7 @@ impl Standings {
         let certificates = self.0.registry.of_card(card).await?;
         let changes = self.0.queue.last_of_card(card).await?;
         let told = |certificate: &Certificate| {
-            let change = changes.iter().find(|change| change.sha256 == certificate.sha256);
+            let change = last_of(&changes, certificate);
             Ok::<_, StandingError>(view::certificate(
                 certificate,
                 &self.0.registry.personal(certificate)?,
@@ -178,8 +192,11 @@ impl Standings {
     /// See [`StandingError`].
     pub async fn ask(&self, order: &Order) -> Result<(), StandingError> {
         let certificates = self.0.registry.of_card(&order.card).await?;
-        let concerned: Vec<Certificate> =
-            certificates.into_iter().filter(|certificate| concerns(order.change, certificate)).collect();
+        let changes = self.0.queue.last_of_card(&order.card).await?;
+        let concerned: Vec<Certificate> = certificates
+            .into_iter()
+            .filter(|certificate| concerns(order.change, certificate, last_of(&changes, certificate)))
+            .collect();
         let reason = order.reason.map_or("no reason stated", |reason| labels::reason(reason).0);
         let text = format!("{}: {} certificates, {reason}", words(order.change), concerned.len());
         self.record(order.user, order.operator.as_deref(), order, Phase::Intention, text).await?;
@@ -216,8 +233,11 @@ impl Standings {
         let certificates = self.0.registry.of_card(&order.card).await?;
         let changes = self.0.queue.last_of_card(&order.card).await?;
         let mut outcome = Outcome::default();
-        for certificate in certificates.iter().filter(|certificate| concerns(order.change, certificate)) {
-            let last = changes.iter().find(|change| change.sha256 == certificate.sha256);
+        for certificate in &certificates {
+            let last = last_of(&changes, certificate);
+            if !concerns(order.change, certificate, last) {
+                continue;
+            }
             let name = view::key_use(certificate.key_use);
             if certificate.standing == Standing::Revoked {
                 match order.change {
@@ -395,36 +415,9 @@ impl Standings {
     }
 }
 
-/// Whether what is asked for a card concerns this certificate of it: all that are on the card; the revocation also those
-/// that no longer are and have not expired. What is revoked stays so.
-fn concerns(change: StatusChange, certificate: &Certificate) -> bool {
-    let expired = OffsetDateTime::parse(&certificate.not_after, &Rfc3339)
-        .is_ok_and(|end| end < OffsetDateTime::now_utc());
-    match change {
-        StatusChange::Suspend(_) | StatusChange::Reactivate => !certificate.removed,
-        StatusChange::Revoke(_) => !certificate.removed || !expired,
-    }
-}
-
-/// Whether something is to be sent for a certificate.
-fn is_to_be_sent(
-    order: &Order,
-    certificate: &Certificate,
-    last: Option<&Change>,
-    now: OffsetDateTime,
-) -> bool {
-    if certificate.standing == Standing::Revoked {
-        return false;
-    }
-    let Some(last) = last.filter(|last| last.act() == row::act_of(order.change)) else { return true };
-    match last.state {
-        ChangeState::Pending => false,
-        ChangeState::Refused => true,
-        ChangeState::Done => {
-            let answered = last.answered.as_deref().and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
-            last.request != order.request && answered.is_none_or(|at| now - at >= FRESH)
-        }
-    }
+/// What was asked last for a certificate.
+fn last_of<'c>(changes: &'c [Change], certificate: &Certificate) -> Option<&'c Change> {
+    changes.iter().find(|change| change.sha256 == certificate.sha256)
 }
 
 /// A refusal. Of a certificate that was brought to this standing before, it says no more than that it is so already.

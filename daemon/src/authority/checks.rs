@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RsaParameters,
     UnparsedPublicKey,
 };
+use cns_protocol::card::KeyUse;
 use const_oid::db::rfc5912::{
     RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
@@ -169,6 +170,26 @@ pub fn verify_chain<'a>(
     now: SystemTime,
 ) -> Result<&'a Certificate, CheckError> {
     check_path(&read_certificate(leaf)?, anchors, now)
+}
+
+/// Checks that a trusted authority issued `leaf` to this holder, for this use: as of now or, where its term is over, as of
+/// its end. Of an authentication certificate, whose holder the card itself is compared with, the issuer alone.
+///
+/// # Errors
+/// See [`CheckError`].
+pub fn verify_issued(
+    leaf: &[u8],
+    (key_use, codice_fiscale): (KeyUse, &str),
+    anchors: &TrustAnchors,
+    now: SystemTime,
+) -> Result<(), CheckError> {
+    let leaf = read_certificate(leaf)?;
+    let end = leaf.tbs_certificate.validity.not_after.to_system_time();
+    check_path(&leaf, anchors, now.min(end))?;
+    match key_use {
+        KeyUse::Authentication => Ok(()),
+        KeyUse::Signature => profile::check_named(&leaf, codice_fiscale),
+    }
 }
 
 fn read_certificate(certificate: &[u8]) -> Result<Certificate, CheckError> {

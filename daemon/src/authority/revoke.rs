@@ -1,7 +1,11 @@
 //! Suspension, reactivation and revocation of a certificate (§9.5–§9.7), over CMP rr.
 
+use std::time::SystemTime;
+
+use cns_protocol::card::KeyUse;
 use x509_cert::ext::pkix::CrlReason;
 
+use crate::authority::checks::verify_issued;
 use crate::authority::{Authority, AuthorityError, CmpError, Signer, SignerError};
 use crate::procedure::status::{Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError};
 
@@ -50,6 +54,14 @@ impl Authority {
 impl StatusAuthority for Authority {
     fn wants_officer(&self) -> bool {
         Authority::wants_officer(self)
+    }
+
+    fn has_issued(&self, certificate: &[u8], key_use: KeyUse, codice_fiscale: &str) -> bool {
+        let judged = verify_issued(certificate, (key_use, codice_fiscale), self.anchors(), SystemTime::now());
+        if let Err(error) = &judged {
+            tracing::warn!(%error, "a certificate on a card is not the authority's");
+        }
+        judged.is_ok()
     }
 
     fn change<'a>(

@@ -85,7 +85,7 @@ impl Engine {
         self.tell_pin(&contents);
         match result {
             Ok(signature) => {
-                self.standings.note(&contents, true).await?;
+                self.note_certificates(&contents, true).await?;
                 self.note_signature_pin(dossier, signature).await?;
                 self.conclude(actor, dossier, &meter).await?;
                 report(progress, 2, "The PIN is set");

@@ -47,6 +47,7 @@ impl Engine {
         if let Some(applicant) = dossier.applicant {
             identity::check_age(applicant, &dossier.holder, clock::today())?;
         }
+        self.judge_certificates(&mut dossier, &contents).await?;
         if dossier.rule().sets_codes {
             self.check_status(&mut dossier, &contents).await?;
         }

@@ -7,6 +7,7 @@ pub mod reasons;
 
 use std::pin::Pin;
 
+use cns_protocol::card::KeyUse;
 use cns_protocol::counter::Reason;
 
 use crate::authority::Signer;
@@ -90,6 +91,10 @@ pub trait StatusAuthority: Send + Sync {
     fn wants_officer(&self) -> bool {
         false
     }
+
+    /// Whether this authority issued a certificate, DER, of this use to this holder; also one whose term is over. Nobody
+    /// is told of others.
+    fn has_issued(&self, certificate: &[u8], key_use: KeyUse, codice_fiscale: &str) -> bool;
 
     /// Changes the status of a certificate, DER, and tells how it stands afterwards: revoked, if it was so already.
     /// A repetition comes with the same transaction.

@@ -1,11 +1,10 @@
 //! The table of the certificates of cards.
 
-use cns_protocol::card::{Certificate as OnCard, Holder, KeyUse};
+use cns_protocol::card::{Card, Certificate as OnCard, Holder, KeyUse};
 use cns_protocol::certificate::Standing;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use crate::card::CardContents;
 use crate::custody::{Custody, Sealer};
 use crate::database::{Database, now};
 use crate::standing::StandingError;
@@ -32,9 +31,14 @@ impl Registry {
 
     /// Notes the certificates that a card has now; `activated` says that its codes were just set. One that another has
     /// taken the place of is no longer on it. The same again writes nothing.
-    pub(super) async fn note(&self, contents: &CardContents, activated: bool) -> Result<(), StandingError> {
-        let card = &contents.card;
-        for certificate in &card.certificates {
+    pub(super) async fn note(
+        &self,
+        card: &Card,
+        certificates: &[&OnCard],
+        activated: bool,
+    ) -> Result<(), StandingError> {
+        self.refuse_other_holder(card, certificates).await?;
+        for certificate in certificates {
             if self.is_noted(&card.serial, certificate).await? {
                 continue;
             }
@@ -63,6 +67,36 @@ impl Registry {
         Ok(())
     }
 
+    /// Refuses a card or a certificate that is noted as another holder's, and a certificate that is another card's.
+    pub(super) async fn refuse_other_holder(
+        &self,
+        card: &Card,
+        certificates: &[&OnCard],
+    ) -> Result<(), StandingError> {
+        let holder = self.tag(&card.holder)?;
+        let others: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM card_certificate WHERE card = $1 AND holder <> $2")
+                .bind(&card.serial)
+                .bind(&holder)
+                .fetch_one(self.database.pool())
+                .await?;
+        let mut refused = others > 0;
+        for certificate in certificates {
+            let noted: Option<(String, String)> =
+                sqlx::query_as("SELECT card, holder FROM card_certificate WHERE sha256 = $1")
+                    .bind(&certificate.sha256)
+                    .fetch_optional(self.database.pool())
+                    .await?;
+            refused |= noted.is_some_and(|(on, of)| on != card.serial || of != holder);
+        }
+        if refused { Err(StandingError::OtherHolder) } else { Ok(()) }
+    }
+
+    /// What stands for a holder in the table.
+    fn tag(&self, holder: &Holder) -> Result<String, StandingError> {
+        Ok(self.custody.holder_tag(&holder.codice_fiscale.to_ascii_uppercase())?)
+    }
+
     async fn is_noted(&self, card: &str, certificate: &OnCard) -> Result<bool, StandingError> {
         let found: Option<(String,)> = sqlx::query_as(
             "SELECT sha256 FROM card_certificate WHERE sha256 = $1 AND card = $2 AND removed_at IS NULL",
@@ -78,14 +112,15 @@ impl Registry {
         let personal = Personal { certificate: hex::encode(&certificate.der), holder: holder.clone() };
         let sealed = seal(self.sealer(), record(TABLE, &certificate.sha256), &personal)?;
         let at = now();
-        sqlx::query(
+        let written = sqlx::query(
             "INSERT INTO card_certificate (sha256, card, holder, key_use, sealed, not_after, standing, since, noted_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) \
-             ON CONFLICT (sha256) DO UPDATE SET card = $2, holder = $3, sealed = $5, removed_at = NULL",
+             ON CONFLICT (sha256) DO UPDATE SET sealed = $5, removed_at = NULL \
+             WHERE card_certificate.card = $2 AND card_certificate.holder = $3",
         )
         .bind(&certificate.sha256)
         .bind(card)
-        .bind(self.custody.holder_tag(&holder.codice_fiscale.to_ascii_uppercase())?)
+        .bind(self.tag(holder)?)
         .bind(word(certificate.key_use)?)
         .bind(sealed)
         .bind(&certificate.not_after)
@@ -93,7 +128,8 @@ impl Registry {
         .bind(at)
         .execute(self.database.pool())
         .await?;
-        Ok(())
+        // Another program on the same database was quicker.
+        if written.rows_affected() == 0 { Err(StandingError::OtherHolder) } else { Ok(()) }
     }
 
     /// The certificate of this use is no longer on the card.

@@ -19,6 +19,7 @@ mod coverage;
 mod database;
 mod desk;
 mod faults;
+mod impostor;
 mod interoperability;
 mod kill;
 mod killed;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cns_protocol::audit::Phase;
+use cns_protocol::card::KeyUse;
 use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, Reason};
 use cns_virtual_authority::{Authority as Certifier, Reason as Code, Status};
 use cnsd::authority::Signer;
@@ -52,6 +53,10 @@ impl StatusSource for Registry {
 }
 
 impl StatusAuthority for Registry {
+    fn has_issued(&self, certificate: &[u8], _: KeyUse, _: &str) -> bool {
+        self.status_now(certificate).is_some()
+    }
+
     fn change<'a>(
         &'a self,
         _: [u8; 16],

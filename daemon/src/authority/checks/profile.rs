@@ -136,15 +136,22 @@ fn check_signature(certificate: &Certificate, holder: &Holder<'_>) -> Result<(),
     if attribute(subject, COUNTRY_NAME).as_deref() != Some("IT") {
         return Err(CheckError::Holder("country"));
     }
+    check_named(certificate, holder.codice_fiscale)?;
     let subject = Subject::read(subject);
-    if subject.codice_fiscale.is_empty() || subject.codice_fiscale != holder.codice_fiscale {
-        return Err(CheckError::Holder("codice fiscale"));
-    }
     if !same_name(&subject.given_name, holder.given_name) {
         return Err(CheckError::Holder("name"));
     }
     if !same_name(&subject.surname, holder.surname) {
         return Err(CheckError::Holder("surname"));
+    }
+    Ok(())
+}
+
+/// Whether the subject of a signature certificate has this codice fiscale.
+pub(super) fn check_named(certificate: &Certificate, codice_fiscale: &str) -> Result<(), CheckError> {
+    let subject = Subject::read(&certificate.tbs_certificate.subject);
+    if subject.codice_fiscale.is_empty() || subject.codice_fiscale != codice_fiscale {
+        return Err(CheckError::Holder("codice fiscale"));
     }
     Ok(())
 }

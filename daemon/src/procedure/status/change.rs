@@ -7,12 +7,18 @@
 use cns_protocol::certificate::{Act, Channel, Standing};
 
 use crate::authority::Signer;
+use crate::card::CardContents;
 use crate::procedure::dossier::Dossier;
 use crate::procedure::signature::Pins;
 use crate::procedure::status::{StatusChange, StatusError};
+use crate::procedure::steps::cases::Needs;
 use crate::procedure::steps::{StepName, StepRule};
 use crate::procedure::{Actor, Engine, Meter, ProcedureError};
-use crate::standing::{Order, Outcome, rules};
+use crate::standing::{Order, Outcome, StandingError, rules};
+
+/// A certificate of which nobody here can be told.
+const NOT_THE_AUTHORITYS: &str = "A certificate on the card is not the configured authority's: its own certifier must be \
+                                  told to suspend or revoke it (§9.5–§9.7)";
 
 impl Engine {
     /// Suspends, reactivates or revokes all certificates of the card, from wherever an earlier attempt got to.
@@ -34,7 +40,9 @@ impl Engine {
         };
         let meter = Meter::start(&self.readers, None);
         let order = order(actor, dossier, step.name)?;
-        self.standings.note(&contents, false).await?;
+        if !self.standings.note(&contents, false).await? {
+            dossier.warn(NOT_THE_AUTHORITYS);
+        }
         self.standings.ask(&order).await?;
         let text = judge(order.change, self.standings.deliver(&order, officer).await?)?;
         self.note(dossier, step, text, &meter);
@@ -45,6 +53,45 @@ impl Engine {
 }
 
 impl Engine {
+    /// §4.2.1: nothing is done with a card that is known as another holder's, and no status changed of one whose
+    /// authentication certificate is not the authority's: either may be forged. Other work with certificates of another
+    /// authority goes on, but the operator is told that they cannot be suspended here.
+    pub(in crate::procedure) async fn judge_certificates(
+        &self,
+        dossier: &mut Dossier,
+        contents: &CardContents,
+    ) -> Result<(), ProcedureError> {
+        match self.standings.may_note(contents).await {
+            Ok(true) => Ok(()),
+            Err(StandingError::NotIssued) if dossier.rule().needs == Needs::StatusAuthority => {
+                Err(StandingError::NotIssued.into())
+            }
+            Ok(false) | Err(StandingError::NotIssued) => {
+                dossier.warn(NOT_THE_AUTHORITYS);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes the certificates of a card that was just worked on. It was judged before: what is wrong with it ends nothing
+    /// now that the work is done.
+    pub(in crate::procedure) async fn note_certificates(
+        &self,
+        contents: &CardContents,
+        activated: bool,
+    ) -> Result<(), ProcedureError> {
+        match self.standings.note(contents, activated).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("a signature certificate that is not the authority's is not noted"),
+            Err(error @ (StandingError::NotIssued | StandingError::OtherHolder)) => {
+                tracing::warn!(%error, "the card's certificates are not noted");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
     /// X12: no codes for a card that was suspended or revoked here, also while the authority does not know it yet. What it
     /// has done is asked of the source, where there is one.
     pub(super) async fn refuse_out_of_force(&self, card: &str) -> Result<(), ProcedureError> {
