@@ -112,3 +112,18 @@ fn a_row_without_a_test_or_with_a_wrong_one_is_seen() {
     }
     assert_eq!(identifiers("9.3.4, 9.3.5 as the standard, X1"), ["9.3.4", "9.3.5", "X1"]);
 }
+
+/// Code, commits and other pages name a threat by its number.
+#[test]
+fn every_threat_has_a_number_of_its_own() {
+    let mut numbers = BTreeMap::<String, usize>::new();
+    for (_, cells) in rows("threat-model.md") {
+        let first = cells.first().cloned().unwrap_or_default();
+        let is_threat = first.strip_prefix('T').is_some_and(|rest| rest.contains('.'));
+        if is_threat {
+            *numbers.entry(first).or_default() += 1;
+        }
+    }
+    let twice: Vec<_> = numbers.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty() && numbers.len() > 30, "{twice:?} of {}", numbers.len());
+}
