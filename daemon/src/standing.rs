@@ -18,10 +18,10 @@ mod queue;
 mod registry;
 mod row;
 pub mod rules;
+mod tell;
 mod view;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use aws_lc_rs::rand;
 use cns_protocol::audit::Phase;
@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 use self::concern::{concerns, is_to_be_sent};
 pub use self::error::StandingError;
 pub use self::order::{Order, Outcome};
-use self::queue::{Queue, Told};
+use self::queue::Queue;
 use self::registry::Registry;
 use self::row::{Certificate, Change};
 use crate::audit::{Audit, Record};
@@ -43,15 +43,10 @@ use crate::custody::Custody;
 use crate::database::Database;
 use crate::procedure::labels;
 use crate::procedure::locks::Locks;
-use crate::procedure::status::{CertificateStatus, StatusAuthority, StatusChange, StatusError};
+use crate::procedure::status::{StatusAuthority, StatusChange};
 
 /// What is recorded.
 const ACT: &str = "certificate-status";
-/// How often the queue is looked at when nothing wakes it.
-const TICK: Duration = Duration::from_secs(5);
-/// The longest pause between two attempts, in seconds.
-const LONGEST_PAUSE: i64 = 300;
-
 /// Certificates and their standing. Clones share them.
 #[derive(Clone)]
 pub struct Standings(Arc<Inner>);
@@ -209,8 +204,8 @@ impl Standings {
         Ok(())
     }
 
-    /// Tells the authority what it was not told yet of a card's certificates, and says how far an order is. Where the
-    /// authority cannot be reached, the rest is left for later.
+    /// Tells the authority what it was not told yet of a card's certificates, and says how far an order is. What it does not
+    /// answer is left for later.
     ///
     /// # Errors
     /// See [`StandingError`].
@@ -296,108 +291,6 @@ impl Standings {
         Ok(worst)
     }
 
-    /// Tells the authority what is due, now and on and on, until it is dropped.
-    pub async fn work_loop(self) {
-        loop {
-            if let Err(error) = self.work().await {
-                tracing::error!(%error, "the authority cannot be told of certificates");
-            }
-            tokio::time::timeout(TICK, self.0.work.notified()).await.ok();
-        }
-    }
-
-    /// Tells the authority once what is due.
-    ///
-    /// # Errors
-    /// See [`StandingError`].
-    pub async fn work(&self) -> Result<(), StandingError> {
-        if !self.has_authority() || self.wants_officer() {
-            return Ok(());
-        }
-        for card in self.0.queue.due_cards(OffsetDateTime::now_utc().unix_timestamp()).await? {
-            self.tell_of_card(&card, None).await?;
-        }
-        Ok(())
-    }
-
-    /// Tells the authority all that is open of a card, until it does not answer. The operator's card may have failed.
-    async fn tell_of_card(
-        &self,
-        card: &str,
-        officer: Option<&dyn Signer>,
-    ) -> Result<Option<StatusError>, StandingError> {
-        let Some(authority) = self.0.authority.get() else { return Ok(None) };
-        let _guard = self.0.locks.lock(card).await;
-        loop {
-            let changes = self.0.queue.next_of_card(card).await?;
-            if changes.is_empty() {
-                return Ok(None);
-            }
-            let certificates = self.0.registry.of_card(card).await?;
-            for change in &changes {
-                let certificate = certificates.iter().find(|found| found.sha256 == change.sha256);
-                let certificate = certificate.ok_or(StandingError::Damaged("standing_change"))?;
-                let der = self.certificate(certificate)?;
-                let transaction =
-                    hex::decode(&change.transaction).ok().and_then(|bytes| bytes.try_into().ok());
-                let transaction = transaction.ok_or(StandingError::Damaged("standing_change"))?;
-                let answer = authority.change(transaction, der.clone(), change.change, officer).await;
-                // Also when the answer was lost.
-                if let Some(hook) = self.0.on_change.get() {
-                    hook(&der);
-                }
-                let told = match answer {
-                    Ok(status) => Told::Done(standing(status), None),
-                    Err(StatusError::Refused(said)) => refused(certificate, change, said),
-                    Err(StatusError::Failed(said) | StatusError::Unknown(said)) => {
-                        self.put_off(change, said).await?;
-                        return Ok(None);
-                    }
-                    Err(error @ StatusError::Officer(_)) => return Ok(Some(error)),
-                };
-                self.note_answer(card, certificate, change, told).await?;
-            }
-        }
-    }
-
-    fn certificate(&self, certificate: &Certificate) -> Result<Vec<u8>, StandingError> {
-        let personal = self.0.registry.personal(certificate)?;
-        hex::decode(&personal.certificate).map_err(|_| StandingError::Damaged("card_certificate"))
-    }
-
-    /// The authority gave no answer: it is asked again later.
-    async fn put_off(&self, change: &Change, said: String) -> Result<(), StandingError> {
-        tracing::warn!(request = %change.request, said, "the authority is told again later");
-        let pause = pause(change.attempts.saturating_add(1));
-        let next_at = OffsetDateTime::now_utc().unix_timestamp().saturating_add(pause);
-        self.0.queue.told(change, Told::Later(said, next_at)).await
-    }
-
-    /// Records the authority's answer, and then writes it down.
-    async fn note_answer(
-        &self,
-        card: &str,
-        certificate: &Certificate,
-        change: &Change,
-        told: Told,
-    ) -> Result<(), StandingError> {
-        let what = words(change.change);
-        let name = view::key_use(certificate.key_use);
-        let text = match &told {
-            Told::Done(Standing::Revoked, _) if change.act() != Act::Revoke => {
-                format!("{name} certificate: it is revoked already")
-            }
-            Told::Done(_, _) | Told::Later(_, _) => format!("{name} certificate: {what}"),
-            Told::Refused(said) => format!("{name} certificate: not {what}: the authority refuses: {said}"),
-        };
-        let mut record = Record::new(ACT, Phase::Outcome, text).card(card);
-        record.operator.clone_from(&change.operator);
-        record.procedure = Some(change.request.clone());
-        record.paragraph = rules::rule(change.act(), change.channel).map(|rule| rule.paragraph);
-        self.0.audit.record(record).await?;
-        self.0.queue.told(change, told).await
-    }
-
     async fn record(
         &self,
         user: Option<u32>,
@@ -420,23 +313,6 @@ fn last_of<'c>(changes: &'c [Change], certificate: &Certificate) -> Option<&'c C
     changes.iter().find(|change| change.sha256 == certificate.sha256)
 }
 
-/// A refusal. Of a certificate that was brought to this standing before, it says no more than that it is so already.
-fn refused(certificate: &Certificate, change: &Change, said: String) -> Told {
-    if certificate.standing == standing(change.change.leads_to()) && change.act() == Act::Suspend {
-        Told::Done(certificate.standing, Some(said))
-    } else {
-        Told::Refused(said)
-    }
-}
-
-fn standing(status: CertificateStatus) -> Standing {
-    match status {
-        CertificateStatus::Good => Standing::Good,
-        CertificateStatus::Suspended => Standing::Suspended,
-        CertificateStatus::Revoked => Standing::Revoked,
-    }
-}
-
 /// What was done, in words.
 fn words(change: StatusChange) -> &'static str {
     match change {
@@ -444,11 +320,6 @@ fn words(change: StatusChange) -> &'static str {
         StatusChange::Reactivate => "reactivated",
         StatusChange::Revoke(_) => "revoked",
     }
-}
-
-/// Seconds until the next attempt: 1, 2, 4 and so on.
-fn pause(attempts: u32) -> i64 {
-    1_i64.checked_shl(attempts.saturating_sub(1).min(12)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
 }
 
 /// `N` random bytes in hexadecimal.

@@ -43,4 +43,5 @@ mod sheet;
 mod signature;
 mod standing;
 mod status;
+mod telling;
 mod thin;

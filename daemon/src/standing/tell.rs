@@ -1,0 +1,172 @@
+//! Telling the authority what was asked: at once, and in the background until it has answered (X10).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cns_protocol::audit::Phase;
+use cns_protocol::certificate::{Act, Standing};
+use time::OffsetDateTime;
+
+use crate::audit::Record;
+use crate::authority::Signer;
+use crate::procedure::status::{CertificateStatus, StatusAuthority, StatusError};
+use crate::standing::queue::Told;
+use crate::standing::row::{Certificate, Change};
+use crate::standing::{ACT, StandingError, Standings, rules, view, words};
+
+/// How often the queue is looked at when nothing wakes it.
+const TICK: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts, in seconds.
+const LONGEST_PAUSE: i64 = 300;
+
+/// What came of telling the authority of one certificate.
+enum Answer {
+    /// It has answered.
+    Told(Told),
+    /// It has not, for this reason.
+    Unanswered(String),
+    /// The operator's card did not sign.
+    Unsigned(StatusError),
+}
+
+impl Standings {
+    /// Tells the authority what is due, now and on and on, until it is dropped.
+    pub async fn work_loop(self) {
+        loop {
+            if let Err(error) = self.work().await {
+                tracing::error!(%error, "the authority cannot be told of certificates");
+            }
+            tokio::time::timeout(TICK, self.0.work.notified()).await.ok();
+        }
+    }
+
+    /// Tells the authority once what is due.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn work(&self) -> Result<(), StandingError> {
+        if !self.has_authority() || self.wants_officer() {
+            return Ok(());
+        }
+        for card in self.0.queue.due_cards(OffsetDateTime::now_utc().unix_timestamp()).await? {
+            self.tell_of_card(&card, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the authority all that is open of a card. A certificate without an answer waits, with what was asked for it
+    /// later; the card's others are told all the same. The operator's card may have failed.
+    pub(super) async fn tell_of_card(
+        &self,
+        card: &str,
+        officer: Option<&dyn Signer>,
+    ) -> Result<Option<StatusError>, StandingError> {
+        let Some(authority) = self.0.authority.get() else { return Ok(None) };
+        let _guard = self.0.locks.lock(card).await;
+        let mut waiting = HashSet::new();
+        loop {
+            let mut changes = self.0.queue.next_of_card(card).await?;
+            changes.retain(|change| !waiting.contains(&change.sha256));
+            if changes.is_empty() {
+                return Ok(None);
+            }
+            let certificates = self.0.registry.of_card(card).await?;
+            for change in &changes {
+                let certificate = certificates.iter().find(|found| found.sha256 == change.sha256);
+                let certificate = certificate.ok_or(StandingError::Damaged("standing_change"))?;
+                match self.tell_of(authority, certificate, change, officer).await? {
+                    Answer::Told(told) => self.note_answer(card, certificate, change, told).await?,
+                    Answer::Unanswered(said) => {
+                        self.put_off(change, said).await?;
+                        waiting.insert(change.sha256.clone());
+                    }
+                    Answer::Unsigned(error) => return Ok(Some(error)),
+                }
+            }
+        }
+    }
+
+    async fn tell_of(
+        &self,
+        authority: &Arc<dyn StatusAuthority>,
+        certificate: &Certificate,
+        change: &Change,
+        officer: Option<&dyn Signer>,
+    ) -> Result<Answer, StandingError> {
+        let der = self.certificate(certificate)?;
+        let transaction = hex::decode(&change.transaction).ok().and_then(|bytes| bytes.try_into().ok());
+        let transaction = transaction.ok_or(StandingError::Damaged("standing_change"))?;
+        let answer = authority.change(transaction, der.clone(), change.change, officer).await;
+        // Also when the answer was lost.
+        if let Some(hook) = self.0.on_change.get() {
+            hook(&der);
+        }
+        Ok(match answer {
+            Ok(status) => Answer::Told(Told::Done(standing(status), None)),
+            Err(StatusError::Refused(said)) => Answer::Told(refused(certificate, change, said)),
+            Err(StatusError::Failed(said) | StatusError::Unknown(said)) => Answer::Unanswered(said),
+            Err(error @ StatusError::Officer(_)) => Answer::Unsigned(error),
+        })
+    }
+
+    fn certificate(&self, certificate: &Certificate) -> Result<Vec<u8>, StandingError> {
+        let personal = self.0.registry.personal(certificate)?;
+        hex::decode(&personal.certificate).map_err(|_| StandingError::Damaged("card_certificate"))
+    }
+
+    /// The authority gave no answer: it is asked again later.
+    async fn put_off(&self, change: &Change, said: String) -> Result<(), StandingError> {
+        tracing::warn!(request = %change.request, said, "the authority is told again later");
+        let pause = pause(change.attempts.saturating_add(1));
+        let next_at = OffsetDateTime::now_utc().unix_timestamp().saturating_add(pause);
+        self.0.queue.told(change, Told::Later(said, next_at)).await
+    }
+
+    /// Records the authority's answer, and then writes it down.
+    async fn note_answer(
+        &self,
+        card: &str,
+        certificate: &Certificate,
+        change: &Change,
+        told: Told,
+    ) -> Result<(), StandingError> {
+        let what = words(change.change);
+        let name = view::key_use(certificate.key_use);
+        let text = match &told {
+            Told::Done(Standing::Revoked, _) if change.act() != Act::Revoke => {
+                format!("{name} certificate: it is revoked already")
+            }
+            Told::Done(_, _) | Told::Later(_, _) => format!("{name} certificate: {what}"),
+            Told::Refused(said) => format!("{name} certificate: not {what}: the authority refuses: {said}"),
+        };
+        let mut record = Record::new(ACT, Phase::Outcome, text).card(card);
+        record.operator.clone_from(&change.operator);
+        record.procedure = Some(change.request.clone());
+        record.paragraph = rules::rule(change.act(), change.channel).map(|rule| rule.paragraph);
+        self.0.audit.record(record).await?;
+        self.0.queue.told(change, told).await
+    }
+}
+
+/// A refusal. Of a certificate that was brought to this standing before, it says no more than that it is so already.
+fn refused(certificate: &Certificate, change: &Change, said: String) -> Told {
+    if certificate.standing == standing(change.change.leads_to()) && change.act() == Act::Suspend {
+        Told::Done(certificate.standing, Some(said))
+    } else {
+        Told::Refused(said)
+    }
+}
+
+fn standing(status: CertificateStatus) -> Standing {
+    match status {
+        CertificateStatus::Good => Standing::Good,
+        CertificateStatus::Suspended => Standing::Suspended,
+        CertificateStatus::Revoked => Standing::Revoked,
+    }
+}
+
+/// Seconds until the next attempt: 1, 2, 4 and so on.
+fn pause(attempts: u32) -> i64 {
+    1_i64.checked_shl(attempts.saturating_sub(1).min(12)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+}

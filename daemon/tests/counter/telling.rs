@@ -1,0 +1,126 @@
+//! What the authority is told, when it answers for some certificates and not for others, or that it is so already.
+
+use std::sync::{Arc, Mutex};
+
+use cns_protocol::card::KeyUse;
+use cns_protocol::certificate::{CardStanding, Channel, Standing};
+use cns_protocol::counter::{Case, Reason};
+use cns_virtual_card::sample;
+use cnsd::authority::Signer;
+use cnsd::procedure::status::{Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError};
+use cnsd::standing::{Order, Outcome};
+
+use crate::rig::Rig;
+
+type Answer = Result<CertificateStatus, StatusError>;
+type Says = Box<dyn FnMut(KeyUse, StatusChange) -> Answer + Send>;
+
+/// An authority that answers as a test wants it.
+struct Words {
+    signature: Vec<u8>,
+    wants_officer: bool,
+    says: Mutex<Says>,
+    asked: Mutex<Vec<(KeyUse, StatusChange)>>,
+}
+
+impl Words {
+    fn link(
+        rig: &Rig,
+        wants_officer: bool,
+        says: impl FnMut(KeyUse, StatusChange) -> Answer + Send + 'static,
+    ) -> Arc<Self> {
+        let contents = rig.rooms().readers.find_card(sample::ID_CARD).unwrap();
+        let signature = contents.signature_certificate.clone().unwrap();
+        let asked = Mutex::default();
+        let words = Arc::new(Self { signature, wants_officer, says: Mutex::new(Box::new(says)), asked });
+        rig.rooms().procedures.change_status_by(words.clone());
+        words
+    }
+
+    /// How often it was asked for a certificate.
+    fn asked(&self, key_use: KeyUse) -> usize {
+        self.asked.lock().unwrap().iter().filter(|(asked, _)| *asked == key_use).count()
+    }
+}
+
+impl StatusAuthority for Words {
+    fn wants_officer(&self) -> bool {
+        self.wants_officer
+    }
+
+    fn has_issued(&self, _: &[u8], _: KeyUse, _: &str) -> bool {
+        true
+    }
+
+    fn change<'a>(
+        &'a self,
+        _: [u8; 16],
+        certificate: Vec<u8>,
+        change: StatusChange,
+        _: Option<&'a dyn Signer>,
+    ) -> Asked<'a, CertificateStatus> {
+        let key_use = if certificate == self.signature { KeyUse::Signature } else { KeyUse::Authentication };
+        self.asked.lock().unwrap().push((key_use, change));
+        let answer = (self.says.lock().unwrap())(key_use, change);
+        Box::pin(async move { answer })
+    }
+}
+
+/// A counter at which the sample card was activated, with both certificates.
+async fn activated() -> Rig {
+    let rig = Rig::new().await;
+    let started = rig.start(Case::Standard).await.unwrap();
+    rig.until(started, &rig.codes[0], "").await;
+    rig
+}
+
+/// What the holder asks on the web.
+async fn ask(rig: &Rig, number: u32, change: StatusChange) -> Outcome {
+    let order = Order {
+        request: format!("{number:016}"),
+        card: sample::ID_CARD.to_owned(),
+        change,
+        reason: match change {
+            StatusChange::Suspend(reason) => reason,
+            StatusChange::Revoke(reason) => Some(reason),
+            StatusChange::Reactivate => None,
+        },
+        channel: Channel::Web,
+        paragraph: "§9.5.1",
+        user: None,
+        operator: None,
+        identified: None,
+        paper: None,
+    };
+    let standings = rig.rooms().procedures.standings();
+    standings.ask(&order).await.unwrap();
+    standings.deliver(&order, None).await.unwrap()
+}
+
+const SUSPEND: StatusChange = StatusChange::Suspend(Some(Reason::Loss));
+
+async fn standings(rig: &Rig) -> Vec<Standing> {
+    let told: CardStanding =
+        rig.rooms().procedures.standings().of_card(sample::ID_CARD).await.unwrap().unwrap();
+    told.certificates.iter().map(|one| one.standing).collect()
+}
+
+/// X10: a certificate for which the authority has no answer does not keep it from being told of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_without_an_answer_does_not_hold_up_the_cards_others() {
+    let rig = activated().await;
+    let authority = Words::link(&rig, false, |key_use, change| match key_use {
+        KeyUse::Authentication => Err(StatusError::Failed("signerNotTrusted".to_owned())),
+        KeyUse::Signature => Ok(change.leads_to()),
+    });
+    let outcome = ask(&rig, 1, SUSPEND).await;
+    assert_eq!((outcome.done, outcome.pending.len(), outcome.refused.len()), (1, 1, 0), "{outcome:?}");
+    assert_eq!(standings(&rig).await, [Standing::Good, Standing::Suspended]);
+    // What is asked later for the one without an answer waits for it, and for that one alone.
+    let outcome = ask(&rig, 2, StatusChange::Reactivate).await;
+    assert_eq!((outcome.done, outcome.pending.len()), (1, 1), "{outcome:?}");
+    assert_eq!(standings(&rig).await, [Standing::Good, Standing::Good]);
+    let asked = authority.asked.lock().unwrap().clone();
+    assert!(!asked.contains(&(KeyUse::Authentication, StatusChange::Reactivate)), "{asked:?}");
+    assert_eq!((authority.asked(KeyUse::Authentication), authority.asked(KeyUse::Signature)), (2, 2));
+}
