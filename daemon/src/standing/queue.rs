@@ -179,6 +179,19 @@ impl Queue {
         Ok(())
     }
 
+    /// What is open of a card is not due before this time.
+    pub(super) async fn leave_alone(&self, card: &str, next_at: i64) -> Result<(), StandingError> {
+        sqlx::query(
+            "UPDATE standing_change SET next_at = $2 WHERE state = 'open' AND sha256 IN \
+             (SELECT sha256 FROM card_certificate WHERE card = $1)",
+        )
+        .bind(card)
+        .bind(next_at)
+        .execute(self.database.pool())
+        .await?;
+        Ok(())
+    }
+
     async fn later(&self, change: &Change, said: &str, next_at: i64) -> Result<(), StandingError> {
         sqlx::query(
             "UPDATE standing_change SET said = $3, next_at = $4, attempts = attempts + 1 \

@@ -20,6 +20,9 @@ const TICK: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts, in seconds.
 const LONGEST_PAUSE: i64 = 300;
 
+/// For so long a record that cannot be read is left alone, in seconds.
+const UNREADABLE_PAUSE: i64 = 3600;
+
 /// What came of telling the authority of one certificate.
 enum Answer {
     /// It has answered.
@@ -41,16 +44,24 @@ impl Standings {
         }
     }
 
-    /// Tells the authority once what is due.
+    /// Tells the authority once what is due. A card whose records cannot be read is left alone for an hour, so that it does
+    /// not hold up others.
     ///
     /// # Errors
-    /// See [`StandingError`].
+    /// See [`StandingError`]: what would fail for the next card as well.
     pub async fn work(&self) -> Result<(), StandingError> {
         if !self.has_authority() || self.wants_officer() {
             return Ok(());
         }
         for card in self.0.queue.due_cards(OffsetDateTime::now_utc().unix_timestamp()).await? {
-            self.tell_of_card(&card, None).await?;
+            match self.tell_of_card(&card, None).await {
+                Ok(_) => {}
+                Err(error) if is_of_record(&error) => {
+                    tracing::error!(%error, "a card's certificates: the authority is told of others meanwhile");
+                    self.0.queue.leave_alone(&card, in_seconds(UNREADABLE_PAUSE)).await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -75,13 +86,18 @@ impl Standings {
             for change in &changes {
                 let certificate = certificates.iter().find(|found| found.sha256 == change.sha256);
                 let certificate = certificate.ok_or(StandingError::Damaged("standing_change"))?;
-                match self.tell_of(authority, certificate, change, officer).await? {
-                    Answer::Told(told) => self.note_answer(card, certificate, change, told).await?,
-                    Answer::Unanswered(said) => {
-                        self.put_off(change, said).await?;
+                match self.tell_of(authority, certificate, change, officer).await {
+                    Ok(Answer::Told(told)) => self.note_answer(card, certificate, change, told).await?,
+                    Ok(Answer::Unanswered(said)) => {
+                        self.put_off(change, said, pause(change.attempts.saturating_add(1))).await?;
                         waiting.insert(change.sha256.clone());
                     }
-                    Answer::Unsigned(error) => return Ok(Some(error)),
+                    Ok(Answer::Unsigned(error)) => return Ok(Some(error)),
+                    Err(error) if is_of_record(&error) => {
+                        self.put_off(change, error.to_string(), UNREADABLE_PAUSE).await?;
+                        waiting.insert(change.sha256.clone());
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -115,12 +131,10 @@ impl Standings {
         hex::decode(&personal.certificate).map_err(|_| StandingError::Damaged("card_certificate"))
     }
 
-    /// The authority gave no answer: it is asked again later.
-    async fn put_off(&self, change: &Change, said: String) -> Result<(), StandingError> {
+    /// The authority gave no answer: it is asked again after a pause, in seconds.
+    async fn put_off(&self, change: &Change, said: String, pause: i64) -> Result<(), StandingError> {
         tracing::warn!(request = %change.request, said, "the authority is told again later");
-        let pause = pause(change.attempts.saturating_add(1));
-        let next_at = OffsetDateTime::now_utc().unix_timestamp().saturating_add(pause);
-        self.0.queue.told(change, Told::Later(said, next_at)).await
+        self.0.queue.told(change, Told::Later(said, in_seconds(pause))).await
     }
 
     /// Records the authority's answer, and then writes it down.
@@ -164,6 +178,25 @@ fn standing(status: CertificateStatus) -> Standing {
         CertificateStatus::Suspended => Standing::Suspended,
         CertificateStatus::Revoked => Standing::Revoked,
     }
+}
+
+/// Whether an error is of one record, and others may be well.
+fn is_of_record(error: &StandingError) -> bool {
+    match error {
+        StandingError::Damaged(_) | StandingError::Certificate | StandingError::Custody(_) => true,
+        StandingError::Database(error) => {
+            matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
+        }
+        StandingError::Audit(_)
+        | StandingError::NotIssued
+        | StandingError::OtherHolder
+        | StandingError::Random => false,
+    }
+}
+
+/// The time after a pause, in seconds since 1970.
+fn in_seconds(pause: i64) -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp().saturating_add(pause)
 }
 
 /// Seconds until the next attempt: 1, 2, 4 and so on.

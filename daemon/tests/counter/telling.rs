@@ -1,5 +1,6 @@
 //! What the authority is told, when it answers for some certificates and not for others, or that it is so already.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cns_protocol::card::KeyUse;
@@ -11,6 +12,8 @@ use cnsd::procedure::status::{Asked, CertificateStatus, StatusAuthority, StatusC
 use cnsd::standing::{Order, Outcome};
 
 use crate::rig::Rig;
+
+const OTHER_CARD: &str = "6999000000001248";
 
 type Answer = Result<CertificateStatus, StatusError>;
 type Says = Box<dyn FnMut(KeyUse, StatusChange) -> Answer + Send>;
@@ -76,9 +79,13 @@ async fn activated() -> Rig {
 
 /// What the holder asks on the web.
 async fn ask(rig: &Rig, number: u32, change: StatusChange) -> Outcome {
+    ask_for(rig, sample::ID_CARD, number, change).await
+}
+
+async fn ask_for(rig: &Rig, card: &str, number: u32, change: StatusChange) -> Outcome {
     let order = Order {
         request: format!("{number:016}"),
-        card: sample::ID_CARD.to_owned(),
+        card: card.to_owned(),
         change,
         reason: match change {
             StatusChange::Suspend(reason) => reason,
@@ -123,4 +130,73 @@ async fn a_certificate_without_an_answer_does_not_hold_up_the_cards_others() {
     let asked = authority.asked.lock().unwrap().clone();
     assert!(!asked.contains(&(KeyUse::Authentication, StatusChange::Reactivate)), "{asked:?}");
     assert_eq!((authority.asked(KeyUse::Authentication), authority.asked(KeyUse::Signature)), (2, 2));
+}
+
+/// The certificates of another card, as if it had been activated here.
+async fn another_card(rig: &Rig) {
+    let mut contents = (*rig.rooms().readers.find_card(sample::ID_CARD).unwrap()).clone();
+    contents.card.serial = OTHER_CARD.to_owned();
+    for certificate in &mut contents.card.certificates {
+        certificate.sha256.replace_range(..4, "0000");
+    }
+    rig.rooms().procedures.standings().note(&contents, true).await.unwrap();
+}
+
+async fn execute(rig: &Rig, query: &str) {
+    assert!(
+        sqlx::query(query).execute(rig.rooms().database.pool()).await.unwrap().rows_affected() > 0,
+        "{query}"
+    );
+}
+
+/// The cards of which something is still to be told, each once.
+async fn open(rig: &Rig) -> Vec<(String, i64)> {
+    let query = "SELECT card, MIN(next_at) FROM standing_change \
+                 JOIN card_certificate ON card_certificate.sha256 = standing_change.sha256 \
+                 WHERE state = 'open' GROUP BY card";
+    sqlx::query_as(query).fetch_all(rig.rooms().database.pool()).await.unwrap()
+}
+
+/// Whichever of the cards comes first: what cannot be read of one does not keep the authority from being told of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_does_not_hold_up_other_cards() {
+    let rig = activated().await;
+    another_card(&rig).await;
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    Words::link(&rig, false, move |_, change| {
+        if is_away.load(Ordering::Relaxed) {
+            return Err(StatusError::Failed("away".to_owned()));
+        }
+        Ok(change.leads_to())
+    });
+    for (number, damaged) in [(0, sample::ID_CARD), (2, OTHER_CARD)] {
+        away.store(true, Ordering::Relaxed);
+        let change = if number == 0 { SUSPEND } else { StatusChange::Reactivate };
+        ask_for(&rig, sample::ID_CARD, number, change).await;
+        ask_for(&rig, OTHER_CARD, number + 1, change).await;
+        execute(&rig, "UPDATE standing_change SET next_at = 0 WHERE state = 'open'").await;
+        let damage = format!("UPDATE standing_request SET channel = 'nonsense' WHERE card = '{damaged}'");
+        execute(&rig, &damage).await;
+        away.store(false, Ordering::Relaxed);
+        rig.rooms().procedures.standings().work().await.unwrap();
+        let left = open(&rig).await;
+        let in_an_hour = time::OffsetDateTime::now_utc().unix_timestamp() + 3000;
+        assert!(matches!(left.as_slice(), [(card, at)] if card == damaged && *at > in_an_hour), "{left:?}");
+        execute(&rig, "UPDATE standing_request SET channel = 'web'").await;
+        execute(&rig, "UPDATE standing_change SET next_at = 0 WHERE state = 'open'").await;
+        rig.rooms().procedures.standings().work().await.unwrap();
+        assert!(open(&rig).await.is_empty());
+    }
+}
+
+/// Nor of one certificate of the other of the same card.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_read_does_not_hold_up_the_cards_other() {
+    let rig = activated().await;
+    Words::link(&rig, false, |_, change| Ok(change.leads_to()));
+    let damage = "UPDATE card_certificate SET sealed = (SELECT sealed FROM card_certificate WHERE key_use = 'signature')";
+    execute(&rig, damage).await;
+    let outcome = ask(&rig, 1, SUSPEND).await;
+    assert_eq!((outcome.done, outcome.pending.len()), (1, 1), "{outcome:?}");
 }
