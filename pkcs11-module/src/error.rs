@@ -207,6 +207,9 @@ impl From<ErrorKind> for Error {
             | ErrorKind::OrderReplayed
             | ErrorKind::NoSuchOrder
             | ErrorKind::UserCodeLocked
+            | ErrorKind::HolderUnproven
+            | ErrorKind::CertificatesUnknown
+            | ErrorKind::SeveralCards
             | ErrorKind::PukDeliveryOff
             | ErrorKind::PukDeliveryRefused
             | ErrorKind::NationalOff
