@@ -68,7 +68,8 @@ pub enum AuditError {
     /// An entry cannot be written as JSON.
     #[error("audit entry: {0}")]
     Entry(#[from] serde_json::Error),
-    /// A write failed before: what is on the disk is not certain, so nothing more is added until a restart checks it.
+    /// A write failed before, and the log's file has not its name: nothing more is added until a restart checks it. (Where it
+    /// has, the log is mended and goes on as soon as it can be written again.)
     #[error("the audit log could not be written before; the daemon must be restarted")]
     Failed,
     /// The task that did the work was stopped.
@@ -172,7 +173,8 @@ impl Audit {
     /// Appends an entry; it is on the disk when this returns. Gives its number.
     ///
     /// # Errors
-    /// [`AuditError::File`] when it could not be written: the act must not go on.
+    /// [`AuditError::File`] when it could not be written: the act must not go on. The next call tries again, after it has cut
+    /// off what the failed write left.
     pub async fn record(&self, record: Record) -> Result<u64, AuditError> {
         self.with_log(move |log| log.record(record)).await
     }

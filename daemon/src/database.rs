@@ -203,6 +203,15 @@ impl Database {
         Ok(())
     }
 
+    /// Has PostgreSQL look at how large the tables of an import are: it plans by that, and after a hundred thousand new rows it
+    /// has not looked by itself yet. It would compare each new row with all old ones.
+    pub(crate) async fn look_at_sizes(&self) -> Result<(), DatabaseError> {
+        if self.kind == Kind::Postgres {
+            self.pool.execute("ANALYZE import_card, import_envelope, card, puk, envelope").await?;
+        }
+        Ok(())
+    }
+
     /// Closes every connection, and merges SQLite's write-ahead log into the file. SQLite would merge it too when the
     /// last connection closes, but not when two close at the same moment.
     pub async fn close(&self) {

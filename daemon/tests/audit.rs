@@ -7,10 +7,12 @@
     reason = "a test may fail"
 )]
 
+use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use cns_protocol::audit::{ChainError, ChainVerifier, Entry, Phase};
@@ -487,4 +489,76 @@ async fn an_interrupted_rotation_is_finished_by_the_next_start() {
     assert!(state.open().await.is_err());
     fs::remove_file(&next).unwrap();
     assert!(matches!(state.open().await, Err(AuditError::Removed { .. })));
+}
+
+/// Where a file system of 64 KiB is.
+const SMALL: &str = "CNS_TEST_SMALL_AUDIT";
+
+#[test]
+fn a_log_without_room_goes_on_as_soon_as_there_is_room_again() {
+    if let Some(state) = env::var_os(SMALL) {
+        return tokio::runtime::Runtime::new().unwrap().block_on(without_room(Path::new(&state)));
+    }
+    let place = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let mount = "mount -t tmpfs -o size=64k,mode=0700 none \"$1\" && shift && exec \"$@\"";
+    let status = command
+        .args(["--mount", "sh", "-c", mount, "sh"])
+        .arg(place.path())
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "a_log_without_room_goes_on_as_soon_as_there_is_room_again", "--nocapture"])
+        .env(SMALL, place.path())
+        .stdin(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Fills the rest of a file system.
+fn fill(path: &Path) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    while file.write_all(&[0; 512]).is_ok() {}
+}
+
+async fn without_room(state: &Path) {
+    let sealer = new_sealer().await;
+    let audit = Audit::open(state, &sealer).await.unwrap();
+    let filler = state.join("filler");
+    let mut torn = 0;
+    for _ in 0..3 {
+        fill(&filler);
+        // The last page has some room left; one entry does not fit, or not wholly.
+        let mut written = 0;
+        let refused = loop {
+            match audit.record(pin_set()).await {
+                Ok(number) => written = number,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, AuditError::File { .. }), "{refused:?}");
+        let log = fs::read(state.join("audit.jsonl")).unwrap();
+        torn += usize::from(!log.ends_with(b"\n"));
+        assert!(
+            matches!(audit.record(pin_set()).await, Err(AuditError::File { .. })),
+            "there is no room yet"
+        );
+        fs::remove_file(&filler).unwrap();
+        let number = audit.record(pin_set()).await.unwrap();
+        assert!(number > written, "{number} after {written}");
+        let entries = audit.list(number - 1, 2).await.unwrap();
+        assert_eq!(
+            entries.iter().map(|entry| entry.act.as_str()).collect::<Vec<_>>(),
+            ["log-repaired", "pin-set"]
+        );
+        assert_eq!(audit.verify().await.unwrap().entries, number);
+    }
+    assert!(torn > 0, "no entry was ever cut in the middle");
+    audit.checkpoint().await.unwrap();
+    let verified = audit.verify().await.unwrap();
+    drop(audit);
+    assert_eq!(verify_offline(state), (verified.entries, verified.checkpoints, verified.head.clone()));
+    assert_eq!(Audit::open(state, &sealer).await.unwrap().verify().await.unwrap(), verified);
 }

@@ -1,8 +1,8 @@
 //! The log's file: opened with a full check, appended to, closed and continued in a new one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -23,6 +23,8 @@ pub(super) const STRIDE: u64 = 256;
 const FILE: &str = "audit.jsonl";
 /// The file that is to become the log's when the present one was closed.
 const NEXT_FILE: &str = "audit.jsonl.next";
+/// What was cut off.
+const REPAIRED: &str = "log-repaired";
 const MAXIMUM_TEXT: usize = 4096;
 const MAXIMUM_NAME: usize = 256;
 
@@ -234,7 +236,7 @@ struct Writer {
     path: PathBuf,
     file: File,
     tail: Tail,
-    /// A write or sync failed: what is on the disk is not known.
+    /// A write or sync failed: what is on the disk after `tail` is not known.
     failed: bool,
 }
 
@@ -273,18 +275,22 @@ impl Writer {
     fn cut(&mut self, bytes: u64) -> Result<(), AuditError> {
         self.file.set_len(self.tail.length).map_err(|source| self.file_error(source))?;
         let text = format!("{bytes} bytes of an entry that was not written to its end were cut off.");
-        self.append(Record::new("log-repaired", Phase::Fact, text), None).map(drop)
+        self.append(Record::new(REPAIRED, Phase::Fact, text), None).map(drop)
     }
 
     /// Links an entry to the log and writes it; it is on the disk when this returns. Gives its number.
     fn append(&mut self, record: Record, signer: Option<&Ed25519KeyPair>) -> Result<u64, AuditError> {
         if self.failed {
-            return Err(AuditError::Failed);
+            self.mend()?;
         }
+        self.write(record, signer)
+    }
+
+    fn write(&mut self, record: Record, signer: Option<&Ed25519KeyPair>) -> Result<u64, AuditError> {
         let entry = self.signed(record, signer)?;
         let line = line(&entry)?;
-        // After a failed sync the system may have dropped the pages, and a second sync that succeeds says nothing:
-        // only the check at the next start tells what is there.
+        // After a failed sync the system may have dropped the pages, and a second sync that succeeds says nothing of them:
+        // what was written since the last one that succeeded counts for nothing, see `mend`.
         self.failed = true;
         self.file
             .write_all(&line)
@@ -293,6 +299,52 @@ impl Writer {
         self.failed = false;
         self.tail.add(&entry, line.len() as u64);
         Ok(entry.number)
+    }
+
+    /// Goes on after a write or sync that failed, for want of room for instance: cuts off all that came after the last entry
+    /// that is on the disk for sure, and makes certain that the log ends there. The act of an entry that is cut off was refused.
+    fn mend(&mut self) -> Result<(), AuditError> {
+        let failed = |source| AuditError::File { path: self.path.clone(), source };
+        let file = self.file.metadata().map_err(failed)?;
+        // A file whose name a rotation may have changed is for the next start to judge.
+        let named = fs::symlink_metadata(&self.path).map_err(|_| AuditError::Failed)?;
+        if (file.dev(), file.ino()) != (named.dev(), named.ino()) {
+            return Err(AuditError::Failed);
+        }
+        let replaced = AuditError::Replaced { expected: self.tail.last };
+        let Some(torn) = file.len().checked_sub(self.tail.length) else { return Err(replaced) };
+        self.file.set_len(self.tail.length).and_then(|()| self.file.sync_all()).map_err(failed)?;
+        if !self.ends_as_written()? {
+            return Err(replaced);
+        }
+        tracing::warn!(torn, "the audit log goes on after a write that failed");
+        let text = format!("A write failed; {torn} bytes that came of it were cut off.");
+        self.write(Record::new(REPAIRED, Phase::Fact, text), None).map(drop)
+    }
+
+    /// Whether the file's last entries, up to its end, are linked and end as they were written.
+    fn ends_as_written(&self) -> Result<bool, AuditError> {
+        let failed = |source| AuditError::File { path: self.path.clone(), source };
+        let mut file = File::open(&self.path).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.tail.places.last().copied().unwrap_or(0))).map_err(failed)?;
+        let mut lines = Lines::new(BufReader::new(file), 1);
+        let mut before: Option<Box<Entry>> = None;
+        loop {
+            match lines.read().map_err(|fault| broken(&self.path, fault))? {
+                Line::Entry(entry, _) => {
+                    let follows = before.is_none_or(|before| before.hash == entry.previous);
+                    if !follows || entry.link()? != entry.hash {
+                        return Ok(false);
+                    }
+                    before = Some(entry);
+                }
+                Line::Torn(_) => return Ok(false),
+                Line::End => {
+                    return Ok(before
+                        .is_some_and(|last| last.number == self.tail.last && last.hash == self.tail.head));
+                }
+            }
+        }
     }
 
     fn signed(&self, record: Record, signer: Option<&Ed25519KeyPair>) -> Result<Entry, AuditError> {

@@ -277,7 +277,10 @@ impl Custody {
         let read = reader.await.map_err(|_| CustodyError::Stopped)?;
         let outcome = match (staged, read) {
             (Err(error), _) | (Ok(()), Err(error)) => Err(error),
-            (Ok(()), Ok(read)) => finish(&staging, standing.id, read).await,
+            (Ok(()), Ok(read)) => match self.inner.database.look_at_sizes().await {
+                Ok(()) => finish(&staging, standing.id, read).await,
+                Err(error) => Err(error.into()),
+            },
         };
         match &outcome {
             Ok(_) | Err(CustodyError::Import(_)) => staging.clear(standing.id).await?,

@@ -9,7 +9,7 @@ use cns_protocol::card::{
 use cns_protocol::reader::ReaderState;
 use cns_protocol::{ErrorKind, Method, RpcError};
 
-use super::Daemon;
+use super::{Act, Daemon, recorded_as};
 use crate::authority::checks::{Revocation, reason_name};
 use crate::authority::status::{Known, Source, StatusError, StatusService, rfc3339};
 use crate::dispatch::Call;
@@ -134,8 +134,18 @@ pub fn trace(
         let mut guard = match known {
             Some(known) => known,
             None => {
-                let new = guard(&daemon, &reader, start(&daemon, &reader)?);
-                end_with(&call, &daemon, &reader, new.recording);
+                let card = daemon.readers.card(&reader).ok().map(|contents| contents.card.serial.clone());
+                let act = Act { name: "card-trace", card: card.as_deref(), paragraph: None };
+                let begin = async {
+                    let new = guard(&daemon, &reader, start(&daemon, &reader)?);
+                    end_with(&call, &daemon, &reader, new.recording);
+                    Ok::<_, RpcError>(new)
+                };
+                let intention = format!("the exchanges with {reader} are recorded");
+                let new = recorded_as(&daemon, &call, act, intention, begin, |new| {
+                    format!("recording {} begins", new.recording)
+                });
+                let new = new.await?;
                 read(&daemon, &reader).await;
                 new
             }

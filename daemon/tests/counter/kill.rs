@@ -55,6 +55,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) officer: bool,
     /// The cards whose PUK is in custody.
     pub(crate) cards: &'a [&'a str],
+    /// More lines of the configuration's section `custody`.
+    pub(crate) custody: &'a str,
 }
 
 impl Counter {
@@ -100,11 +102,12 @@ impl Counter {
         let configured = format!(
             "{}{}{more}{authority}[operators]\ntrust_anchors = {:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
              certificate_sha256 = \"{digest}\"\ncounter = \"ASL di prova\"\ncounter_kind = \"health-authority\"\n\
-             [custody]\ndatabase = {:?}\n",
+             [custody]\ndatabase = {:?}\n{}",
             fs::read_to_string(running.path("cnsd.toml")).unwrap(),
             access(EVERYTHING),
             running.path("ca/ca.pem"),
             database::address(&running.path("state")),
+            setup.custody,
         );
         fs::write(running.path("cnsd.toml"), configured).unwrap();
         running.launch();

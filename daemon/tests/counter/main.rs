@@ -12,6 +12,7 @@
 )]
 
 mod activation;
+mod audited;
 mod by_program;
 mod closing;
 mod coverage;

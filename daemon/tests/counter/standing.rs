@@ -63,7 +63,7 @@ struct Desk {
 impl Desk {
     fn open(officer: bool) -> Self {
         let cards = &[sample::ID_CARD];
-        let setup = Setup { envelopes: 1, authority: true, officer, cards };
+        let setup = Setup { envelopes: 1, authority: true, officer, cards, ..Setup::default() };
         let mut counter = Counter::with_roles(&setup, &["web", "call-centre", "issuing-body"]);
         let chip = counter.chip.take().unwrap();
         let card = plug(chip, Endpoint::Unix(counter.running.path(CITIZEN))).unwrap();

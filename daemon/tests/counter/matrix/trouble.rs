@@ -227,8 +227,8 @@ impl Walk<'_> {
         answer.unwrap();
     }
 
-    /// Not a byte is left for database and audit log. A log that could not be written is used again after a restart
-    /// only.
+    /// Not a byte is left for database and audit log. A daemon that ran into that is restarted too, as whoever finds the disk
+    /// full may do.
     async fn full_disk(&mut self, procedure: &Procedure, step: &Step) -> (Procedure, bool) {
         let filler = self.rig.folder.path().join("state").join("filler");
         fill(&filler);
