@@ -134,9 +134,10 @@ impl From<StatusError> for RpcError {
             StatusError::Officer(error) => {
                 RpcError { message: sentence, hint: None, ..RpcError::from(error) }
             }
-            StatusError::Unknown(_) | StatusError::Failed(_) | StatusError::Refused(_) => {
-                RpcError::new(ErrorKind::AuthorityFailed, sentence)
-            }
+            StatusError::Unknown(_)
+            | StatusError::Failed(_)
+            | StatusError::Refused(_)
+            | StatusError::Already(_) => RpcError::new(ErrorKind::AuthorityFailed, sentence),
         }
     }
 }

@@ -128,8 +128,7 @@ impl Procedures {
     /// Has the status of certificates looked up at `source` before codes are set (§9.3b). There is one source: a second
     /// is not taken.
     pub fn ask_status_of(&self, source: Arc<dyn StatusSource>) {
-        let told = Arc::clone(&source);
-        self.0.standings.on_change(move |certificate| told.forget(certificate));
+        self.0.standings.ask_status_of(Arc::clone(&source));
         if self.0.status_source.set(source).is_err() {
             tracing::error!("the procedures have a source of certificates' status already");
         }

@@ -43,7 +43,7 @@ use crate::custody::Custody;
 use crate::database::Database;
 use crate::procedure::labels;
 use crate::procedure::locks::Locks;
-use crate::procedure::status::{StatusAuthority, StatusChange};
+use crate::procedure::status::{StatusAuthority, StatusChange, StatusSource};
 
 /// What is recorded.
 const ACT: &str = "certificate-status";
@@ -51,16 +51,13 @@ const ACT: &str = "certificate-status";
 #[derive(Clone)]
 pub struct Standings(Arc<Inner>);
 
-/// Who is told that a certificate may stand otherwise now.
-type ChangeHook = Box<dyn Fn(&[u8]) + Send + Sync>;
-
 struct Inner {
     registry: Registry,
     queue: Queue,
     audit: Audit,
     /// Nobody, until one is linked.
     authority: OnceLock<Arc<dyn StatusAuthority>>,
-    on_change: OnceLock<ChangeHook>,
+    source: OnceLock<Arc<dyn StatusSource>>,
     /// One at a time tells the authority of a card.
     locks: Locks,
     work: Notify,
@@ -75,7 +72,7 @@ impl Standings {
             queue: Queue::new(database.clone(), custody.sealer().clone()),
             audit: audit.clone(),
             authority: OnceLock::new(),
-            on_change: OnceLock::new(),
+            source: OnceLock::new(),
             locks: Locks::default(),
             work: Notify::new(),
         }))
@@ -88,10 +85,11 @@ impl Standings {
         }
     }
 
-    /// Has `hook` told of each certificate, DER, that may stand otherwise now. There is one hook.
-    pub fn on_change(&self, hook: impl Fn(&[u8]) + Send + Sync + 'static) {
-        if self.0.on_change.set(Box::new(hook)).is_err() {
-            tracing::error!("there is a hook for certificates' status already");
+    /// Has `source` asked where the authority's answer does not tell how a certificate stands, and told to forget what it
+    /// knows of each that may stand otherwise now. There is one: a second is not taken.
+    pub fn ask_status_of(&self, source: Arc<dyn StatusSource>) {
+        if self.0.source.set(source).is_err() {
+            tracing::error!("there is a source of certificates' status already");
         }
     }
 
@@ -234,21 +232,19 @@ impl Standings {
                 continue;
             }
             let name = view::key_use(certificate.key_use);
-            if certificate.standing == Standing::Revoked {
-                match order.change {
-                    StatusChange::Reactivate => {
-                        outcome.refused.push(format!("{name}: revoked for ever (§9.7)"))
-                    }
-                    StatusChange::Suspend(_) | StatusChange::Revoke(_) => {
-                        outcome.done = outcome.done.saturating_add(1);
-                    }
-                }
-                continue;
-            }
+            let revoked = certificate.standing == Standing::Revoked;
+            let is_reactivation = order.change == StatusChange::Reactivate;
             match last.map(|last| (last.state, last.said.as_deref().unwrap_or_default())) {
                 Some((ChangeState::Pending, said)) => outcome.pending.push(format!("{name}: {said}")),
-                Some((ChangeState::Refused, said)) => outcome.refused.push(format!("{name}: {said}")),
-                Some((ChangeState::Done, _)) | None => outcome.done = outcome.done.saturating_add(1),
+                _ if revoked && is_reactivation => {
+                    outcome.refused.push(format!("{name}: revoked for ever (§9.7)"));
+                }
+                Some((ChangeState::Refused, said)) if !revoked => {
+                    outcome.refused.push(format!("{name}: {said}"));
+                }
+                Some((ChangeState::Done | ChangeState::Refused, _)) | None => {
+                    outcome.done = outcome.done.saturating_add(1);
+                }
             }
         }
         Ok(outcome)

@@ -74,9 +74,9 @@ impl StatusAuthority for Authority {
         Box::pin(async move {
             match self.revoke(&certificate, change.code(), transaction, officer).await {
                 Ok(Changed::Now) => Ok(change.leads_to()),
-                Ok(Changed::Already) => Ok(CertificateStatus::Revoked),
+                Ok(Changed::Already) => Err(StatusError::Already("certRevoked".to_owned())),
                 Err(AuthorityError::Cmp(CmpError::Refused(refusal))) if refusal.names("certRevoked") => {
-                    Ok(CertificateStatus::Revoked)
+                    Err(StatusError::Already(refusal.to_string()))
                 }
                 Err(AuthorityError::Cmp(CmpError::Refused(refusal)))
                     if !PASSING.iter().any(|failure| refusal.names(failure)) =>

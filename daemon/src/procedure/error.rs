@@ -188,7 +188,7 @@ impl ProcedureError {
             | Self::WrongAnswer { .. }
             | Self::FieldInvalid { .. }
             | Self::FieldUnknown
-            | Self::Status(StatusError::Failed(_) | StatusError::Refused(_))
+            | Self::Status(StatusError::Failed(_) | StatusError::Refused(_) | StatusError::Already(_))
             | Self::Card(_)
             | Self::Custody(_)
             | Self::Audit(_)

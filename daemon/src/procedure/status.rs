@@ -62,6 +62,10 @@ pub enum StatusError {
     /// The authority refused: in words.
     #[error("the certification authority refuses: {0}")]
     Refused(String),
+    /// The authority says that the certificate is suspended or revoked already, and not which, or, of a reactivation, that
+    /// there is nothing to reactivate: in words.
+    #[error("the certification authority says that it is so already: {0}")]
+    Already(String),
     /// The operator's own card did not sign the request (§7).
     #[error("the operator's card: {0}")]
     Officer(CardError),
@@ -96,8 +100,9 @@ pub trait StatusAuthority: Send + Sync {
     /// is told of others.
     fn has_issued(&self, certificate: &[u8], key_use: KeyUse, codice_fiscale: &str) -> bool;
 
-    /// Changes the status of a certificate, DER, and tells how it stands afterwards: revoked, if it was so already.
-    /// A repetition comes with the same transaction.
+    /// Changes the status of a certificate, DER, and tells how it stands afterwards. A repetition comes with the same
+    /// transaction. [`StatusError::Already`] is no proof of a revocation: authorities answer `certRevoked` also of what is
+    /// suspended, and to a reactivation of what is not.
     fn change<'a>(
         &'a self,
         transaction: [u8; 16],

@@ -34,6 +34,12 @@ pub(super) fn concerns(change: StatusChange, certificate: &Certificate, last: Op
     }
 }
 
+/// Whether the authority itself has revoked a certificate, as it was asked to. That it said no more than "revoked already",
+/// which it may say of a suspended one, keeps nobody from having it suspended or revoked.
+pub(super) fn is_for_ever(standing: Standing, (act, state, said): (Act, ChangeState, Option<&str>)) -> bool {
+    standing == Standing::Revoked && act == Act::Revoke && state == ChangeState::Done && said.is_none()
+}
+
 /// Whether something is to be sent for a certificate.
 pub(super) fn is_to_be_sent(
     order: &Order,
@@ -41,7 +47,11 @@ pub(super) fn is_to_be_sent(
     last: Option<&Change>,
     now: OffsetDateTime,
 ) -> bool {
-    if certificate.standing == Standing::Revoked {
+    let for_ever = last.is_some_and(|last| {
+        is_for_ever(certificate.standing, (last.act(), last.state, last.said.as_deref()))
+    });
+    let is_reactivation = order.change == StatusChange::Reactivate;
+    if for_ever || (is_reactivation && certificate.standing == Standing::Revoked) {
         return false;
     }
     let Some(last) = last.filter(|last| last.act() == act_of(order.change)) else { return true };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cns_protocol::Role;
 use cns_protocol::certificate::{
-    Act, CardStanding, ChangeRequest, Channel, Paper, PaperKind, Standing, Status,
+    Act, CardStanding, CertificateStanding, ChangeRequest, Channel, Paper, PaperKind, Standing, Status,
 };
 use cns_protocol::counter::Case;
 use cns_protocol::operator::Session;
@@ -22,6 +22,7 @@ use crate::procedure::status::{StatusChange, StatusError};
 use crate::procedure::steps::case_rule;
 use crate::procedure::{ProcedureError, clock, identity};
 use crate::reader::Readers;
+use crate::standing::concern::is_for_ever;
 use crate::standing::rules::{Proof, Rule, Verdict, needs_paper, proof_to_look, rule};
 use crate::standing::{Order, StandingError, Standings, random};
 
@@ -193,8 +194,16 @@ impl Desk<'_> {
     /// Revocation is final (§9.7).
     async fn refuse_revoked(&self, card: &str, act: Act) -> Result<(), DeskError> {
         let Some(standing) = self.standings.of_card(card).await? else { return Err(DeskError::NotKnown) };
-        let all = standing.certificates.iter().all(|one| one.standing == Standing::Revoked);
-        if act == Act::Revoke || !all {
+        let for_ever = |one: &CertificateStanding| {
+            let told = one.change.as_ref();
+            told.is_some_and(|told| is_for_ever(one.standing, (told.act, told.state, told.said.as_deref())))
+        };
+        let refused = match act {
+            Act::Suspend => standing.certificates.iter().all(for_ever),
+            Act::Reactivate => standing.certificates.iter().all(|one| one.standing == Standing::Revoked),
+            Act::Revoke => false,
+        };
+        if !refused {
             return Ok(());
         }
         Err(ProcedureError::rule(

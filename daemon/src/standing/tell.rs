@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::audit::Record;
 use crate::authority::Signer;
-use crate::procedure::status::{CertificateStatus, StatusAuthority, StatusError};
+use crate::procedure::status::{CertificateStatus, StatusAuthority, StatusChange, StatusError};
 use crate::standing::queue::Told;
 use crate::standing::row::{Certificate, Change};
 use crate::standing::{ACT, StandingError, Standings, rules, view, words};
@@ -115,13 +115,23 @@ impl Standings {
         let transaction = transaction.ok_or(StandingError::Damaged("standing_change"))?;
         let answer = authority.change(transaction, der.clone(), change.change, officer).await;
         // Also when the answer was lost.
-        if let Some(hook) = self.0.on_change.get() {
-            hook(&der);
+        if let Some(source) = self.0.source.get() {
+            source.forget(&der);
         }
         Ok(match answer {
             Ok(status) => Answer::Told(Told::Done(standing(status), None)),
             Err(StatusError::Refused(said)) => Answer::Told(refused(certificate, change, said)),
             Err(StatusError::Failed(said) | StatusError::Unknown(said)) => Answer::Unanswered(said),
+            Err(StatusError::Already(said)) => {
+                let heard = match self.0.source.get() {
+                    Some(source) => match source.status(der).await {
+                        Ok(status) => Heard::Status(status),
+                        Err(_) => Heard::Nothing,
+                    },
+                    None => Heard::NoSource,
+                };
+                already(certificate.standing, change.change, heard, said)
+            }
             Err(error @ StatusError::Officer(_)) => Answer::Unsigned(error),
         })
     }
@@ -161,6 +171,35 @@ impl Standings {
         self.0.audit.record(record).await?;
         self.0.queue.told(change, told).await
     }
+}
+
+/// What the source says of a certificate.
+#[derive(Clone, Copy)]
+enum Heard {
+    /// There is none.
+    NoSource,
+    /// It does not know.
+    Nothing,
+    /// This.
+    Status(CertificateStatus),
+}
+
+/// What follows when the authority says that it is so already, which leaves open how the certificate stands: an earlier
+/// answer was lost, somebody else asked, or it is suspended and the authority has one word for both.
+fn already(before: Standing, change: StatusChange, heard: Heard, said: String) -> Answer {
+    let now = match (change, heard) {
+        (_, Heard::Status(CertificateStatus::Revoked)) => Standing::Revoked,
+        (StatusChange::Suspend(_), _) if before == Standing::Revoked => Standing::Revoked,
+        // It is out of force, which is all that was wanted.
+        (StatusChange::Suspend(_), _) => Standing::Suspended,
+        (StatusChange::Reactivate, Heard::Status(CertificateStatus::Good)) => Standing::Good,
+        (StatusChange::Reactivate, _) => return Answer::Told(Told::Refused(said)),
+        (StatusChange::Revoke(_), Heard::NoSource) => Standing::Revoked,
+        (StatusChange::Revoke(_), Heard::Nothing | Heard::Status(_)) => {
+            return Answer::Unanswered(format!("{said}, but its status does not tell so yet"));
+        }
+    };
+    Answer::Told(Told::Done(now, Some(said)))
 }
 
 /// A refusal. Of a certificate that was brought to this standing before, it says no more than that it is so already.

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cns_protocol::counter::Reason;
 use cns_virtual_authority::Status;
 use cnsd::authority::{Authority, AuthorityError, Changed, CmpError};
 use cnsd::config::{AuthorityConfig, Protection, RequestForm};
+use cnsd::procedure::status::{StatusAuthority, StatusChange, StatusError};
 use x509_cert::ext::pkix::CrlReason;
 
 use crate::fixture::{
@@ -105,4 +107,13 @@ async fn certificates_are_suspended_reactivated_and_revoked() {
     assert_eq!(again.unwrap(), Changed::Already);
     let final_word = authority.revoke(&leaf, CrlReason::RemoveFromCRL, [92; 16], None).await.unwrap_err();
     assert!(matches!(final_word, AuthorityError::Cmp(CmpError::Refused(_))), "{final_word}");
+    // `certRevoked` is no proof: other authorities say it of what is suspended, or not suspended any more.
+    for (number, change) in (93..).zip([
+        StatusChange::Suspend(None),
+        StatusChange::Reactivate,
+        StatusChange::Revoke(Reason::Loss),
+    ]) {
+        let said = StatusAuthority::change(&authority, [number; 16], leaf.clone(), change, None).await;
+        assert!(matches!(said, Err(StatusError::Already(_))), "{change:?}: {said:?}");
+    }
 }

@@ -8,7 +8,9 @@ use cns_protocol::certificate::{CardStanding, Channel, Standing};
 use cns_protocol::counter::{Case, Reason};
 use cns_virtual_card::sample;
 use cnsd::authority::Signer;
-use cnsd::procedure::status::{Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError};
+use cnsd::procedure::status::{
+    Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError, StatusSource,
+};
 use cnsd::standing::{Order, Outcome};
 
 use crate::rig::Rig;
@@ -199,4 +201,92 @@ async fn a_certificate_that_cannot_be_read_does_not_hold_up_the_cards_other() {
     execute(&rig, damage).await;
     let outcome = ask(&rig, 1, SUSPEND).await;
     assert_eq!((outcome.done, outcome.pending.len()), (1, 1), "{outcome:?}");
+}
+
+/// Who is asked how the certificates stand; nothing is "not known".
+struct List(Mutex<Option<CertificateStatus>>);
+
+impl List {
+    fn link(rig: &Rig, status: Option<CertificateStatus>) -> Arc<Self> {
+        let list = Arc::new(Self(Mutex::new(status)));
+        rig.rooms().procedures.ask_status_of(list.clone());
+        list
+    }
+}
+
+impl StatusSource for List {
+    fn status(&self, _: Vec<u8>) -> Asked<'_, CertificateStatus> {
+        let known = *self.0.lock().unwrap();
+        Box::pin(async move { known.ok_or_else(|| StatusError::Unknown("away".to_owned())) })
+    }
+}
+
+/// As EJBCA does it: `certRevoked` to what is on hold already, and to a reactivation of what is not.
+fn one_word_for_both() -> Answer {
+    Err(StatusError::Already("certRevoked".to_owned()))
+}
+
+/// A reactivation whose answer was lost is asked for again, and the authority says that there is nothing to reactivate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reactivation_whose_answer_was_lost_does_not_end_as_a_revocation() {
+    let rig = activated().await;
+    let mut lost = 0;
+    let authority = Words::link(&rig, false, move |_, change| {
+        if change != StatusChange::Reactivate {
+            return Ok(change.leads_to());
+        }
+        lost += 1;
+        if lost <= 2 { Err(StatusError::Failed("no answer".to_owned())) } else { one_word_for_both() }
+    });
+    ask(&rig, 1, SUSPEND).await;
+    assert_eq!(ask(&rig, 2, StatusChange::Reactivate).await.pending.len(), 2);
+    let outcome = ask(&rig, 2, StatusChange::Reactivate).await;
+    assert_eq!((outcome.done, outcome.pending.len(), outcome.refused.len()), (0, 0, 2), "{outcome:?}");
+    assert_eq!(standings(&rig).await, [Standing::Suspended; 2], "nobody said that they are revoked");
+    // Whoever can be asked how they stand settles it.
+    let list = List::link(&rig, Some(CertificateStatus::Good));
+    let outcome = ask(&rig, 3, StatusChange::Reactivate).await;
+    assert_eq!((outcome.done, outcome.refused.len()), (2, 0), "{outcome:?}");
+    assert_eq!(standings(&rig).await, [Standing::Good; 2]);
+    *list.0.lock().unwrap() = Some(CertificateStatus::Revoked);
+    let outcome = ask(&rig, 4, SUSPEND).await;
+    assert_eq!(outcome.done, 2, "{outcome:?}");
+    assert_eq!(
+        (authority.asked(KeyUse::Signature), standings(&rig).await),
+        (5, vec![Standing::Suspended; 2])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspension_of_what_is_out_of_force_already_is_a_suspension() {
+    let rig = activated().await;
+    let authority = Words::link(&rig, false, |_, _| one_word_for_both());
+    assert_eq!(ask(&rig, 1, SUSPEND).await.done, 2);
+    assert_eq!(standings(&rig).await, [Standing::Suspended; 2]);
+    // Without a source its word is all there is; and it is no more than a word: what is asked next is sent all the same.
+    assert_eq!(ask(&rig, 2, StatusChange::Revoke(Reason::Loss)).await.done, 2);
+    assert_eq!(standings(&rig).await, [Standing::Revoked; 2]);
+    assert_eq!(ask(&rig, 3, SUSPEND).await.done, 2);
+    assert_eq!(ask(&rig, 4, StatusChange::Revoke(Reason::Theft)).await.done, 2);
+    assert_eq!((authority.asked(KeyUse::Signature), standings(&rig).await), (4, vec![Standing::Revoked; 2]));
+    // A reactivation is not: §9.7.
+    assert_eq!(ask(&rig, 5, StatusChange::Reactivate).await.refused.len(), 2);
+    assert_eq!(authority.asked(KeyUse::Signature), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_done_when_its_status_says_so() {
+    let rig = activated().await;
+    Words::link(&rig, false, |_, _| one_word_for_both());
+    let list = List::link(&rig, None);
+    for heard in [None, Some(CertificateStatus::Suspended), Some(CertificateStatus::Good)] {
+        *list.0.lock().unwrap() = heard;
+        let outcome = ask(&rig, 1, StatusChange::Revoke(Reason::Loss)).await;
+        assert_eq!((outcome.done, outcome.pending.len()), (0, 2), "{heard:?}: {outcome:?}");
+        assert_eq!(standings(&rig).await, [Standing::Good; 2]);
+    }
+    *list.0.lock().unwrap() = Some(CertificateStatus::Revoked);
+    execute(&rig, "UPDATE standing_change SET next_at = 0 WHERE state = 'open'").await;
+    rig.rooms().procedures.standings().work().await.unwrap();
+    assert_eq!(standings(&rig).await, [Standing::Revoked; 2]);
 }
