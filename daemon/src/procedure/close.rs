@@ -15,6 +15,10 @@ use crate::procedure::{Actor, Engine, ProcedureError};
 const STILL_TOLD: &str = "The authority was not told of all certificates of the card yet: it goes on being told, and \
                           `certificate.status` says how far it is";
 
+/// The same, where the authority is told with the operator's card only (§7).
+const NOT_TOLD: &str = "The authority was not told of all certificates of the card: it is told of the rest when the change is \
+                        asked for again, with `operator_pin`";
+
 impl Engine {
     pub(super) async fn cancel(&self, actor: &Actor, id: &str) -> Result<Procedure, ProcedureError> {
         let card = self.load(id).await?.card;
@@ -43,7 +47,7 @@ impl Engine {
             dossier.warn(UNUSED);
         }
         if dossier.rule().needs == Needs::StatusAuthority && self.standings.is_pending(&dossier.card).await? {
-            dossier.warn(STILL_TOLD);
+            dossier.warn(if self.standings.wants_officer() { NOT_TOLD } else { STILL_TOLD });
         }
         self.withdraw_request(&mut dossier).await?;
         self.close(&mut dossier, ProcedureState::Cancelled, end).await?;

@@ -29,6 +29,10 @@ use crate::standing::{Order, StandingError, Standings, random};
 /// For so long a caller waits for the authority; it is told on without them.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What the operator does where requests are signed on their card (§7): the daemon by itself can tell nothing.
+pub(crate) const ASK_AGAIN: &str =
+    "nothing more is told without the operator's card: ask again with `operator_pin`";
+
 /// Why somebody outside is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
@@ -165,7 +169,12 @@ impl Desk<'_> {
             identified,
             paper: request.paper.take(),
         };
+        let by_officer = officer.is_some();
         self.carry_out(order, officer).await?;
+        if by_officer && self.standings.is_pending(&card).await? {
+            let said = format!("it was not told of all certificates of the card; {ASK_AGAIN}");
+            return Err(ProcedureError::Status(StatusError::Failed(said)).into());
+        }
         self.standings.of_card(&card).await?.ok_or(DeskError::NotKnown)
     }
 

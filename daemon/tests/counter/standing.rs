@@ -10,7 +10,7 @@ use cns_protocol::certificate::{
     Revoke, Standing, Status, Suspend,
 };
 use cns_protocol::counter::{
-    Answer, AnswerStep, Applicant, Case, Next, Procedure, ProcedureState, Reason, Start, Wants,
+    Answer, AnswerStep, Applicant, Cancel, Case, Next, Procedure, ProcedureState, Reason, Start, Wants,
 };
 use cns_protocol::reader::ReaderState;
 use cns_protocol::{Client, ErrorKind};
@@ -297,6 +297,35 @@ fn an_authority_that_wants_an_operators_card_is_told_at_counters_only() {
     assert_eq!(refused.kind, ErrorKind::OperatorPinWanted);
     let signed = Suspend(desk.visitor(Reason::Loss, None));
     assert!(all(&desk.client.call(&signed).unwrap(), Standing::Suspended));
+    assert_eq!(desk.list(), desk.both("Certificate Hold"));
+    assert!(desk.counter.running.terminate().success());
+}
+
+/// Nobody tells the rest in the background there, and nobody is promised it.
+#[test]
+fn what_wants_an_operators_card_is_told_again_when_the_operator_asks_again() {
+    let mut desk = Desk::open(true);
+    desk.lose_the_card();
+    desk.counter.authority_goes();
+    let lost = Suspend(desk.visitor(Reason::Loss, None));
+    let refused = refusal(&mut desk.client, &lost);
+    assert_eq!(refused.kind, ErrorKind::AuthorityFailed);
+    assert!(refused.message.contains("ask again with `operator_pin`"), "{refused:?}");
+    assert!(pending(&desk.client.call(&look()).unwrap()));
+    // So at the counter, and when the procedure is given up.
+    desk.card.put_in();
+    desk.counter.running.card_in(CITIZEN);
+    let started = desk.start(Case::Suspension);
+    let ready = desk.until(started, "", "§9.5.3");
+    let step = desk.answer(&ready, Answer::Confirmed, true);
+    let refused = refusal(&mut desk.client, &step);
+    assert_eq!(refused.kind, ErrorKind::AuthorityFailed);
+    assert!(refused.message.contains("ask again with `operator_pin`"), "{refused:?}");
+    let given_up = desk.client.call(&Cancel { procedure: ready.id.clone() }).unwrap();
+    assert!(given_up.warnings.iter().any(|one| one.contains("with `operator_pin`")), "{given_up:?}");
+    desk.counter.authority_comes();
+    let told = desk.client.call(&lost).unwrap();
+    assert!(all(&told, Standing::Suspended), "{told:?}");
     assert_eq!(desk.list(), desk.both("Certificate Hold"));
     assert!(desk.counter.running.terminate().success());
 }

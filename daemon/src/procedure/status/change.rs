@@ -14,6 +14,7 @@ use crate::procedure::status::{StatusChange, StatusError};
 use crate::procedure::steps::cases::Needs;
 use crate::procedure::steps::{StepName, StepRule};
 use crate::procedure::{Actor, Engine, Meter, ProcedureError};
+use crate::standing::desk::ASK_AGAIN;
 use crate::standing::{Order, Outcome, StandingError, rules};
 
 /// A certificate of which nobody here can be told.
@@ -44,7 +45,7 @@ impl Engine {
             dossier.warn(NOT_THE_AUTHORITYS);
         }
         self.standings.ask(&order).await?;
-        let text = judge(order.change, self.standings.deliver(&order, officer).await?)?;
+        let text = judge(order.change, self.standings.deliver(&order, officer).await?, officer.is_some())?;
         self.note(dossier, step, text, &meter);
         dossier.intent = None;
         self.store.update(dossier).await?;
@@ -148,8 +149,9 @@ fn order(actor: &Actor, dossier: &Dossier, step: StepName) -> Result<Order, Proc
     })
 }
 
-/// What the operator is told. The step is done once the authority has answered for every certificate.
-fn judge(change: StatusChange, outcome: Outcome) -> Result<String, StatusError> {
+/// What the operator is told. The step is done once the authority has answered for every certificate. Where it is told
+/// with the operator's card, nobody tells it of the rest but the operator.
+fn judge(change: StatusChange, outcome: Outcome, by_officer: bool) -> Result<String, StatusError> {
     let name = match change {
         StatusChange::Suspend(_) => "suspended",
         StatusChange::Reactivate => "reactivated",
@@ -165,7 +167,8 @@ fn judge(change: StatusChange, outcome: Outcome) -> Result<String, StatusError> 
     }
     if !pending.is_empty() {
         let rest = pending.join("; ");
-        let told = format!("not yet {name}: {rest} ({done} certificates are {name}; the rest is told on)");
+        let next = if by_officer { ASK_AGAIN } else { "the rest is told on" };
+        let told = format!("not yet {name}: {rest} ({done} certificates are {name}; {next})");
         return Err(StatusError::Failed(told));
     }
     Ok(format!("{done} certificates: {name}"))
