@@ -77,13 +77,34 @@ impl Holders {
         codice_fiscale: &str,
         user_code: Secret,
     ) -> Result<Attempt, HolderError> {
+        let nothing_else = |_| async { Ok::<_, HolderError>(true) };
+        self.verify_with(peer, codice_fiscale, user_code, nothing_else).await
+    }
+
+    /// Judges a code together with what else was told of the holder: `agrees` says of the right code's card whether that is
+    /// right as well. What is not counts as a wrong code does.
+    ///
+    /// # Errors
+    /// See [`HolderError`], and what `agrees` fails with.
+    pub async fn verify_with<F, E>(
+        &self,
+        peer: u32,
+        codice_fiscale: &str,
+        user_code: Secret,
+        agrees: impl FnOnce(String) -> F,
+    ) -> Result<Attempt, E>
+    where
+        F: Future<Output = Result<bool, E>>,
+        E: From<HolderError>,
+    {
         let begun = Instant::now();
-        let outcome = self.verify_at(peer, codice_fiscale, user_code, OffsetDateTime::now_utc()).await;
+        let now = OffsetDateTime::now_utc();
+        let outcome = self.judge(peer, codice_fiscale, user_code, now, agrees).await;
         sleep_until(begun + PATIENCE).await;
         outcome
     }
 
-    /// The same at a time that a test chooses, and as fast as it goes.
+    /// As [`Holders::verify`], at a time that a test chooses, and as fast as it goes.
     ///
     /// # Errors
     /// See [`HolderError`].
@@ -94,9 +115,25 @@ impl Holders {
         user_code: Secret,
         now: OffsetDateTime,
     ) -> Result<Attempt, HolderError> {
+        self.judge(peer, codice_fiscale, user_code, now, |_| async { Ok(true) }).await
+    }
+
+    async fn judge<F, E>(
+        &self,
+        peer: u32,
+        codice_fiscale: &str,
+        user_code: Secret,
+        now: OffsetDateTime,
+        agrees: impl FnOnce(String) -> F,
+    ) -> Result<Attempt, E>
+    where
+        F: Future<Output = Result<bool, E>>,
+        E: From<HolderError>,
+    {
         let now = now.unix_timestamp();
         let codice_fiscale = codice_fiscale.to_ascii_uppercase();
-        let holder = format!("holder/{}", self.custody.holder_tag(&codice_fiscale)?);
+        let holder =
+            format!("holder/{}", self.custody.holder_tag(&codice_fiscale).map_err(HolderError::from)?);
         let peer = format!("peer/{peer}");
         let _turn = self.turn.lock().await;
         let lock = i64::from(self.config.lock_minutes).saturating_mul(60);
@@ -105,12 +142,13 @@ impl Holders {
         if !by_peer || !self.count(&holder, now, DAY, (self.config.attempts, lock)).await? {
             return Ok(Attempt::Locked);
         }
-        match self.custody.holder_code_matches(&codice_fiscale, user_code).await? {
-            Some(card) => {
+        let found = self.custody.holder_code_matches(&codice_fiscale, user_code).await;
+        match found.map_err(HolderError::from)? {
+            Some(card) if agrees(card.clone()).await? => {
                 self.forgive(&holder, &peer).await?;
                 Ok(Attempt::Matches { card })
             }
-            None => Ok(Attempt::Refused),
+            Some(_) | None => Ok(Attempt::Refused),
         }
     }
 

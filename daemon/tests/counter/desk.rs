@@ -252,6 +252,23 @@ async fn a_peer_without_the_role_learns_nothing_of_cards() {
     assert!(revoked(&rig.certifier).is_empty());
 }
 
+/// §9.5.2: who knows the code and guesses at the names is counted as who guesses at the code.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_names_are_counted_as_wrong_codes_are() {
+    let rig = activated().await;
+    let office = Office::open(&rig);
+    let code = rig.user_code(&rig.codes[0]);
+    let right = || ChangeRequest { reason: Some(Reason::Loss), ..holder(&code) };
+    for surname in ["Russo", "Bianchi", "Verdi"] {
+        let request = ChangeRequest { surname: Some(surname.to_owned()), ..right() };
+        let refused = office.ask(Channel::CallCentre, Act::Suspend, request).await.unwrap_err();
+        assert!(matches!(refused, DeskError::Unproven { paragraph: "§9.5.2" }), "{refused:?}");
+    }
+    let locked = office.ask(Channel::CallCentre, Act::Suspend, right()).await.unwrap_err();
+    assert!(matches!(locked, DeskError::Locked), "{locked:?}");
+    assert!(revoked(&rig.certifier).is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_to_the_counter_is_judged_as_in_its_procedures() {
     let rig = activated().await;

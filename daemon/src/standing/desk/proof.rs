@@ -54,27 +54,41 @@ impl Desk<'_> {
             _ if with_names => return Err(DeskError::Invalid("name")),
             _ => None,
         };
-        let attempt = self.holders.verify(caller.user, &codice_fiscale, user_code.into_secret()).await?;
+        let (named, mut right_code) = (asked.card, None);
+        let found = &mut right_code;
+        let agrees = move |card: String| async move {
+            *found = Some(card.clone());
+            self.agrees(&card, named, names).await
+        };
+        let attempt =
+            self.holders.verify_with(caller.user, &codice_fiscale, user_code.into_secret(), agrees).await?;
         let card = match attempt {
             Attempt::Matches { card } => card,
-            Attempt::Refused => return self.unproven(caller, paragraph, None).await,
+            Attempt::Refused => return self.unproven(caller, paragraph, right_code).await,
             Attempt::Locked => {
                 self.record(caller, paragraph, None, "not looked at: too many wrong user codes came before")
                     .await?;
                 return Err(DeskError::Locked);
             }
         };
-        if asked.card.is_some_and(|named| named != card) {
-            return self.unproven(caller, paragraph, Some(card)).await;
-        }
-        if let (Some((surname, name)), Some(holder)) = (names, self.standings.holder(&card).await?) {
-            let person = Person { surname, name, codice_fiscale: holder.codice_fiscale.clone() };
-            if !identity::copy_agrees(&person, &holder) {
-                return self.unproven(caller, paragraph, Some(card)).await;
-            }
-        }
         self.record(caller, paragraph, Some(card.clone()), "the user code matches").await?;
         Ok(card)
+    }
+
+    /// Whether the card of a right code is the one that is named, and its holder has these names.
+    async fn agrees(
+        &self,
+        card: &str,
+        named: Option<String>,
+        names: Option<(String, String)>,
+    ) -> Result<bool, DeskError> {
+        if named.is_some_and(|named| named != card) {
+            return Ok(false);
+        }
+        let Some((surname, name)) = names else { return Ok(true) };
+        let Some(holder) = self.standings.holder(card).await? else { return Ok(true) };
+        let person = Person { surname, name, codice_fiscale: holder.codice_fiscale.clone() };
+        Ok(identity::copy_agrees(&person, &holder))
     }
 
     async fn unproven(
