@@ -146,8 +146,9 @@ impl Standings {
     /// # Errors
     /// See [`StandingError`].
     pub async fn of_card(&self, card: &str) -> Result<Option<CardStanding>, StandingError> {
-        let certificates = self.0.registry.of_card(card).await?;
+        // In this order: an answer that comes in between is then seen as pending, and never as done without its standing.
         let changes = self.0.queue.last_of_card(card).await?;
+        let certificates = self.0.registry.of_card(card).await?;
         let told = |certificate: &Certificate| {
             let change = last_of(&changes, certificate);
             Ok::<_, StandingError>(view::certificate(
@@ -184,8 +185,8 @@ impl Standings {
     /// # Errors
     /// See [`StandingError`].
     pub async fn ask(&self, order: &Order) -> Result<(), StandingError> {
-        let certificates = self.0.registry.of_card(&order.card).await?;
         let changes = self.0.queue.last_of_card(&order.card).await?;
+        let certificates = self.0.registry.of_card(&order.card).await?;
         let concerned: Vec<Certificate> = certificates
             .into_iter()
             .filter(|certificate| concerns(order.change, certificate, last_of(&changes, certificate)))
@@ -223,8 +224,8 @@ impl Standings {
     /// # Errors
     /// See [`StandingError`].
     pub async fn outcome(&self, order: &Order) -> Result<Outcome, StandingError> {
-        let certificates = self.0.registry.of_card(&order.card).await?;
         let changes = self.0.queue.last_of_card(&order.card).await?;
+        let certificates = self.0.registry.of_card(&order.card).await?;
         let mut outcome = Outcome::default();
         for certificate in &certificates {
             let last = last_of(&changes, certificate);
@@ -268,8 +269,8 @@ impl Standings {
         card: &str,
         by_answers: bool,
     ) -> Result<Option<Standing>, StandingError> {
-        let certificates = self.0.registry.of_card(card).await?;
         let changes = self.0.queue.last_of_card(card).await?;
+        let certificates = self.0.registry.of_card(card).await?;
         let stands = |certificate: &Certificate| {
             let pending = |change: &&Change| {
                 change.sha256 == certificate.sha256 && change.state == ChangeState::Pending

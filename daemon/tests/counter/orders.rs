@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use cns_protocol::certificate::{Channel, Status};
 use cns_protocol::order::{Certificates, Execute, Executed, OrderResult, Receipt};
 use cns_protocol::{Client, ErrorKind, reader};
 use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile};
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use x509_cert::request::CertReq;
 
 use crate::kill::{CITIZEN, Counter};
-use crate::running::{PATIENCE, Running, kind, refusal};
+use crate::running::{PATIENCE, Running, access, kind, refusal};
 
 const RESET_RETRY_COUNTER: u8 = 0x2C;
 
@@ -48,7 +49,8 @@ impl Desk {
         let text = |name: &str| fs::read_to_string(cms.path().join(name)).unwrap();
         let mut counter = Counter::configured(|_: &Running| {
             format!(
-                "[orders]\ntrust_anchors = {:?}\n[[orders.signer]]\nname = \"cms\"\ncertificate_sha256 = \"{}\"\n",
+                "{}[orders]\ntrust_anchors = {:?}\n[[orders.signer]]\nname = \"cms\"\ncertificate_sha256 = \"{}\"\n",
+                access(&["issuing-body"]),
                 cms.path().join("ca.pem"),
                 text("cms.sha256").trim()
             )
@@ -128,6 +130,10 @@ fn an_order_made_with_openssl_is_carried_out_and_its_receipt_is_good() {
         assert_eq!(receipt[member], value, "{member}");
     }
     assert_eq!(client.call(&Receipt { sha256: digest.to_uppercase() }).unwrap(), executed);
+    // The card can be suspended from now on when it is lost.
+    let card = Some(sample::ID_CARD.to_owned());
+    let look = Status { channel: Some(Channel::IssuingBody), card, ..Status::default() };
+    assert_eq!(client.call(&look).unwrap().certificates.len(), 1);
     let none = Receipt { sha256: "00".repeat(32) };
     assert_eq!(kind(&mut client, &none), ErrorKind::NoSuchOrder);
 
