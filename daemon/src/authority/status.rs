@@ -219,7 +219,16 @@ impl StatusService {
             }
         }
         let lists = self.lists.as_ref().ok_or(StatusError::NoSource)?;
-        lists.standing(decoded, issuer, now).await
+        let listed = lists.standing(decoded, issuer, now).await?;
+        Ok(self.told_since(certificate, &listed).unwrap_or(listed))
+    }
+
+    /// What OCSP told of a certificate that was out of force, if the list is not from later: the list cannot know of it, and
+    /// whoever keeps OCSP from us must not bring the certificate back into force.
+    fn told_since(&self, certificate: &[u8], listed: &Known) -> Option<Known> {
+        let name: [u8; 32] = Sha256::digest(certificate).into();
+        let told = self.answers().told.get(&name).copied().map(Known::from);
+        told.filter(|told| !told.standing.is_good() && listed.standing.is_good() && listed.at <= told.at)
     }
 
     async fn by_ocsp(

@@ -1,6 +1,8 @@
 //! OCSP: OpenSSL's responder and the certifier's, and responders that lie, hang, and send too much.
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -12,12 +14,13 @@ use cnsd::authority::checks::{CheckError, Revocation};
 use cnsd::authority::status::ocsp::{OcspError, Question};
 use cnsd::authority::status::{Source, StatusError};
 use cnsd::config::StatusConfig;
-use der::Decode;
+use der::asn1::{GeneralizedTime, OctetStringRef};
+use der::{AnyRef, Decode, Encode, Reader, SliceReader};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::CrlReason;
 
-use crate::fixture::network;
-use crate::openssl::{Entry, NO_RESPONDER, RESPONDER, Responder, index, spokesman};
+use crate::fixture::{network, openssl};
+use crate::openssl::{Crl, Entry, NO_RESPONDER, RESPONDER, Responder, crl, index, spokesman};
 use crate::running::PATIENCE;
 use crate::scene::{Scene, by_list, by_ocsp, is_good, is_out};
 use crate::server::{Reply, Server};
@@ -212,9 +215,11 @@ async fn only_the_authority_and_whom_it_named_may_answer() {
 
 /// A byte in the middle of the signature: of the only bit string of 257 bytes.
 fn signature_in(answer: &[u8]) -> usize {
-    let head = [0x03, 0x82, 0x01, 0x01, 0x00];
-    answer.windows(head.len()).position(|window| window == head).unwrap() + 100
+    answer.windows(SIGNATURE.len()).position(|window| window == SIGNATURE).unwrap() + 100
 }
+
+/// What is before the signature of an RSA key of 2048 bits.
+const SIGNATURE: [u8; 5] = [0x03, 0x82, 0x01, 0x01, 0x00];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_counts_in_its_time_and_for_its_certificate() {
@@ -314,4 +319,54 @@ async fn a_responder_that_hangs_or_floods_costs_its_time_and_the_list_is_looked_
     let list = scene.path().join("ca/crl.der").display().to_string();
     let both = StatusConfig { ocsp: Some(server.url("/")), ..by_list(list) };
     is_good(scene.standing(&scene.service(&both)).await, Source::List);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspension_that_ocsp_told_is_not_ended_by_an_older_list() {
+    let scene = Scene::new().await;
+    index(scene.path(), &[(&scene.serial, Entry::Valid)]);
+    let place = scene.path().join("place.der");
+    let list = |number| fs::write(&place, crl(scene.path(), &Crl { number, ..Crl::default() })).unwrap();
+    list(1);
+    index(scene.path(), &[(&scene.serial, Entry::Revoked("260301100000Z", "certificateHold"))]);
+    let (responder, folder) = (Responder::authority(scene.path()), scene.path().to_owned());
+    let server =
+        Server::start(move |_, request| Reply::Body(ending_soon(&folder, responder.answer(request))));
+    let config = by_list(place.display().to_string());
+    let service = scene.service(&StatusConfig { ocsp: Some(server.url("/")), ..config });
+    let told = scene.standing(&service).await;
+    let until = told.as_ref().unwrap().until;
+    is_out(told, true);
+    // Somebody keeps the responder from us until its answer is over, and the list does not know of the suspension.
+    server.say(Reply::Failure);
+    tokio::time::sleep(until.duration_since(SystemTime::now()).unwrap_or_default()).await;
+    let asked = server.asked();
+    let known = scene.standing(&service).await;
+    assert_eq!((server.asked(), known.as_ref().unwrap().source), (asked + 1, Source::Ocsp));
+    is_out(known, true);
+    // A list from later does.
+    index(scene.path(), &[(&scene.serial, Entry::Valid)]);
+    list(2);
+    is_good(scene.standing(&service).await, Source::List);
+}
+
+/// The authority's answer with an end in three seconds, signed again.
+fn ending_soon(folder: &Path, mut answer: Vec<u8>) -> Vec<u8> {
+    const BASIC: [u8; 9] = [0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+    let find = |answer: &[u8], what: &[u8]| answer.windows(what.len()).position(|window| window == what);
+    let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(3);
+    let end = GeneralizedTime::from_unix_duration(Duration::from_secs(end.as_secs())).unwrap();
+    // nextUpdate is the only time in a [0].
+    let place = find(&answer, &[0xA0, 0x11, 0x18, 0x0F]).unwrap() + 2;
+    answer[place..place + 17].copy_from_slice(&end.to_der().unwrap());
+    let basic = find(&answer, &BASIC).unwrap() + BASIC.len();
+    let basic = OctetStringRef::decode(&mut SliceReader::new(&answer[basic..]).unwrap()).unwrap();
+    let content = AnyRef::from_der(basic.as_bytes()).unwrap().value().to_vec();
+    let content = SliceReader::new(&content).unwrap().tlv_bytes().unwrap().to_vec();
+    fs::write(folder.join("content"), content).unwrap();
+    openssl(folder, &["dgst", "-sha256", "-sign", "ca/ca-key.pem", "-out", "signature", "content"]);
+    let signature = fs::read(folder.join("signature")).unwrap();
+    let place = find(&answer, &SIGNATURE).unwrap() + SIGNATURE.len();
+    answer[place..place + signature.len()].copy_from_slice(&signature);
+    answer
 }
