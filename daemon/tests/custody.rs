@@ -28,6 +28,8 @@ mod bulk;
 mod database;
 #[path = "custody/envelope.rs"]
 mod envelope;
+#[path = "custody/erasure.rs"]
+mod erasure;
 #[path = "custody/holder.rs"]
 mod holder;
 #[path = "custody/import.rs"]

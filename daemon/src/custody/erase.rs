@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cns_protocol::custody::Erased;
+use serde_json::Value;
 use sqlx::{Any, Transaction};
 
 use crate::custody::error::CustodyError;
@@ -38,9 +39,10 @@ pub(super) async fn erase(
         run(&mut transaction, "DELETE FROM puk WHERE serial = $1", card).await?;
         run(&mut transaction, "DELETE FROM card WHERE serial = $1", card).await?;
     }
-    let document = format!("%\"{codice_fiscale}\"%");
+    let left = forget_representative(&mut transaction, codice_fiscale).await?;
+    erased.procedures = erased.procedures.saturating_add(left);
     for sql in [NATIONAL_MAIL, NATIONAL_REQUESTS] {
-        run(&mut transaction, sql, &document).await?;
+        run(&mut transaction, sql, &naming(codice_fiscale)).await?;
     }
     let attempts = format!("holder/{tag}");
     run(&mut transaction, "DELETE FROM user_code_attempt WHERE subject = $1", &attempts).await?;
@@ -48,8 +50,53 @@ pub(super) async fn erase(
     Ok(erased)
 }
 
+/// What JSON is like that has this codice fiscale as a value.
+fn naming(codice_fiscale: &str) -> String {
+    format!("%\"{codice_fiscale}\"%")
+}
+
+/// A procedure's document that names the codice fiscale, whoever that is in it.
+struct Named {
+    id: String,
+    card: String,
+    /// Whether it is over, custody has followed, and nothing of it is under way.
+    is_over: bool,
+    /// Nothing where it cannot be read.
+    document: Option<Value>,
+}
+
+impl Named {
+    fn is_of_holder(&self, codice_fiscale: &str) -> bool {
+        self.has("/holder/codice_fiscale", codice_fiscale)
+    }
+
+    fn has(&self, place: &str, codice_fiscale: &str) -> bool {
+        let found = self.document.as_ref().and_then(|document| document.pointer(place));
+        found.and_then(Value::as_str).is_some_and(|found| found.eq_ignore_ascii_case(codice_fiscale))
+    }
+}
+
+async fn named(
+    transaction: &mut Transaction<'_, Any>,
+    codice_fiscale: &str,
+) -> Result<Vec<Named>, CustodyError> {
+    let rows: Vec<(String, String, String, Option<String>, String)> =
+        sqlx::query_as("SELECT id, card, state, intent, document FROM procedures WHERE document LIKE $1")
+            .bind(naming(codice_fiscale))
+            .fetch_all(&mut **transaction)
+            .await?;
+    let read =
+        |(id, card, state, intent, document): (String, String, String, Option<String>, String)| Named {
+            id,
+            card,
+            is_over: intent.is_none() && !["open", "unsettled"].contains(&state.as_str()),
+            document: serde_json::from_str(&document).ok(),
+        };
+    Ok(rows.into_iter().map(read).collect())
+}
+
 /// The holder's cards: as the manufacturer's file has told, and as the cards themselves have in procedures and by their
-/// certificates.
+/// certificates. Those of others, for whom the holder acted (§6.4), are not.
 async fn cards_of(
     transaction: &mut Transaction<'_, Any>,
     codice_fiscale: &str,
@@ -59,16 +106,42 @@ async fn cards_of(
         .bind(codice_fiscale)
         .fetch_all(&mut **transaction)
         .await?;
-    let seen: Vec<(String,)> = sqlx::query_as("SELECT DISTINCT card FROM procedures WHERE document LIKE $1")
-        .bind(format!("%\"{codice_fiscale}\"%"))
-        .fetch_all(&mut **transaction)
-        .await?;
+    let seen = named(transaction, codice_fiscale).await?;
+    let seen = seen.into_iter().filter(|named| named.is_of_holder(codice_fiscale)).map(|named| (named.card,));
     let noted: Vec<(String,)> =
         sqlx::query_as("SELECT DISTINCT card FROM card_certificate WHERE holder = $1")
             .bind(tag)
             .fetch_all(&mut **transaction)
             .await?;
     Ok(imported.into_iter().chain(seen).chain(noted).map(|(card,)| card).collect())
+}
+
+/// Takes the holder out of the procedures of others for whom they acted (§6.4); the rest of those is the others'. One that
+/// cannot be read is of no use to anybody and goes as a whole. Gives the number of those.
+async fn forget_representative(
+    transaction: &mut Transaction<'_, Any>,
+    codice_fiscale: &str,
+) -> Result<u64, CustodyError> {
+    let mut gone = 0;
+    for found in named(transaction, codice_fiscale).await? {
+        if !found.is_over {
+            return Err(CustodyError::InProcedure { procedure: found.id });
+        }
+        let acted = found.has("/representative/codice_fiscale", codice_fiscale);
+        let Some(mut document) = found.document else {
+            gone += run(transaction, "DELETE FROM procedures WHERE id = $1", &found.id).await?;
+            continue;
+        };
+        if acted && let Some(members) = document.as_object_mut() {
+            members.remove("representative");
+            sqlx::query("UPDATE procedures SET document = $2, revision = revision + 1 WHERE id = $1")
+                .bind(&found.id)
+                .bind(document.to_string())
+                .execute(&mut **transaction)
+                .await?;
+        }
+    }
+    Ok(gone)
 }
 
 async fn refuse_open(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<(), CustodyError> {

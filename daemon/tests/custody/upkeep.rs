@@ -19,8 +19,8 @@ use super::{
     lent_puk, name, open, stocked,
 };
 
-const HOLDER: &str = "RSSMRA80A01H501U";
-const SECOND: &str = "6999000000001248";
+pub(super) const HOLDER: &str = "RSSMRA80A01H501U";
+pub(super) const SECOND: &str = "6999000000001248";
 
 async fn pin_of(custody: &Custody, code: &str) -> Vec<u8> {
     custody.envelope_pin(code, "p1").await.unwrap().lend(|pin| pin.expose().to_vec())
@@ -324,7 +324,7 @@ async fn what_a_procedure_consumed_is_gone_from_the_files_too() {
 }
 
 /// A request to or from another region, and where it came in, what waits for the mail.
-async fn keep_request(daemon: &Daemon, direction: &str, id: &str, holder: &str) {
+pub(super) async fn keep_request(daemon: &Daemon, direction: &str, id: &str, holder: &str) {
     let recipient = format!("mario.{id}@posta.example");
     let document = format!(
         r#"{{"id":"{id}","kind":"duplicate","card":"{CARD}","codice_fiscale":"{holder}","email":"{recipient}"}}"#

@@ -1,0 +1,72 @@
+//! Whose data an erasure takes.
+
+use cnsd::custody::{CustodyError, PukKind};
+use serde_json::{Value, json};
+
+use super::upkeep::{HOLDER, SECOND};
+use super::{CARD, Daemon, HEADER_CARDS, card_line, import_lines, name, stocked};
+
+const CHILD: &str = "RSSLCU15A01H501W";
+
+/// A procedure, as the counter writes it down.
+async fn keep_procedure(daemon: &Daemon, id: &str, card: &str, state: &str, document: &str) {
+    sqlx::query(
+        "INSERT INTO procedures (id, card, operator, state, document, started, changed) \
+         VALUES ($1, $2, 'op1', $3, $4, '2026-11-29T10:00:00.000Z', '2026-11-29T10:00:00.000Z')",
+    )
+    .bind(id)
+    .bind(card)
+    .bind(state)
+    .bind(document)
+    .execute(daemon.database.pool())
+    .await
+    .unwrap();
+}
+
+async fn documents(daemon: &Daemon) -> Vec<(String, String)> {
+    let query = "SELECT id, document FROM procedures ORDER BY id";
+    sqlx::query_as(query).fetch_all(daemon.database.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_parent_who_is_erased_takes_nothing_of_the_childs_along() {
+    let daemon = stocked().await;
+    let custody = &daemon.custody;
+    let child = card_line(SECOND, "11223344").replace(HOLDER, CHILD);
+    import_lines(custody, &[HEADER_CARDS, &child]).await.unwrap();
+    let own = json!({ "holder": { "surname": "ROSSI", "codice_fiscale": HOLDER } });
+    keep_procedure(&daemon, "own", CARD, "done", &own.to_string()).await;
+    let acted = json!({
+        "holder": { "surname": "ROSSI", "name": "LUCA", "codice_fiscale": CHILD },
+        "representative": { "surname": "ROSSI", "name": "MARIO", "codice_fiscale": HOLDER, "number": "AX1234567" },
+        "envelope": "123456782",
+    });
+    keep_procedure(&daemon, "acted", SECOND, "done", &acted.to_string()).await;
+    keep_procedure(&daemon, "damaged", SECOND, "cancelled", &format!("{{\"{HOLDER}\"")).await;
+
+    // While the child's procedure goes on, who acts in it is needed.
+    keep_procedure(&daemon, "open", SECOND, "open", &acted.to_string()).await;
+    let refused = custody.erase(HOLDER).await;
+    assert!(
+        matches!(&refused, Err(CustodyError::InProcedure { procedure }) if procedure == "open"),
+        "{}",
+        name(&refused)
+    );
+    assert_eq!(documents(&daemon).await.len(), 4, "nothing was changed");
+    sqlx::query("DELETE FROM procedures WHERE id = 'open'").execute(daemon.database.pool()).await.unwrap();
+
+    let erased = custody.erase(HOLDER).await.unwrap();
+    assert_eq!((erased.cards, erased.procedures), (vec![CARD.to_owned()], 2));
+    assert!(!custody.has_puk(CARD, PukKind::Cns).await.unwrap());
+    assert!(custody.has_puk(SECOND, PukKind::Cns).await.unwrap(), "the child's card");
+    let left = documents(&daemon).await;
+    assert_eq!(left.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["acted"]);
+    let document: Value = serde_json::from_str(&left[0].1).unwrap();
+    assert_eq!((&document["holder"], &document["envelope"]), (&acted["holder"], &acted["envelope"]));
+    for text in [HOLDER, "MARIO", "AX1234567"] {
+        assert!(!left[0].1.contains(text), "{text} is still there");
+    }
+    // The child is erased like anybody.
+    let erased = custody.erase(CHILD).await.unwrap();
+    assert_eq!((erased.cards, erased.procedures), (vec![SECOND.to_owned()], 1));
+}
