@@ -69,6 +69,10 @@ impl Engine {
             Look::Doubtful(tries) => return self.tell_doubt(actor, dossier, before, tries).await,
             Look::Blocked => return self.settle_refusal(actor, dossier, &before, Sent::PukBlocked).await,
         };
+        if !before.may_be_set {
+            // The card may have been suspended since the procedure began, days ago.
+            self.check_status(dossier, &contents).await?;
+        }
         let values = self.borrow_values(dossier, &contents).await?;
         let text = format!("the PIN is set to the value of envelope {}", code_of(dossier)?);
         self.record(actor, dossier, (ACT, Phase::Intention, PARAGRAPH), text).await?;

@@ -59,6 +59,26 @@ async fn a_card_that_is_in_force_is_activated_without_a_warning_and_one_that_is_
     }
 }
 
+/// The procedure may have been begun days ago, and the holder may have suspended the card by telephone since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_was_suspended_meanwhile_gets_no_codes_in_a_procedure_that_was_begun_before() {
+    let rig = Rig::new().await;
+    link(&rig, &by_list(list_of(rig.folder.path())));
+    let started = rig.start(Case::Standard).await.unwrap();
+    let ready = rig.until(started, &rig.codes[0], "§9.3.2-7").await;
+    let serial = serial(&rig);
+    rig.certifier.revoke(&serial, Reason::CertificateHold).unwrap();
+    let refused = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    assert!(matches!(refused, ProcedureError::Rule { paragraph: "§9.3b", .. }), "{refused:?}");
+    assert!(rig.phases("pin-set").await.is_empty(), "nothing was intended");
+    assert!(!rig.takes_pin(&rig.letter(&rig.codes[0])));
+    assert_eq!(rig.show(&ready).await.state, ProcedureState::Open);
+    rig.certifier.revoke(&serial, Reason::RemoveFromCrl).unwrap();
+    let done = rig.until(ready, &rig.codes[0], "").await;
+    assert_eq!(done.state, ProcedureState::Done);
+    assert!(rig.takes_pin(&rig.letter(&rig.codes[0])));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn offline_refuses_with_a_hint_in_both_languages_or_goes_on_with_a_warning() {
     let away = Server::always(Reply::Failure);
