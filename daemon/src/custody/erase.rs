@@ -26,6 +26,7 @@ pub(super) async fn erase(
         return Err(CustodyError::Invalid("the codice fiscale"));
     }
     let mut transaction = database.alone().await?;
+    refuse_waiting(&mut transaction, codice_fiscale).await?;
     let cards = cards_of(&mut transaction, codice_fiscale, tag).await?;
     for card in &cards {
         refuse_open(&mut transaction, card).await?;
@@ -116,6 +117,22 @@ async fn cards_of(
     Ok(imported.into_iter().chain(seen).chain(noted).map(|(card,)| card).collect())
 }
 
+/// A request to or from another region that has no answer yet is not dropped: somebody waits for it.
+async fn refuse_waiting(
+    transaction: &mut Transaction<'_, Any>,
+    codice_fiscale: &str,
+) -> Result<(), CustodyError> {
+    let waiting: Option<(String,)> =
+        sqlx::query_as("SELECT id FROM national_request WHERE state = 'queued' AND document LIKE $1")
+            .bind(naming(codice_fiscale))
+            .fetch_optional(&mut **transaction)
+            .await?;
+    match waiting {
+        Some((request,)) => Err(CustodyError::RequestWaits { request }),
+        None => Ok(()),
+    }
+}
+
 /// Takes the holder out of the procedures of others for whom they acted (§6.4); the rest of those is the others'. One that
 /// cannot be read is of no use to anybody and goes as a whole. Gives the number of those.
 async fn forget_representative(
@@ -129,7 +146,8 @@ async fn forget_representative(
         }
         let acted = found.has("/representative/codice_fiscale", codice_fiscale);
         let Some(mut document) = found.document else {
-            gone += run(transaction, "DELETE FROM procedures WHERE id = $1", &found.id).await?;
+            let deleted = run(transaction, "DELETE FROM procedures WHERE id = $1", &found.id).await?;
+            gone = deleted.saturating_add(gone);
             continue;
         };
         if acted && let Some(members) = document.as_object_mut() {

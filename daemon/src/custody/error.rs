@@ -127,6 +127,12 @@ pub enum CustodyError {
         /// Its identifier.
         procedure: String,
     },
+    /// A request of this holder to or from another region has no answer yet.
+    #[error("request {request} to or from another region has no answer yet")]
+    RequestWaits {
+        /// Its key.
+        request: String,
+    },
     /// The backup cannot be written.
     #[error("the backup {path}: {source}")]
     Backup {

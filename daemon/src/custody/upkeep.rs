@@ -114,7 +114,8 @@ impl Custody {
     /// regions with what still waits for the mail, and what would check the user codes of their envelopes. The envelopes themselves stay, as used or void, so that none is used twice.
     ///
     /// # Errors
-    /// [`CustodyError::InProcedure`] while a procedure of a card is not over; then nothing was changed.
+    /// [`CustodyError::InProcedure`] while a procedure of a card is not over, [`CustodyError::RequestWaits`] while another
+    /// region has not answered; then nothing was changed.
     pub async fn erase(&self, codice_fiscale: &str) -> Result<Erased, CustodyError> {
         let codice_fiscale = codice_fiscale.to_ascii_uppercase();
         let tag = self.holder_tag(&codice_fiscale)?;

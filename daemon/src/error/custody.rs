@@ -31,8 +31,9 @@ impl From<CustodyError> for RpcError {
                     .hint("Take another one of the envelopes assigned to you")
                     .paragraph("§9.3.2-6")
             }
-            CustodyError::InProcedure { .. } => {
-                say(ErrorKind::InvalidParams).hint("Finish or cancel the procedure first")
+            CustodyError::InProcedure { .. } | CustodyError::RequestWaits { .. } => {
+                say(ErrorKind::InvalidParams)
+                    .hint("Finish or cancel the procedure, or wait until the request has its answer")
             }
             CustodyError::BackupElsewhere => {
                 say(ErrorKind::InvalidParams).hint("docs/operations.md has the commands")

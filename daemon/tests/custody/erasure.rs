@@ -1,9 +1,9 @@
-//! Whose data an erasure takes.
+//! Whose data an erasure takes, and what must be over before.
 
 use cnsd::custody::{CustodyError, PukKind};
 use serde_json::{Value, json};
 
-use super::upkeep::{HOLDER, SECOND};
+use super::upkeep::{HOLDER, SECOND, keep_request};
 use super::{CARD, Daemon, HEADER_CARDS, card_line, import_lines, name, stocked};
 
 const CHILD: &str = "RSSLCU15A01H501W";
@@ -69,4 +69,36 @@ async fn a_parent_who_is_erased_takes_nothing_of_the_childs_along() {
     // The child is erased like anybody.
     let erased = custody.erase(CHILD).await.unwrap();
     assert_eq!((erased.cards, erased.procedures), (vec![SECOND.to_owned()], 1));
+}
+
+#[tokio::test]
+async fn a_request_that_has_no_answer_yet_is_not_dropped() {
+    let daemon = stocked().await;
+    for (direction, id) in [("out", "ours-3"), ("in", "theirs-3")] {
+        keep_request(&daemon, direction, id, HOLDER).await;
+        let stands = |state: &'static str| {
+            let query = sqlx::query("UPDATE national_request SET state = $1 WHERE id = $2");
+            query.bind(state).bind(id).execute(daemon.database.pool())
+        };
+        stands("queued").await.unwrap();
+        let refused = daemon.custody.erase(HOLDER).await;
+        assert!(
+            matches!(&refused, Err(CustodyError::RequestWaits { request }) if request == id),
+            "{}",
+            name(&refused)
+        );
+        assert!(daemon.custody.has_puk(CARD, PukKind::Cns).await.unwrap(), "nothing was changed");
+        let count = "SELECT COUNT(*) FROM national_request WHERE state = 'queued'";
+        let (waiting,): (i64,) = sqlx::query_as(count).fetch_one(daemon.database.pool()).await.unwrap();
+        assert_eq!(waiting, 1);
+        stands("refused").await.unwrap();
+    }
+    // Another holder's keeps nobody's erasure up.
+    keep_request(&daemon, "out", "ours-4", CHILD).await;
+    let queue = "UPDATE national_request SET state = 'queued' WHERE id = 'ours-4'";
+    sqlx::query(queue).execute(daemon.database.pool()).await.unwrap();
+    assert_eq!(daemon.custody.erase(HOLDER).await.unwrap().cards, [CARD]);
+    let left = "SELECT id FROM national_request";
+    let left: Vec<(String,)> = sqlx::query_as(left).fetch_all(daemon.database.pool()).await.unwrap();
+    assert_eq!(left, [("ours-4".to_owned(),)]);
 }
