@@ -36,6 +36,9 @@ pub use crate::authority::status::open::OpenError;
 
 /// OCSP answers that are kept at a time.
 const ANSWERS: usize = 4096;
+/// How long an OCSP answer of a certificate in force is not asked anew, whatever end it has: its nonce has shown that it
+/// was true then, and what became of the certificate since is not in it.
+const ASKED_ANEW: Duration = Duration::from_secs(5 * 60);
 /// How long all sources together may take: a source that hangs may hold others up who wait for the network.
 const LONGEST: Duration = Duration::from_secs(75);
 /// Look-ups that go on at a time for clients who may have gone away meanwhile.
@@ -117,6 +120,7 @@ pub struct StatusService {
     offline: Offline,
     anchors: TrustAnchors,
     network: Arc<NetworkHelper>,
+    asked_anew: Duration,
     answers: StdMutex<Answers>,
     at_once: Arc<Semaphore>,
 }
@@ -124,27 +128,51 @@ pub struct StatusService {
 /// What OCSP told, by the certificates' SHA-256.
 #[derive(Default)]
 struct Answers {
-    told: HashMap<[u8; 32], Told>,
+    told: HashMap<[u8; 32], Heard>,
     /// How often something was forgotten: what was asked before that is not kept.
     forgotten: u64,
 }
 
+/// An answer, and until when it is given again.
+#[derive(Clone, Copy)]
+struct Heard {
+    told: Told,
+    until: SystemTime,
+}
+
 impl Answers {
-    fn keep(&mut self, name: [u8; 32], told: Told, now: SystemTime) {
+    fn of(&self, name: &[u8; 32]) -> Option<Told> {
+        self.told.get(name).map(|heard| heard.told)
+    }
+
+    /// The answer, if nobody need be asked anew.
+    fn current(&self, name: &[u8; 32], now: SystemTime) -> Option<Told> {
+        self.told.get(name).filter(|heard| heard.until > now).map(|heard| heard.told)
+    }
+
+    /// Keeps what was told at `now`; what is out of force as long as it says, what is good for `asked_anew` at most.
+    fn keep(&mut self, name: [u8; 32], told: Told, (now, asked_anew): (SystemTime, Duration)) {
         if self.told.len() >= ANSWERS {
-            self.told.retain(|_, told| told.until > now || !told.standing.is_good());
+            self.told.retain(|_, heard| heard.until > now || !heard.told.standing.is_good());
         }
         if self.told.len() >= ANSWERS {
-            self.told.retain(|_, told| !told.standing.is_good());
+            self.told.retain(|_, heard| !heard.told.standing.is_good());
         }
         if self.told.len() >= ANSWERS {
             self.told.clear();
         }
-        self.told.insert(name, told);
+        let until = if told.standing.is_good() { told.until.min(now + asked_anew) } else { told.until };
+        self.told.insert(name, Heard { told, until });
     }
 }
 
 impl StatusService {
+    /// Has answers that say "good" asked anew after another time.
+    #[must_use]
+    pub fn with_asked_anew(self, asked_anew: Duration) -> Self {
+        Self { asked_anew, ..self }
+    }
+
     /// What follows when a standing is not known.
     #[must_use]
     pub fn offline(&self) -> Offline {
@@ -227,7 +255,7 @@ impl StatusService {
     /// whoever keeps OCSP from us must not bring the certificate back into force.
     fn told_since(&self, certificate: &[u8], listed: &Known) -> Option<Known> {
         let name: [u8; 32] = Sha256::digest(certificate).into();
-        let told = self.answers().told.get(&name).copied().map(Known::from);
+        let told = self.answers().of(&name).map(Known::from);
         told.filter(|told| !told.standing.is_good() && listed.standing.is_good() && listed.at <= told.at)
     }
 
@@ -241,9 +269,9 @@ impl StatusService {
         let name: [u8; 32] = Sha256::digest(certificate).into();
         let (kept, forgotten) = {
             let answers = self.answers();
-            (answers.told.get(&name).copied(), answers.forgotten)
+            (answers.current(&name, now), answers.forgotten)
         };
-        if let Some(told) = kept.filter(|told| told.until > now) {
+        if let Some(told) = kept {
             return Ok(told);
         }
         let (question, request) = Question::new(decoded, issuer)?;
@@ -252,7 +280,7 @@ impl StatusService {
         let told = question.read(&answer, issuer, &self.anchors, self.ocsp_without_nonce, now)?;
         let mut answers = self.answers();
         if answers.forgotten == forgotten {
-            answers.keep(name, told, now);
+            answers.keep(name, told, (now, self.asked_anew));
         }
         Ok(told)
     }
@@ -260,7 +288,7 @@ impl StatusService {
     /// What was last heard of a certificate, if it was out of force then.
     fn last_known(&self, certificate: &[u8], decoded: &Certificate, issuer: &Certificate) -> Option<Known> {
         let name: [u8; 32] = Sha256::digest(certificate).into();
-        let told = self.answers().told.get(&name).copied().map(Known::from);
+        let told = self.answers().of(&name).map(Known::from);
         let listed = self.lists.as_ref().and_then(|lists| lists.last_known(decoded, issuer));
         [told, listed].into_iter().flatten().find(|known| !known.standing.is_good())
     }
@@ -302,5 +330,29 @@ impl StatusSource for StatusService {
 
     fn forget(&self, certificate: &[u8]) {
         Self::forget(self, certificate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::checks::Revocation;
+
+    #[test]
+    fn what_is_good_is_asked_anew_and_what_is_not_stays_as_long_as_it_says() {
+        let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+        let held = Revocation::Revoked { since: now, suspended: true, reason: None };
+        let mut answers = Answers::default();
+        for (name, standing) in [([1; 32], Revocation::Good), ([2; 32], held)] {
+            answers.keep(name, Told { standing, at: now, until: now + day }, (now, ASKED_ANEW));
+        }
+        let minutes = |count: u64| now + Duration::from_secs(60 * count);
+        assert!(answers.current(&[1; 32], minutes(4)).is_some());
+        assert!(answers.current(&[1; 32], minutes(6)).is_none());
+        assert!(answers.current(&[2; 32], minutes(23 * 60)).is_some());
+        // An end that comes sooner is kept to.
+        let soon = Told { standing: Revocation::Good, at: now, until: minutes(1) };
+        answers.keep([1; 32], soon, (now, ASKED_ANEW));
+        assert!(answers.current(&[1; 32], minutes(2)).is_none());
     }
 }

@@ -130,7 +130,7 @@ async fn a_card_that_was_known_to_be_suspended_is_refused_also_when_nobody_can_b
     assert!(started.warnings.iter().any(|warning| warning.contains("§9.3b")), "{:?}", started.warnings);
 }
 
-/// What was heard before a change at the counter counts no more: an answer that says "good" is good for an hour.
+/// What was heard before a change at the counter counts no more: an answer that says "good" is kept for minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspension_and_a_reactivation_at_the_counter_are_seen_at_once() {
     let rig = Rig::new().await;

@@ -322,6 +322,26 @@ async fn a_responder_that_hangs_or_floods_costs_its_time_and_the_list_is_looked_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_says_good_is_asked_anew_long_before_its_end() {
+    let scene = Scene::new().await;
+    index(scene.path(), &[(&scene.serial, Entry::Valid)]);
+    let server = Server::start(Responder::authority(scene.path()).into_handler());
+    let pause = Duration::from_secs(3);
+    let service = Arc::into_inner(scene.service(&by_ocsp(server.url("/")))).unwrap().with_asked_anew(pause);
+    let known = scene.standing(&service).await.unwrap();
+    assert_eq!((known.standing, known.until), (Revocation::Good, known.at + Duration::from_secs(86_400)));
+    index(scene.path(), &[(&scene.serial, Entry::Revoked("260301100000Z", "certificateHold"))]);
+    is_good(scene.standing(&service).await, Source::Ocsp);
+    assert_eq!(server.asked(), 1);
+    tokio::time::sleep(pause).await;
+    is_out(scene.standing(&service).await, true);
+    // What is out of force stays so until it is forgotten or its answer is over.
+    tokio::time::sleep(pause).await;
+    is_out(scene.standing(&service).await, true);
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_suspension_that_ocsp_told_is_not_ended_by_an_older_list() {
     let scene = Scene::new().await;
     index(scene.path(), &[(&scene.serial, Entry::Valid)]);

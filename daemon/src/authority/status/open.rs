@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::authority::checks::{CheckError, TrustAnchors};
 use crate::authority::status::lists::Lists;
-use crate::authority::status::{AT_ONCE, StatusService};
+use crate::authority::status::{ASKED_ANEW, AT_ONCE, StatusService};
 use crate::authority::{NetworkError, NetworkHelper};
 use crate::config::{Config, StatusConfig};
 use crate::database::Database;
@@ -96,6 +96,7 @@ impl StatusService {
             offline: config.offline,
             anchors,
             network,
+            asked_anew: ASKED_ANEW,
             answers: Default::default(),
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
         })
