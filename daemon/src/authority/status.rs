@@ -179,12 +179,6 @@ impl StatusService {
         self.offline
     }
 
-    /// Whether somebody whom this knows issued the certificate, so that it has a standing here.
-    #[must_use]
-    pub fn covers(&self, certificate: &[u8], now: SystemTime) -> bool {
-        verify_chain(certificate, &self.anchors, now).is_ok()
-    }
-
     /// How a certificate, DER, stands now. Where nobody can be asked, but the certificate was out of force when it was
     /// last heard of, it is that; its [`Known::until`] is past then.
     ///

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use x509_cert::request::CertReq;
 
-use crate::fixture::workplace;
+use crate::fixture::{openssl, workplace};
 use crate::openssl::{Entry, RESPONDER, Responder, index, spokesman};
 use crate::running::{EVERYTHING, Running, access, refusal, text};
 use crate::server::{Reply, Server};
@@ -212,6 +212,38 @@ fn an_operator_of_another_authority_is_for_the_operators_list_alone() {
     running.card_in(READER);
     assert_eq!(running.client().call(&login(&running)).unwrap().warning, None);
     assert_eq!(server.asked(), 0);
+}
+
+/// Another authority's card is not asked about; one whose issuer is known here is, also when the chain fails: here the term of
+/// the anchor itself is over.
+#[test]
+fn an_operator_whose_issuer_is_known_and_cannot_be_relied_on_is_not_let_through_unasked() {
+    for (offline, goes_on) in [("refuse", false), ("warn", true)] {
+        let (office, card) = Office::new();
+        let renew =
+            ["x509", "-in", "ca/ca.pem", "-signkey", "ca/ca-key.pem", "-days", "-1", "-out", "over.pem"];
+        openssl(office.folder.path(), &renew);
+        let [anchors, over] = ["ca/ca.pem", "over.pem"].map(|name| office.folder.path().join(name));
+        let digest = hex::encode(Sha256::digest(&office.der));
+        let config = format!(
+            "{}[status]\ntrust_anchors = {over:?}\noffline = {offline:?}\n{}\n[operators]\n\
+             trust_anchors = {anchors:?}\n[[operator]]\nid = \"op1\"\nname = \"Anna Serra\"\n\
+             certificate_sha256 = \"{digest}\"\ncounter = \"Sportello 1\"\ncounter_kind = \"health-authority\"\n",
+            access(EVERYTHING),
+            office.list()
+        );
+        let running = Running::start_with(&[READER], &config);
+        let _plugged = plug(card, Endpoint::Unix(running.path(READER))).unwrap();
+        running.card_in(READER);
+        let told = if goes_on {
+            running.client().call(&login(&running)).unwrap().warning.unwrap()
+        } else {
+            let refused = refusal(&mut running.client(), &login(&running));
+            assert_eq!(refused.kind, ErrorKind::OperatorRefused);
+            refused.message
+        };
+        assert!(told.contains("is not known: the certificate is refused: it has expired"), "{told}");
+    }
 }
 
 #[test]
