@@ -5,6 +5,7 @@ use cns_protocol::card::Holder;
 use cns_protocol::counter::{Applicant, Document, Person, Representative};
 use time::Date;
 
+use crate::national::mail::is_address;
 use crate::procedure::ProcedureError;
 use crate::procedure::clock;
 use crate::procedure::fiscal_code::FiscalCode;
@@ -14,8 +15,6 @@ use crate::procedure::steps::{Age, applicant_rule};
 const WARN_DAYS: i64 = 60;
 /// The longest text that a field may have, in characters.
 const LONGEST: usize = 64;
-/// The longest address of electronic mail (RFC 5321 §4.5.3.1.3, without the angle brackets).
-const LONGEST_EMAIL: usize = 254;
 
 /// A text that says something, trimmed.
 pub(crate) fn sound(text: &str) -> Option<String> {
@@ -111,8 +110,8 @@ pub(crate) fn check_person(person: &Person, paragraph: &'static str) -> Result<P
 pub(crate) fn check_email(email: &str) -> Result<String, ProcedureError> {
     let email = email.trim();
     let parts = email.rsplit_once('@');
-    let fits = email.len() <= LONGEST_EMAIL
-        && !email.chars().any(|c| c.is_control() || c.is_whitespace())
+    // What is no address to the mail would be refused when the request is queued, where nobody can correct it any more.
+    let fits = is_address(email)
         && parts.is_some_and(|(local, domain)| {
             (1..=64).contains(&local.len()) && domain.split('.').all(|label| !label.is_empty())
         });
@@ -340,6 +339,13 @@ mod tests {
         assert_eq!(check_email(" anna@example.it ").unwrap(), "anna@example.it");
         let long = format!("a@{}.it", "x".repeat(300));
         for wrong in ["", "anna", "@example.it", "anna@", "anna@example..it", "an na@example.it", &long] {
+            assert_eq!(paragraph(check_email(wrong)), Some("§9.3.3-6"), "{wrong}");
+        }
+        // What the mail takes for no address is refused while it can still be corrected.
+        for wrong in
+            ["anna@localhost", "-anna@example.it", "anna@x@example.it", "a,b@example.it", "nicolò@example.it"]
+        {
+            assert!(!is_address(wrong), "{wrong}");
             assert_eq!(paragraph(check_email(wrong)), Some("§9.3.3-6"), "{wrong}");
         }
     }
