@@ -14,7 +14,8 @@ use crate::procedure::{Actor, Engine, Meter, ProcedureError, random};
 
 /// How much of what the national system says is kept.
 const LONGEST_MESSAGE: usize = 200;
-const MAY_HAVE_COME: &str =
+/// Also for the procedure that takes the place of the one that sent it.
+pub(super) const MAY_HAVE_COME: &str =
     "The request may have reached the national system, which then does what was asked for";
 const WAS_ACCEPTED: &str = "The national system has accepted the request, and does what was asked for";
 const NO_FIRST_PART: &str =
@@ -78,19 +79,23 @@ impl Engine {
         }
     }
 
-    /// Takes back the request of a procedure that ends with it on its way, as far as that can be. Safe to repeat.
-    pub(super) async fn withdraw_request(&self, dossier: &mut Dossier) -> Result<(), ProcedureError> {
-        let Some(Intent::National { transaction }) = &dossier.intent else { return Ok(()) };
-        let Some(national) = self.national.get() else {
-            dossier.warn(MAY_HAVE_COME);
-            return Ok(());
+    /// Takes back the request of a procedure that ends with it on its way, as far as that can be, and tells what had become
+    /// of it. Safe to repeat.
+    pub(super) async fn withdraw_request(
+        &self,
+        dossier: &mut Dossier,
+    ) -> Result<Option<Withdrawn>, ProcedureError> {
+        let Some(Intent::National { transaction }) = &dossier.intent else { return Ok(None) };
+        let withdrawn = match self.national.get() {
+            Some(national) => national.withdraw(transaction).await?,
+            None => Withdrawn::MayBeSent,
         };
-        match national.withdraw(transaction).await? {
+        match withdrawn {
             Withdrawn::NeverSent | Withdrawn::Refused => {}
             Withdrawn::MayBeSent => dossier.warn(MAY_HAVE_COME),
             Withdrawn::Accepted => dossier.warn(WAS_ACCEPTED),
         }
-        Ok(())
+        Ok(Some(withdrawn))
     }
 
     /// The first part of the codes, for the form (§9.3.3-6): what the national system answered to this procedure.

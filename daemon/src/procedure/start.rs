@@ -6,8 +6,10 @@ use cns_protocol::counter::{Case, Procedure, ProcedureState, Start};
 use cns_protocol::operator::CounterKind;
 
 use crate::card::CardContents;
+use crate::national::Withdrawn;
 use crate::operator::Session;
 use crate::procedure::dossier::{Dossier, Intent, VERSION};
+use crate::procedure::national::MAY_HAVE_COME;
 use crate::procedure::same_card::{bind, data_disagree};
 use crate::procedure::steps::cases::Needs;
 use crate::procedure::steps::{RULES, When, case_rule};
@@ -17,6 +19,14 @@ use crate::reader::pcsc;
 /// Refuses work with secrets through a PC/SC daemon that logs APDUs. The daemon's own vpcd reader has none between.
 pub(super) fn refuse_logging_reader(contents: &CardContents) -> Result<(), ProcedureError> {
     if !contents.card.is_virtual && pcsc::logs_apdus() { Err(ProcedureError::ReaderLogs) } else { Ok(()) }
+}
+
+/// What became of the procedure that was open for a card.
+enum Before {
+    /// The operator goes on with it.
+    GivenBack(Box<Procedure>),
+    /// It is over; what the operator of the next one should know.
+    Ended(Option<&'static str>),
 }
 
 impl Engine {
@@ -37,13 +47,18 @@ impl Engine {
         refuse_logging_reader(&contents)?;
         self.refuse_case(start.case, session.counter_kind)?;
         let _guard = self.locks.lock(&contents.card.serial).await;
-        if let Some(open) = self.store.of_card(&contents.card.serial).await?
-            && let Some(procedure) = self.go_on(actor, session, start, open).await?
-        {
-            return Ok(procedure);
+        let mut left = None;
+        if let Some(open) = self.store.of_card(&contents.card.serial).await? {
+            match self.go_on(actor, session, start, open).await? {
+                Before::GivenBack(procedure) => return Ok(*procedure),
+                Before::Ended(warning) => left = warning,
+            }
         }
         let certificate = self.check_card(&contents, start.case)?;
         let mut dossier = new_dossier(session, start.case, &contents, certificate)?;
+        if let Some(warning) = left {
+            dossier.warn(warning);
+        }
         if let Some(applicant) = dossier.applicant {
             identity::check_age(applicant, &dossier.holder, clock::today())?;
         }
@@ -66,19 +81,22 @@ impl Engine {
     /// Deals with the procedure that is open for the card: gives it back, or ends it so that another can begin.
     ///
     /// The same operator gets it back. Another operator, who has the card in front of them, takes it over when its
-    /// PIN may have been set, because only its envelope can settle it; otherwise it ends and its envelope is free
-    /// again, because who activates must have identified the holder themselves (§6.1.1). Who gets the open
-    /// procedure must have asked for its case.
+    /// PIN may have been set, because only its envelope can settle it, and when another region has accepted its request,
+    /// because a second one would have that done twice; otherwise it ends and its envelope is free again, because who
+    /// activates must have identified the holder themselves (§6.1.1). Who gets the open procedure must have asked for
+    /// its case.
     async fn go_on(
         &self,
         actor: &Actor,
         session: &Session,
         start: &Start,
         mut open: Dossier,
-    ) -> Result<Option<Procedure>, ProcedureError> {
+    ) -> Result<Before, ProcedureError> {
         let theirs = open.operator == session.operator;
+        let withdrawn = if theirs { None } else { self.withdraw_request(&mut open).await? };
+        let goes_on = theirs || open.pin_may_be_set() || withdrawn == Some(Withdrawn::Accepted);
         // An activation offers the signature certificate itself (§9.3.2-8).
-        if (theirs || open.pin_may_be_set()) && open.case != start.case && start.case != Case::Signature {
+        if goes_on && open.case != start.case && start.case != Case::Signature {
             let (way, way_it) = if theirs {
                 ("finish or cancel it", "portarla a termine o annullarla")
             } else {
@@ -92,28 +110,37 @@ impl Engine {
             ));
         }
         if theirs {
-            return Ok(Some(open.to_procedure()));
+            return Ok(Before::GivenBack(Box::new(open.to_procedure())));
         }
         let text =
             format!("operator {} has the card of operator {}'s procedure", session.operator, open.operator);
-        if open.pin_may_be_set() {
-            self.record(actor, &open, ("procedure-taken-over", Phase::Fact, "§9.3.2-2"), text).await?;
-            open.warn(format!("Taken over from operator {}", open.operator));
-            open.operator.clone_from(&session.operator);
-            open.counter.clone_from(&session.counter);
-            open.counter_kind = session.counter_kind;
-            // What the first operator was told decides nothing for the second.
-            if let Some(Intent::SetPin(set_pin)) = &mut open.intent {
-                set_pin.told = None;
-            }
-            self.store.update(&mut open).await?;
-            return Ok(Some(open.to_procedure()));
+        if goes_on {
+            self.take_over(actor, session, &mut open, text).await?;
+            return Ok(Before::GivenBack(Box::new(open.to_procedure())));
         }
         self.record(actor, &open, ("procedure-cancelled", Phase::Fact, "§6.1.1"), text).await?;
-        self.withdraw_request(&mut open).await?;
         let end = open.envelope_end();
         self.close(&mut open, ProcedureState::Cancelled, end).await?;
-        Ok(None)
+        Ok(Before::Ended((withdrawn == Some(Withdrawn::MayBeSent)).then_some(MAY_HAVE_COME)))
+    }
+
+    async fn take_over(
+        &self,
+        actor: &Actor,
+        session: &Session,
+        open: &mut Dossier,
+        text: String,
+    ) -> Result<(), ProcedureError> {
+        self.record(actor, open, ("procedure-taken-over", Phase::Fact, "§9.3.2-2"), text).await?;
+        open.warn(format!("Taken over from operator {}", open.operator));
+        open.operator.clone_from(&session.operator);
+        open.counter.clone_from(&session.counter);
+        open.counter_kind = session.counter_kind;
+        // What the first operator was told decides nothing for the second.
+        if let Some(Intent::SetPin(set_pin)) = &mut open.intent {
+            set_pin.told = None;
+        }
+        Ok(self.store.update(open).await?)
     }
 
     /// What must hold of the card before anything else; gives its authentication certificate.

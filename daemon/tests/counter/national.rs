@@ -1,10 +1,11 @@
 //! §8, §9.3.3: the counter's request about a card of another region goes to the national system, once.
 
 use cns_protocol::counter::{
-    Answer, Applicant, Case, Procedure, ProcedureState, Reason, Sheet, SheetKind, Start,
+    Answer, AnswerStep, Applicant, Case, Procedure, ProcedureState, Reason, Sheet, SheetKind, Start,
 };
 use cns_protocol::national::RequestKind;
 use cns_protocol::operator::{CounterKind, Session};
+use cnsd::dispatch::ProgressSender;
 use cnsd::procedure::ProcedureError;
 
 use crate::national_peer::{FIRST_PART, Mood};
@@ -139,6 +140,63 @@ async fn a_request_whose_procedure_was_cancelled_is_not_sent_again() {
     let sent = rig.until(ready, "", "§9.3.3-6").await;
     assert_eq!(rig.cancel(&sent).await.unwrap().state, ProcedureState::Cancelled);
     assert_eq!(peer.lock().unwrap().done.len(), 2);
+}
+
+/// Answers the next step as another operator.
+async fn answer_as(rig: &Rig, operator: &str, procedure: &Procedure) -> Procedure {
+    let step = AnswerStep {
+        procedure: procedure.id.clone(),
+        paragraph: procedure.next.as_ref().unwrap().paragraph.clone(),
+        answer: Answer::Confirmed,
+        pin: None,
+        operator_pin: None,
+    };
+    let procedures = &rig.rooms().procedures;
+    procedures.answer(UID, &session(operator), step, ProgressSender::nobody()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_operator_gets_an_accepted_request_and_is_warned_of_one_that_may_have_come() {
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    peer.lock().unwrap().moods = vec![Mood::Silent];
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let ready = rig.until(ready, "", "§8-out").await;
+    rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    // The answer comes when it is asked again in the background.
+    sqlx::query("UPDATE national_request SET next_at = 0")
+        .execute(rig.rooms().database.pool())
+        .await
+        .unwrap();
+    rig.rooms().national.as_ref().unwrap().work().await.unwrap();
+    assert_eq!(peer.lock().unwrap().posted.len(), 2);
+    let refused = rig.start_as("op2", Case::Standard).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§9.3.3"));
+    let taken = rig.start_as("op2", Case::OtherRegion).await.unwrap();
+    assert_eq!((&taken.id, taken.operator.as_str()), (&ready.id, "op2"));
+    for warning in ["Taken over from operator op1", "has accepted the request"] {
+        assert!(taken.warnings.iter().any(|told| told.contains(warning)), "{:?}", taken.warnings);
+    }
+    let sent = answer_as(&rig, "op2", &taken).await;
+    assert_eq!(sent.next.as_ref().unwrap().paragraph, "§9.3.3-6");
+    assert!(form(&rig, &sent).await.contains(FIRST_PART.1), "the codes are not lost");
+    while rig.show(&sent).await.next.is_some() {
+        answer_as(&rig, "op2", &rig.show(&sent).await).await;
+    }
+    assert_eq!(peer.lock().unwrap().done.len(), 1, "done once");
+
+    // Nobody knows whether it came: it is taken back, and who begins again is told.
+    peer.lock().unwrap().moods = vec![Mood::Silent];
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let ready = rig.until(ready, "", "§8-out").await;
+    rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    let begun = rig.start_as("op2", Case::OtherRegion).await.unwrap();
+    assert_ne!(begun.id, ready.id);
+    assert!(
+        begun.warnings.iter().any(|warning| warning.contains("may have reached")),
+        "{:?}",
+        begun.warnings
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
