@@ -22,6 +22,7 @@ mod tell;
 mod view;
 
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use aws_lc_rs::rand;
 use cns_protocol::audit::Phase;
@@ -260,14 +261,14 @@ impl Standings {
     }
 
     /// Whether a card's certificates are suspended or revoked, or were asked to be and the authority was not told yet. What
-    /// it has answered counts where `by_answers` says so.
+    /// it has answered counts if somebody told how they stand at `heard`, and it was later; always where nobody did.
     ///
     /// # Errors
     /// See [`StandingError`].
     pub async fn out_of_force(
         &self,
         card: &str,
-        by_answers: bool,
+        heard: Option<SystemTime>,
     ) -> Result<Option<Standing>, StandingError> {
         let changes = self.0.queue.last_of_card(card).await?;
         let certificates = self.0.registry.of_card(card).await?;
@@ -279,7 +280,7 @@ impl Standings {
                 Some(Act::Suspend) => Standing::Suspended,
                 Some(Act::Revoke) => Standing::Revoked,
                 Some(Act::Reactivate) => Standing::Good,
-                None if by_answers => certificate.standing,
+                None if heard.is_none_or(|heard| certificate.is_since(heard)) => certificate.standing,
                 None => Standing::Good,
             }
         };

@@ -28,7 +28,7 @@ use crate::authority::status::lists::Lists;
 use crate::authority::status::ocsp::{OcspError, Question, Told};
 use crate::authority::{NetworkError, NetworkHelper};
 use crate::config::Offline;
-use crate::procedure::status::{Asked, CertificateStatus, StatusError as Seam, StatusSource};
+use crate::procedure::status::{Asked, Heard, StatusError as Seam, StatusSource};
 
 pub(crate) use crate::authority::status::known::rfc3339;
 pub use crate::authority::status::known::{Known, Source, standing_in_words};
@@ -128,41 +128,41 @@ pub struct StatusService {
 /// What OCSP told, by the certificates' SHA-256.
 #[derive(Default)]
 struct Answers {
-    told: HashMap<[u8; 32], Heard>,
+    told: HashMap<[u8; 32], Answer>,
     /// How often something was forgotten: what was asked before that is not kept.
     forgotten: u64,
 }
 
 /// An answer, and until when it is given again.
 #[derive(Clone, Copy)]
-struct Heard {
+struct Answer {
     told: Told,
     until: SystemTime,
 }
 
 impl Answers {
     fn of(&self, name: &[u8; 32]) -> Option<Told> {
-        self.told.get(name).map(|heard| heard.told)
+        self.told.get(name).map(|answer| answer.told)
     }
 
     /// The answer, if nobody need be asked anew.
     fn current(&self, name: &[u8; 32], now: SystemTime) -> Option<Told> {
-        self.told.get(name).filter(|heard| heard.until > now).map(|heard| heard.told)
+        self.told.get(name).filter(|answer| answer.until > now).map(|answer| answer.told)
     }
 
     /// Keeps what was told at `now`; what is out of force as long as it says, what is good for `asked_anew` at most.
     fn keep(&mut self, name: [u8; 32], told: Told, (now, asked_anew): (SystemTime, Duration)) {
         if self.told.len() >= ANSWERS {
-            self.told.retain(|_, heard| heard.until > now || !heard.told.standing.is_good());
+            self.told.retain(|_, answer| answer.until > now || !answer.told.standing.is_good());
         }
         if self.told.len() >= ANSWERS {
-            self.told.retain(|_, heard| !heard.told.standing.is_good());
+            self.told.retain(|_, answer| !answer.told.standing.is_good());
         }
         if self.told.len() >= ANSWERS {
             self.told.clear();
         }
         let until = if told.standing.is_good() { told.until.min(now + asked_anew) } else { told.until };
-        self.told.insert(name, Heard { told, until });
+        self.told.insert(name, Answer { told, until });
     }
 }
 
@@ -306,10 +306,10 @@ impl StatusService {
 }
 
 impl StatusSource for StatusService {
-    fn status(&self, certificate: Vec<u8>) -> Asked<'_, CertificateStatus> {
+    fn status(&self, certificate: Vec<u8>) -> Asked<'_, Heard> {
         Box::pin(async move {
             match self.standing(&certificate).await {
-                Ok(known) => Ok(known.standing.into()),
+                Ok(known) => Ok(Heard { status: known.standing.into(), at: known.at }),
                 Err(error) => {
                     tracing::warn!(%error, "the status of a card's certificate is not known");
                     Err(Seam::Unknown(error.for_clients()))

@@ -6,6 +6,7 @@ mod change;
 pub mod reasons;
 
 use std::pin::Pin;
+use std::time::SystemTime;
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::counter::Reason;
@@ -25,6 +26,15 @@ pub enum CertificateStatus {
     Suspended,
     /// Revoked for ever.
     Revoked,
+}
+
+/// How a certificate stands, and of when that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// How.
+    pub status: CertificateStatus,
+    /// When it was so.
+    pub at: SystemTime,
 }
 
 /// What becomes of a certificate.
@@ -77,7 +87,7 @@ pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, StatusError>> + Se
 /// Whoever knows the status of certificates: a revocation list, OCSP.
 pub trait StatusSource: Send + Sync {
     /// How a certificate, DER, stands now.
-    fn status(&self, certificate: Vec<u8>) -> Asked<'_, CertificateStatus>;
+    fn status(&self, certificate: Vec<u8>) -> Asked<'_, Heard>;
 
     /// What follows when that is not known.
     fn offline(&self) -> Offline {
@@ -115,21 +125,23 @@ pub trait StatusAuthority: Send + Sync {
 impl Engine {
     /// §9.3b: no codes for a card whose authentication certificate is revoked, or suspended (X12). Without a source
     /// the operator is warned. Where the source does not know, the configuration says whether the procedure is stopped
-    /// before anything is done, or goes on with a warning.
+    /// before anything is done, or goes on with a warning. What was done here counts until the source has heard of it: a
+    /// list may be made once a day.
     pub(super) async fn check_status(
         &self,
         dossier: &mut Dossier,
         contents: &CardContents,
     ) -> Result<(), ProcedureError> {
-        self.refuse_out_of_force(&contents.card.serial).await?;
-        let Some(source) = self.status_source.get() else {
+        let (card, source) = (&contents.card.serial, self.status_source.get());
+        self.refuse_out_of_force(card, source.map(|_| SystemTime::now())).await?;
+        let Some(source) = source else {
             dossier.warn("The certificate's status was not checked: no source is configured (§9.3b)");
             return Ok(());
         };
         let Some(certificate) = contents.authentication_certificate.clone() else {
             return Err(ProcedureError::Internal);
         };
-        let status = match source.status(certificate).await {
+        let heard = match source.status(certificate).await {
             Err(StatusError::Unknown(why)) if source.offline() == Offline::Warn => {
                 tracing::warn!(
                     procedure = dossier.id,
@@ -137,12 +149,12 @@ impl Engine {
                     "codes are set though the status is not known (§9.3b)"
                 );
                 dossier.warn(format!("The certificate's status is not known (§9.3b): {why}"));
-                return Ok(());
+                return self.refuse_out_of_force(card, None).await;
             }
-            status => status?,
+            heard => heard?,
         };
-        match status {
-            CertificateStatus::Good => Ok(()),
+        match heard.status {
+            CertificateStatus::Good => self.refuse_out_of_force(card, Some(heard.at)).await,
             CertificateStatus::Suspended => {
                 Err(ProcedureError::rule("§9.3b", "the card is suspended", "la carta è sospesa").hinting(
                     "Reactivate it first (§9.6.2), in the same visit",

@@ -1,11 +1,15 @@
 //! What the tables hold, and how it is written there.
 
+use std::time::SystemTime;
+
 use cns_protocol::card::{Holder, KeyUse};
 use cns_protocol::certificate::{Act, ChangeState, Channel, Identified, Paper, Standing};
 use cns_protocol::counter::Reason;
 use cns_secret::Secret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::custody::{CustodyError, RecordName, Sealer};
 use crate::procedure::status::StatusChange;
@@ -20,6 +24,13 @@ pub(super) struct Certificate {
     pub(super) since: String,
     pub(super) removed: bool,
     pub(super) sealed: Vec<u8>,
+}
+
+impl Certificate {
+    /// Whether its standing is from after a moment. One whose time cannot be read is.
+    pub(super) fn is_since(&self, moment: SystemTime) -> bool {
+        OffsetDateTime::parse(&self.since, &Rfc3339).map_or(true, |since| SystemTime::from(since) > moment)
+    }
 }
 
 /// What of a certificate is personal, or leads to a person.

@@ -1,6 +1,7 @@
 //! §9.5 to §9.7 at the counter, and §9.3b: the certifier itself stands behind the seams, without the network between.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use cns_protocol::audit::Phase;
 use cns_protocol::card::KeyUse;
@@ -9,7 +10,7 @@ use cns_virtual_authority::{Authority as Certifier, Reason as Code, Status};
 use cnsd::authority::Signer;
 use cnsd::procedure::ProcedureError;
 use cnsd::procedure::status::{
-    Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError, StatusSource,
+    Asked, CertificateStatus, Heard, StatusAuthority, StatusChange, StatusError, StatusSource,
 };
 
 use crate::rig::Rig;
@@ -44,10 +45,11 @@ impl Registry {
 }
 
 impl StatusSource for Registry {
-    fn status(&self, certificate: Vec<u8>) -> Asked<'_, CertificateStatus> {
+    fn status(&self, certificate: Vec<u8>) -> Asked<'_, Heard> {
         Box::pin(async move {
-            let found = self.status_now(&certificate);
-            found.map(|(_, status)| status).ok_or_else(|| StatusError::Unknown("not issued here".to_owned()))
+            let found =
+                self.status_now(&certificate).map(|(_, status)| Heard { status, at: SystemTime::now() });
+            found.ok_or_else(|| StatusError::Unknown("not issued here".to_owned()))
         })
     }
 }

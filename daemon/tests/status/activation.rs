@@ -156,6 +156,35 @@ async fn a_suspension_and_a_reactivation_at_the_counter_are_seen_at_once() {
     server.abort();
 }
 
+/// A list may be made once a day: what was done here since it was made is known here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspension_at_the_counter_counts_before_the_next_list_tells_it() {
+    let rig = Rig::new().await;
+    let (daily, serial) = (rig.folder.path().join("daily.der"), serial(&rig));
+    let publish = || fs::write(&daily, rig.certifier.crl().unwrap()).unwrap();
+    publish();
+    let config = StatusConfig { offline: Offline::Warn, ..by_list(daily.display().to_string()) };
+    link(&rig, &config);
+    rig.rooms().procedures.change_status_by(Arc::<cnsd::authority::Authority>::clone(&rig.rooms().authority));
+    let started = rig.start(Case::Suspension).await.unwrap();
+    let ready = rig.until(started, "", "§9.5").await;
+    let ready = rig.answer(&ready, Answer::Reason(Loss)).await.unwrap();
+    assert_eq!(rig.until(ready, "", "").await.state, ProcedureState::Done);
+    let refused = rig.start(Case::NewCodes).await.unwrap_err();
+    assert!(matches!(refused, ProcedureError::Rule { paragraph: "§9.3b", .. }), "{refused:?}");
+    assert!(refused.to_string().contains("was asked for"), "the list says nothing of it: {refused}");
+    // Nor is it forgotten when the list is away.
+    fs::remove_file(&daily).unwrap();
+    let refused = rig.start(Case::NewCodes).await.unwrap_err();
+    assert!(matches!(refused, ProcedureError::Rule { paragraph: "§9.3b", .. }), "{refused:?}");
+    // Somebody else has reactivated it: a list from later tells that. Its time is of whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    rig.certifier.revoke(&serial, Reason::RemoveFromCrl).unwrap();
+    publish();
+    let codes = rig.start(Case::NewCodes).await.unwrap();
+    assert!(!codes.warnings.iter().any(|warning| warning.contains("§9.3b")), "{:?}", codes.warnings);
+}
+
 /// What is not known to the one who would have to know is not known: a card of another authority.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_of_an_authority_that_is_not_configured_has_no_standing() {

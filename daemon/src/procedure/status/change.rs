@@ -4,6 +4,8 @@
 //! ([`crate::standing`]): a repetition asks with the same transactions and for what is left only, and what the authority
 //! could not be told it is told in the background.
 
+use std::time::SystemTime;
+
 use cns_protocol::certificate::{Act, Channel, Standing};
 
 use crate::authority::Signer;
@@ -94,10 +96,13 @@ impl Engine {
     }
 
     /// X12: no codes for a card that was suspended or revoked here, also while the authority does not know it yet. What it
-    /// has done is asked of the source, where there is one.
-    pub(super) async fn refuse_out_of_force(&self, card: &str) -> Result<(), ProcedureError> {
-        let by_answers = self.status_source.get().is_none();
-        match self.standings.out_of_force(card, by_answers).await? {
+    /// has done up to `heard` is for the source to tell, where there is one that knows.
+    pub(super) async fn refuse_out_of_force(
+        &self,
+        card: &str,
+        heard: Option<SystemTime>,
+    ) -> Result<(), ProcedureError> {
+        match self.standings.out_of_force(card, heard).await? {
             None => Ok(()),
             Some(Standing::Revoked) => Err(ProcedureError::rule(
                 "§9.3b",
