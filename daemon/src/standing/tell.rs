@@ -125,7 +125,7 @@ impl Standings {
             Err(StatusError::Already(said)) => {
                 let heard = match self.0.source.get() {
                     Some(source) => match source.status(der).await {
-                        Ok(status) => Heard::Status(status),
+                        Ok(told) => Heard::Status(told.status),
                         Err(_) => Heard::Nothing,
                     },
                     None => Heard::NoSource,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::certificate::{CardStanding, Channel, Standing};
@@ -9,7 +10,7 @@ use cns_protocol::counter::{Case, Reason};
 use cns_virtual_card::sample;
 use cnsd::authority::Signer;
 use cnsd::procedure::status::{
-    Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError, StatusSource,
+    Asked, CertificateStatus, Heard, StatusAuthority, StatusChange, StatusError, StatusSource,
 };
 use cnsd::standing::{Order, Outcome};
 
@@ -215,8 +216,8 @@ impl List {
 }
 
 impl StatusSource for List {
-    fn status(&self, _: Vec<u8>) -> Asked<'_, CertificateStatus> {
-        let known = *self.0.lock().unwrap();
+    fn status(&self, _: Vec<u8>) -> Asked<'_, Heard> {
+        let known = self.0.lock().unwrap().map(|status| Heard { status, at: SystemTime::now() });
         Box::pin(async move { known.ok_or_else(|| StatusError::Unknown("away".to_owned())) })
     }
 }
