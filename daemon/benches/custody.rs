@@ -10,9 +10,6 @@
     reason = "a measurement fails by panicking"
 )]
 
-#[path = "../tests/support/postgresql.rs"]
-mod postgresql;
-
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -21,7 +18,7 @@ use cnsd::config::CustodyConfig;
 use cnsd::custody::{Custody, PukKind, RecordName};
 use cnsd::database::{Database, now};
 
-use postgresql::Server;
+use cnsd_test_support::postgresql::Server;
 
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 /// Looked up at each size.

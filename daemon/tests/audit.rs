@@ -7,12 +7,10 @@
     reason = "a test may fail"
 )]
 
-use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use cns_protocol::audit::{ChainError, ChainVerifier, Entry, Phase};
@@ -20,6 +18,7 @@ use cnsd::audit::{Audit, AuditError, Record};
 use cnsd::config::CustodyConfig;
 use cnsd::custody::{Custody, CustodyError, Sealer};
 use cnsd::database::Database;
+use cnsd_test_support::small_disk;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -491,30 +490,9 @@ async fn an_interrupted_rotation_is_finished_by_the_next_start() {
     assert!(matches!(state.open().await, Err(AuditError::Removed { .. })));
 }
 
-/// Where a file system of 64 KiB is.
-const SMALL: &str = "CNS_TEST_SMALL_AUDIT";
-
 #[test]
 fn a_log_without_room_goes_on_as_soon_as_there_is_room_again() {
-    if let Some(state) = env::var_os(SMALL) {
-        return tokio::runtime::Runtime::new().unwrap().block_on(without_room(Path::new(&state)));
-    }
-    let place = tempfile::tempdir().unwrap();
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let mount = "mount -t tmpfs -o size=64k,mode=0700 none \"$1\" && shift && exec \"$@\"";
-    let status = command
-        .args(["--mount", "sh", "-c", mount, "sh"])
-        .arg(place.path())
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "a_log_without_room_goes_on_as_soon_as_there_is_room_again", "--nocapture"])
-        .env(SMALL, place.path())
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    small_disk::alone("a_log_without_room_goes_on_as_soon_as_there_is_room_again", "64k", without_room);
 }
 
 /// Fills the rest of a file system.

@@ -2,11 +2,6 @@
 //! and which of several certificates, keys and PINs are used.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 
-#[path = "support/plugged.rs"]
-mod plugged;
-#[path = "support/wire.rs"]
-mod wire;
-
 use std::time::Duration;
 
 use cns_protocol::card::KeyUse;
@@ -15,9 +10,11 @@ use cns_protocol::pin::PinName;
 use cns_virtual_card::vpcd::Plugged;
 use cns_virtual_card::{VirtualCard, sample};
 use cnsd::card::{CardContents, CardError, LastTry, pin, sign};
+use cnsd_test_support::plugged::{self, Reader, secret};
+use cnsd_test_support::wire::{
+    Change, Wire, card_of, connect, connect_changed, plain_card_of, settled, take, unusable,
+};
 use der::{Decode, Encode};
-use plugged::{Reader, secret};
-use wire::{Change, Wire, card_of, connect, connect_changed, plain_card_of, run, settled, take, unusable};
 use x509_cert::Certificate;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::time::Time;
@@ -74,10 +71,11 @@ fn stored(file: [u8; 2]) -> Vec<u8> {
 }
 
 async fn sign_with(reader: &Reader, key_use: KeyUse, digits: &'static [u8]) -> Result<Vec<u8>, CardError> {
-    run(reader, move |session| {
-        sign::sign(session, key_use, &secret(digits), LastTry::Ask, &Mechanism::RsaPkcs1, &[7; 20])
-    })
-    .await
+    reader
+        .run(move |session| {
+            sign::sign(session, key_use, &secret(digits), LastTry::Ask, &Mechanism::RsaPkcs1, &[7; 20])
+        })
+        .await
 }
 
 fn findings(contents: &CardContents) -> Vec<(&str, &str)> {
@@ -232,7 +230,7 @@ async fn a_search_that_fails_keeps_what_it_found_and_is_not_begun_again() {
     take(&plugged);
     let again = reader.readers.reread(&reader.name).await.unwrap();
     assert_eq!(findings(&again), told);
-    run(&reader, |_| Ok(())).await.unwrap();
+    reader.run(|_| Ok(())).await.unwrap();
     assert!(!take(&plugged).iter().any(|(sent, _)| sent.ends_with("14004000")));
 }
 
@@ -371,12 +369,12 @@ async fn a_signature_key_of_a_store_is_used_with_the_pin_that_its_attributes_ask
         sign_with(&reader, KeyUse::Signature, sample::PIN).await,
         Err(CardError::PinIncorrect { tries_left: Some(2) })
     ));
-    let states = run(&reader, pin::status).await.unwrap();
+    let states = reader.run(pin::status).await.unwrap();
     let told: Vec<_> = states.iter().map(|state| (state.which, state.is_puk, state.tries_left)).collect();
     assert!(told.contains(&(PinName::Cns, false, Some(3))), "{told:?}");
     assert!(told.contains(&(PinName::Signature, false, Some(2))), "{told:?}");
     // Changed on its own.
-    let changed = run(&reader, |session| {
+    let changed = reader.run(|session| {
         pin::change(session, PinName::Signature, &secret(OWN_PIN), &secret(b"13579"), LastTry::Ask)
     });
     assert_eq!(changed.await.unwrap(), PinName::Signature);

@@ -15,6 +15,7 @@ use cns_protocol::custody::{HolderStock, Imported, StockReport};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cnsd::custody::{Custody, CustodyError, KeyFileFault, PukKind};
 use cnsd::database::Database;
+use cnsd_test_support::database;
 use der::DecodePem;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -24,8 +25,6 @@ use x509_cert::Certificate;
 mod batch;
 #[path = "custody/bulk.rs"]
 mod bulk;
-#[path = "support/database.rs"]
-mod database;
 #[path = "custody/envelope.rs"]
 mod envelope;
 #[path = "custody/erasure.rs"]
@@ -34,8 +33,6 @@ mod erasure;
 mod holder;
 #[path = "custody/import.rs"]
 mod import;
-#[path = "support/postgresql.rs"]
-mod postgresql;
 #[path = "custody/shared.rs"]
 mod shared;
 #[path = "custody/upkeep.rs"]

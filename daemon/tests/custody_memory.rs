@@ -11,11 +11,7 @@ use cns_secret::Secret;
 use cns_virtual_card::envelopes::random_digits;
 use cnsd::custody::{Custody, CustodyError, ImportError, PukKind};
 use cnsd::database::Database;
-
-#[path = "support/database.rs"]
-mod database;
-#[path = "support/postgresql.rs"]
-mod postgresql;
+use cnsd_test_support::database;
 
 const CARD: &str = "6999000000001230";
 const CODE: &str = "1234567889";

@@ -2,20 +2,15 @@
 //! and the APDUs that it takes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 
-#[path = "support/plugged.rs"]
-mod plugged;
-#[path = "support/wire.rs"]
-mod wire;
-
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::Mechanism;
 use cns_protocol::pin::PinName;
 use cns_virtual_card::sample;
 use cnsd::card::{CardError, LastTry, pin, sign, signature_area};
-use plugged::{Reader, secret};
+use cnsd_test_support::plugged::{Reader, secret};
+use cnsd_test_support::wire::{self, card_of, connect, settled, take, unusable};
 use rsa::BigUint;
 use rsa::traits::PublicKeyParts;
-use wire::{card_of, connect, run, settled, take, unusable};
 
 /// What is expected of one generation.
 struct Row {
@@ -199,25 +194,26 @@ const INFO: [u8; 51] = [
 ];
 
 async fn sign_with(reader: &Reader, key_use: KeyUse, digits: &'static [u8]) -> Result<Vec<u8>, CardError> {
-    run(reader, move |session| {
-        sign::sign(session, key_use, &secret(digits), LastTry::Ask, &Mechanism::RsaPkcs1, &INFO)
-    })
-    .await
+    reader
+        .run(move |session| {
+            sign::sign(session, key_use, &secret(digits), LastTry::Ask, &Mechanism::RsaPkcs1, &INFO)
+        })
+        .await
 }
 
 async fn change_and_reset(reader: &Reader, name: &str) {
-    let changed = run(reader, |session| {
+    let changed = reader.run(|session| {
         pin::change(session, PinName::Cns, &secret(sample::PIN), &secret(b"24680"), LastTry::Ask)
     });
     assert_eq!(changed.await.unwrap(), PinName::Cns, "{name}");
     let wrong =
-        run(reader, |session| pin::verify(session, PinName::Cns, &secret(sample::PIN), LastTry::Confirmed));
+        reader.run(|session| pin::verify(session, PinName::Cns, &secret(sample::PIN), LastTry::Confirmed));
     assert!(matches!(wrong.await, Err(CardError::PinIncorrect { .. })), "{name}");
-    let reset = run(reader, |session| {
+    let reset = reader.run(|session| {
         pin::reset(session, PinName::Cns, &secret(sample::PUK), &secret(sample::PIN), LastTry::Ask)
     });
     assert_eq!(reset.await.unwrap(), PinName::Cns, "{name}");
-    let right = run(reader, |session| pin::verify(session, PinName::Cns, &secret(sample::PIN), LastTry::Ask));
+    let right = reader.run(|session| pin::verify(session, PinName::Cns, &secret(sample::PIN), LastTry::Ask));
     right.await.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
@@ -270,9 +266,9 @@ async fn the_second_certificate_of_a_store_is_linked_to_its_own_key() {
             assert!(log.iter().any(|(sent, _)| *sent == set), "{card} {log:#?}");
         }
         // One PIN for both: its tries are one number, and the status lists it once.
-        let states = run(&reader, pin::status).await.unwrap();
+        let states = reader.run(pin::status).await.unwrap();
         assert!(states.iter().all(|state| state.which == PinName::Cns), "{card} {states:?}");
-        let changed = run(&reader, |session| {
+        let changed = reader.run(|session| {
             pin::change(session, PinName::Signature, &secret(sample::PIN), &secret(b"24680"), LastTry::Ask)
         });
         assert_eq!(changed.await.unwrap(), PinName::Cns, "{card}");
@@ -313,13 +309,14 @@ async fn a_signature_area_is_made_on_each_card_that_takes_one_and_refused_on_the
         let _plugged = connect(&reader, wire::plain_card_of(row.card));
         let contents = settled(&reader).await;
         let before = reader.readers.traffic(&reader.name);
-        let outcome = run(&reader, |session| {
-            let (pin, area_pin) = (secret(sample::PIN), secret(b"54321"));
-            signature_area::create(session, &pin, &area_pin, &secret(b"11223344"), &|_| ())?;
-            signature_area::lock(session, &pin, &|_| ())?;
-            signature_area::inspect(session)
-        })
-        .await;
+        let outcome = reader
+            .run(|session| {
+                let (pin, area_pin) = (secret(sample::PIN), secret(b"54321"));
+                signature_area::create(session, &pin, &area_pin, &secret(b"11223344"), &|_| ())?;
+                signature_area::lock(session, &pin, &|_| ())?;
+                signature_area::inspect(session)
+            })
+            .await;
         match (outcome, contents.generation.no_signature_area) {
             (Ok(state), None) => {
                 assert_eq!(

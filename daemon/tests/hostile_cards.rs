@@ -1,9 +1,6 @@
 //! Cards that answer whatever they like: the daemon takes any bytes without panic, endless loop or lost PIN try.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 
-#[path = "support/plugged.rs"]
-mod plugged;
-
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -20,7 +17,7 @@ use cns_virtual_card::vpcd::{Endpoint, plug as plug_in};
 use cns_virtual_card::{VirtualCard, sample};
 use cnsd::card::{CardError, CardSession, LastTry, pin, random, sign, signature_area};
 use cnsd::reader::{ReaderSpec, Readers, TimeLimits, VpcdAddress};
-use plugged::{Reader, sample_card, secret};
+use cnsd_test_support::plugged::{self, Reader, sample_card, secret};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

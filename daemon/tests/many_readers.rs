@@ -2,13 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 #![allow(clippy::print_stdout)] // figures
 
-#[path = "support/plugged.rs"]
-mod plugged;
-#[path = "support/soak.rs"]
-mod soak;
-
 use cns_virtual_card::vpcd::Endpoint;
 use cnsd::reader::{ReaderSpec, Readers, VpcdAddress};
+use cnsd_test_support::soak;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixteen_readers_lose_no_event_and_leave_nothing_behind() {

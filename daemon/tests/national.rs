@@ -18,7 +18,6 @@ use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cnsd::audit::Audit;
-use cnsd::authority::NetworkHelper;
 use cnsd::config::{CustodyConfig, MailConfig};
 use cnsd::custody::Custody;
 use cnsd::database::Database;
@@ -28,10 +27,8 @@ use cnsd::national::{National, NationalError, mail, shares};
 use der::DecodePem;
 use x509_cert::Certificate;
 
-#[path = "support/national_peer.rs"]
-mod national_peer;
-
-use national_peer::{Mood, serve};
+use cnsd_test_support::national_peer::{Mood, serve};
+use cnsd_test_support::network;
 
 const CARD: &str = "6999000000001230";
 const HOLDER: &str = "RSSMRA80A01H501U";
@@ -48,7 +45,6 @@ async fn open(state: &Path, url: Option<&str>, mail_config: Option<&MailConfig>)
     let database = Database::open(&config.database, state).await.unwrap();
     let custody = Custody::open(&database, &config, state).await.unwrap();
     let audit = Audit::open(state, custody.sealer()).await.unwrap();
-    let network = || NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
     let connector =
         url.map(|url| -> Box<dyn Connector> { Box::new(HttpConnector::new(url, network()).unwrap()) });
     let mail = mail_config.map(|config| (mail::connector(config).unwrap(), config.from.clone()));

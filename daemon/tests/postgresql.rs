@@ -16,10 +16,7 @@ use cnsd::database::Database;
 use der::DecodePem;
 use x509_cert::Certificate;
 
-#[path = "support/postgresql.rs"]
-mod postgresql;
-
-use postgresql::Server;
+use cnsd_test_support::postgresql::{self, Server};
 
 const CARD: &str = "6999000000001230";
 const CODE: &str = "1234567889";

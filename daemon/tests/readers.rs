@@ -1,9 +1,6 @@
 //! The readers over the daemon's own vpcd listener: insertion, removal, queue, hostile cards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 
-#[path = "support/plugged.rs"]
-mod plugged;
-
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,7 +13,7 @@ use cns_virtual_card::fault::Fault;
 use cns_virtual_card::{Behaviour, SignatureArea, sample};
 use cnsd::card::CardError;
 use cnsd::reader::{Budget, ReaderError, ReaderSpec, Readers, TimeLimits};
-use plugged::{Reader, sample_card};
+use cnsd_test_support::plugged::{Reader, sample_card};
 
 #[tokio::test]
 async fn a_card_is_read_once_per_insertion_in_eight_commands() {

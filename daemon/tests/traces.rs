@@ -2,9 +2,6 @@
 //! card itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 
-#[path = "support/plugged.rs"]
-mod plugged;
-
 use cns_apdu::StatusWord;
 use cns_apdu::trace::{Exchange, Trace};
 use cns_protocol::card::KeyUse;
@@ -15,26 +12,22 @@ use cns_virtual_card::replay::TraceCard;
 use cns_virtual_card::vpcd::{Card, Endpoint, Plugged, plug_card};
 use cns_virtual_card::{Generation, VirtualCard, sample};
 use cnsd::card::{CardError, LastTry, pin, random, sign};
-use plugged::{Reader, sample_card, secret};
+use cnsd_test_support::plugged::{Reader, sample_card, secret};
 
 const NEW_PIN: &[u8] = b"2468013";
 
-impl Reader {
-    fn plug_any<C: Card + 'static>(&self, card: C) -> Plugged<C> {
-        plug_card(card, Endpoint::Unix(self.socket.clone())).unwrap()
-    }
+fn plug_any<C: Card + 'static>(reader: &Reader, card: C) -> Plugged<C> {
+    plug_card(card, Endpoint::Unix(reader.socket.clone())).unwrap()
+}
 
-    /// Waits until the card was looked at, whatever it is.
-    async fn looked_at(&self) {
-        self.until("a card that was looked at", |reader| {
-            matches!(reader.state, ReaderState::Card(_) | ReaderState::Unusable(_))
-        })
-        .await;
-    }
+/// Waits until the card was looked at, whatever it is.
+async fn looked_at(reader: &Reader) {
+    let looked_at = |state: &ReaderState| matches!(state, ReaderState::Card(_) | ReaderState::Unusable(_));
+    reader.until("a card that was looked at", |reader| looked_at(&reader.state)).await;
+}
 
-    async fn empty(&self) {
-        self.until("no card", |reader| matches!(reader.state, ReaderState::Empty)).await;
-    }
+async fn empty(reader: &Reader) {
+    reader.until("no card", |reader| matches!(reader.state, ReaderState::Empty)).await;
 }
 
 /// A report without the line that tells whether the daemon knew the card.
@@ -52,15 +45,15 @@ async fn a_card_made_of_a_report_gives_the_same_report() {
         let certificate = [&[0x30, 0x82, 0x03, 0xFC][..], &[0x5A; 0x3FC]].concat();
         card.load_certificate(&certificate).ok();
         let plugged = reader.plug(card);
-        reader.looked_at().await;
+        looked_at(&reader).await;
         let first = reader.readers.report(&reader.name, true).await.unwrap();
         drop(plugged);
-        reader.empty().await;
-        let plugged = reader.plug_any(TraceCard::new(&Trace::parse(&first).unwrap()).unwrap());
-        reader.looked_at().await;
+        empty(&reader).await;
+        let plugged = plug_any(&reader, TraceCard::new(&Trace::parse(&first).unwrap()).unwrap());
+        looked_at(&reader).await;
         let second = reader.readers.report(&reader.name, true).await.unwrap();
         drop(plugged);
-        reader.empty().await;
+        empty(&reader).await;
         let differ = findings(&first).into_iter().zip(findings(&second)).find(|(one, other)| one != other);
         assert_eq!(differ, None, "{}", generation.name());
         assert_eq!(first.lines().count(), second.lines().count(), "{}", generation.name());
@@ -169,8 +162,8 @@ async fn a_card_made_of_a_recording_is_taken_for_the_same_generation() {
     let real = reader.card().await;
     let (text, _) = reader.readers.recorded(&reader.name, recording).unwrap();
     drop(plugged);
-    reader.empty().await;
-    let _plugged = reader.plug_any(TraceCard::new(&Trace::parse(&text).unwrap()).unwrap());
+    empty(&reader).await;
+    let _plugged = plug_any(&reader, TraceCard::new(&Trace::parse(&text).unwrap()).unwrap());
     let played = reader.card().await;
     assert_eq!(played.card.generation, real.card.generation);
     assert_eq!(played.card.atr, real.card.atr);
@@ -205,8 +198,8 @@ async fn the_daemon_lists_what_the_cards_of_whole_recordings_hold() {
     ];
     for (name, length, holder) in cards {
         let reader = Reader::start();
-        let _plugged = reader.plug_any(published(name));
-        reader.looked_at().await;
+        let _plugged = plug_any(&reader, published(name));
+        looked_at(&reader).await;
         let contents = reader.readers.card(&reader.name).unwrap_or_else(|error| panic!("{name}: {error}"));
         let uses: Vec<_> = contents.card.certificates.iter().map(|one| one.key_use).collect();
         assert_eq!(uses, [KeyUse::Authentication], "{name}");
@@ -229,8 +222,8 @@ async fn pieces_of_recordings_are_judged_without_harm() {
         // Without an ATR there is no card.
         let Ok(card) = TraceCard::new(&Trace::parse(&text).unwrap()) else { continue };
         let reader = Reader::start();
-        let _plugged = reader.plug_any(card);
-        reader.looked_at().await;
+        let _plugged = plug_any(&reader, card);
+        looked_at(&reader).await;
         let state = reader.readers.list().readers.remove(0).state;
         let told = match &state {
             ReaderState::Card(card) => {

@@ -15,6 +15,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cns-virtual-reader", &["cns-apdu"]),
     ("cns-protocol", &["cns-secret"]),
     ("cnsd", &["cns-apdu", "cns-protocol", "cns-secret"]),
+    // The daemon's tests; nothing depends on it outside of tests, and nothing of it is delivered.
+    (
+        "cnsd-test-support",
+        &[
+            "cns-protocol",
+            "cns-secret",
+            "cns-virtual-authority",
+            "cns-virtual-card",
+            "cns-virtual-reader",
+            "cnsd",
+        ],
+    ),
     ("cns-pkcs11", &["cns-protocol", "cns-secret"]),
     ("cns-ctl", &["cns-protocol", "cns-secret"]),
     ("cns-test-vectors", &[]),

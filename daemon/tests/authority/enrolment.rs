@@ -11,9 +11,10 @@ use cnsd::authority::{
     Authority, AuthorityError, Credentials, Expected, Holder, MacKind, NetworkError, NetworkHelper, Profile,
 };
 use cnsd::procedure::certifier::{Certifier, CertifierError};
+use cnsd_test_support::network;
 
 use crate::fixture::{
-    CNS_SUBJECT, HOLDER, Running, SECRET, SUBJECT, authority, crmf, expected, network, public_key, request,
+    CNS_SUBJECT, HOLDER, Running, SECRET, SUBJECT, authority, crmf, expected, public_key, request,
 };
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use cnsd::authority::NetworkError;
+use cnsd_test_support::network;
 use der::Encode;
 
-use crate::fixture::{Running, network, rogue};
+use crate::fixture::{Running, rogue};
 
 const LIMIT: usize = 1024 * 1024;
 

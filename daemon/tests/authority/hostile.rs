@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use cnsd::authority::checks::CheckError;
 use cnsd::authority::cmp::{CmpError, ProtectionError};
 use cnsd::authority::{Authority, AuthorityError, NetworkError};
+use cnsd_test_support::network;
 use std::sync::Arc;
 
-use crate::fixture::{SECRET, config, expected, network, public_key};
+use crate::fixture::{SECRET, config, expected, public_key};
 use server::{Fault, Server};
 
 type Judge = fn(&AuthorityError) -> bool;

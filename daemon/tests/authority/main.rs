@@ -12,8 +12,9 @@
 
 mod checks;
 mod enrolment;
-mod fixture;
 mod helper;
 mod hostile;
 mod mock;
 mod protections;
+
+use cnsd_test_support::fixture;

@@ -15,36 +15,17 @@ use cnsd::authority::checks::CheckError;
 use cnsd::authority::cmp::{CmpError, ProtectionError};
 use cnsd::authority::{Authority, AuthorityError, Changed, IssuedCertificate};
 use cnsd::config::{AuthorityConfig, Protection};
+use cnsd_test_support::{network, private_network};
 use der::{Decode, Encode};
 use tempfile::TempDir;
 use x509_cert::ext::pkix::CrlReason;
 use x509_cert::request::CertReq;
 
-use crate::fixture::{
-    SECRET, SUBJECT, config, crmf, expected, network, openssl, public_key, request, workplace,
-};
-
-/// Set in the process that runs inside the namespace.
-const INSIDE: &str = "CNSD_TEST_PRIVATE_NETWORK";
+use crate::fixture::{SECRET, SUBJECT, config, crmf, expected, public_key, request, spokesman, workplace};
 
 #[test]
 fn openssl_s_mock_server_in_a_network_of_its_own() {
-    if std::env::var_os(INSIDE).is_some() {
-        return tokio::runtime::Runtime::new().unwrap().block_on(inside());
-    }
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--map-current-user", "--keep-caps"]);
-    }
-    let status = command
-        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "mock::openssl_s_mock_server_in_a_network_of_its_own", "--nocapture"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    private_network::alone("mock::openssl_s_mock_server_in_a_network_of_its_own", inside());
 }
 
 async fn inside() {
@@ -82,7 +63,7 @@ impl Mock {
     /// The same that signs with this certificate, and believes whom the certifier issued one.
     fn signing(extensions: &str, extra: &[&str]) -> Self {
         let signing = ["-srv_cert", "server.pem", "-srv_key", "server.key", "-srv_trusted", "ca/ca.pem"];
-        Self::prepared(&signing, extra, |folder| spokesman(folder, "server", extensions))
+        Self::prepared(&signing, extra, |folder| spokesman(folder, "server", "ca", extensions))
     }
 
     fn protected(protection: &[&str], extra: &[&str]) -> Self {
@@ -126,7 +107,7 @@ impl Mock {
 
     /// A registration authority, as this server believes it.
     fn registration_authority(&self) -> Authority {
-        spokesman(self.folder.path(), "ra", REGISTRATION_AUTHORITY);
+        spokesman(self.folder.path(), "ra", "ca", REGISTRATION_AUTHORITY);
         let config = AuthorityConfig {
             protection: Protection::RegistrationAuthority,
             ra_certificate: Some(self.folder.path().join("ra.pem")),
@@ -159,18 +140,6 @@ impl Mock {
 /// What makes a certificate one of a registration authority: id-kp-cmcRA.
 const REGISTRATION_AUTHORITY: &str = "keyUsage=critical,digitalSignature\n\
      extendedKeyUsage=1.3.6.1.5.5.7.3.28\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
-
-/// A key and a certificate of the certifier for it.
-fn spokesman(folder: &Path, name: &str, extensions: &str) {
-    std::fs::write(folder.join("extensions"), extensions).unwrap();
-    let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-    let subject = format!("/O=Prova/CN={name}");
-    let ask = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-subj", &subject, "-out"];
-    openssl(folder, &[&ask[..], &[&request]].concat());
-    let sign = ["x509", "-req", "-in", &request, "-CA", "ca/ca.pem", "-CAkey", "ca/ca-key.pem"];
-    let with = ["-CAcreateserial", "-sha256", "-days", "9", "-extfile", "extensions", "-out", &certificate];
-    openssl(folder, &[sign, with].concat());
-}
 
 async fn crmf_and_its_proof() {
     let mock = Mock::start(&[]);

@@ -9,11 +9,10 @@ use cns_virtual_authority::Status;
 use cnsd::authority::{Authority, AuthorityError, Changed, CmpError};
 use cnsd::config::{AuthorityConfig, Protection, RequestForm};
 use cnsd::procedure::status::{StatusAuthority, StatusChange, StatusError};
+use cnsd_test_support::network;
 use x509_cert::ext::pkix::CrlReason;
 
-use crate::fixture::{
-    Running, SECRET, SUBJECT, config, crmf, expected, network, openssl, public_key, request,
-};
+use crate::fixture::{Running, SECRET, SUBJECT, config, crmf, expected, openssl, public_key, request};
 
 /// A registration authority's key and certificate, which the certifier was told of.
 fn registration_authority(running: &Running, config: AuthorityConfig) -> AuthorityConfig {

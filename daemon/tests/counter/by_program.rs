@@ -1,5 +1,7 @@
 //! §9.1.3 in two halves: a program of the counter brings the certificate.
 
+use std::ops::{Deref, DerefMut};
+
 use cns_protocol::audit::Phase;
 use cns_protocol::counter::{Answer, Case, Procedure, ProcedureState};
 use cns_protocol::key_pair::KeyPair;
@@ -15,7 +17,24 @@ use x509_cert::request::CertReq;
 
 use crate::rig::{Rig, UID, secret, session};
 
-impl Rig {
+/// A counter whose program makes the key itself.
+struct Program(Rig);
+
+impl Deref for Program {
+    type Target = Rig;
+
+    fn deref(&self) -> &Rig {
+        &self.0
+    }
+}
+
+impl DerefMut for Program {
+    fn deref_mut(&mut self) -> &mut Rig {
+        &mut self.0
+    }
+}
+
+impl Program {
     fn meant(&self, pin: Option<&[u8]>) -> CardInReader {
         let insertion = self.rooms().readers.card(&self.reader).map_or(0, |contents| contents.card.insertion);
         let place = CardPlace { reader: self.reader.clone(), insertion };
@@ -50,7 +69,7 @@ impl Rig {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_generates_the_key_and_brings_its_certificate() {
-    let mut rig = Rig::new().await;
+    let mut rig = Program(Rig::new().await);
     let ready = rig.at_the_key().await;
     // The envelope has the PIN: no program knows it.
     let pair = rig.generate_as("op1", None).await.unwrap();
@@ -84,7 +103,7 @@ async fn a_program_generates_the_key_and_brings_its_certificate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_goes_on_with_a_programs_key() {
-    let rig = Rig::new().await;
+    let rig = Program(Rig::new().await);
     let ready = rig.at_the_key().await;
     let pair = rig.generate_as("op1", None).await.unwrap();
     let made = rig.answer(&ready, Answer::Confirmed).await.unwrap();
@@ -98,7 +117,7 @@ async fn the_daemon_goes_on_with_a_programs_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_operators_open_procedure_at_this_step_lets_a_program_in() {
-    let rig = Rig::new().await;
+    let rig = Program(Rig::new().await);
     let none = rig.generate_as("op1", None).await.unwrap_err();
     assert_eq!(none.paragraph(), Some("§9.1.3"));
     let begun = rig.start(Case::Signature).await.unwrap();

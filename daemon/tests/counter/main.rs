@@ -16,8 +16,6 @@ mod audited;
 mod by_program;
 mod closing;
 mod coverage;
-#[path = "../support/database.rs"]
-mod database;
 mod desk;
 mod faults;
 mod impostor;
@@ -27,17 +25,9 @@ mod killed;
 mod logins;
 mod matrix;
 mod national;
-#[path = "../support/national_peer.rs"]
-mod national_peer;
 mod orders;
-#[path = "../support/postgresql.rs"]
-mod postgresql;
 mod refusals;
 mod removal;
-mod rig;
-#[path = "../socket/running.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of the socket, which use more of it")]
-mod running;
 mod same_card;
 mod shared;
 mod sheet;
@@ -46,3 +36,5 @@ mod standing;
 mod status;
 mod telling;
 mod thin;
+
+use cnsd_test_support::{database, national_peer, rig, running};

@@ -7,9 +7,7 @@
 
 mod trouble;
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::Instant;
 
 use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, Step, Wants};
@@ -17,14 +15,12 @@ use cns_virtual_authority::Status;
 use cns_virtual_card::sample;
 use cnsd::card::CardError;
 use cnsd::procedure::ProcedureError;
+use cnsd_test_support::small_disk;
 use rsa::RsaPrivateKey;
 
 use self::trouble::Trouble;
 use crate::database;
 use crate::rig::{Rig, usual_answer};
-
-/// Set in the process whose state lies on a small file system: where that is.
-const SMALL: &str = "CNSD_TEST_SMALL_STATE";
 
 /// A case for somebody, on the card that the rig holds.
 #[derive(Clone, Copy, Debug)]
@@ -448,26 +444,7 @@ fn a_full_disk_at_every_step_loses_nothing() {
     if database::on_postgresql() {
         return;
     }
-    if let Some(state) = env::var_os(SMALL) {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        return runtime.block_on(on_a_full_disk(&PathBuf::from(state)));
-    }
-    let place = tempfile::tempdir().unwrap();
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let mount = "mount -t tmpfs -o size=8m,mode=0700 none \"$1\" && shift && exec \"$@\"";
-    let status = command
-        .args(["--mount", "sh", "-c", mount, "sh"])
-        .arg(place.path())
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "matrix::a_full_disk_at_every_step_loses_nothing", "--nocapture"])
-        .env(SMALL, place.path())
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    small_disk::alone("matrix::a_full_disk_at_every_step_loses_nothing", "8m", on_a_full_disk);
 }
 
 async fn on_a_full_disk(place: &Path) {

@@ -2,12 +2,6 @@
 //! try that nobody gave, and what was begun can be finished with the card as it is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 
-#[path = "../support/plugged.rs"]
-mod plugged;
-
-#[path = "../support/wire.rs"]
-mod wire;
-
 mod conditions;
 mod generations;
 mod lane;
@@ -21,6 +15,7 @@ use cns_protocol::reader::ReaderState;
 use cns_virtual_card::fault::{Fault, Garbage};
 use cns_virtual_card::{Tear, VirtualCard, sample};
 use cnsd::card::CardError;
+use cnsd_test_support::{plugged, wire};
 
 use crate::lane::Lane;
 use crate::operations::{Fixture, Operation};

@@ -5,23 +5,13 @@
 #![allow(clippy::print_stdout)] // figures
 
 mod hanging;
-#[path = "../support/keypad.rs"]
-mod keypad;
 mod login;
 mod many;
 mod neighbours;
 mod pin_pad;
-#[path = "../support/plugged.rs"]
-mod plugged;
-#[path = "../support/private_pcscd.rs"]
-mod private_pcscd;
 mod restart;
 mod sharing;
-#[path = "../support/soak.rs"]
-mod soak;
 mod stale;
-#[path = "../support/wire.rs"]
-mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -33,8 +23,9 @@ use cns_virtual_card::sample;
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cnsd::card::{CardError, LastTry, sign};
 use cnsd::reader::{ReaderSpec, Readers, pcsc};
-use plugged::{WAIT, sample_card, secret};
-pub use private_pcscd::Pcscd;
+use cnsd_test_support::plugged::{WAIT, sample_card, secret};
+pub use cnsd_test_support::private_pcscd::Pcscd;
+use cnsd_test_support::{keypad, plugged, private_pcscd, soak, wire};
 
 #[test]
 fn a_real_pcscd_is_survived_used_and_waited_for() {

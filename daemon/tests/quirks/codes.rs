@@ -8,7 +8,7 @@ use cnsd::card::{CardError, CardSession, LastTry, pin};
 
 use super::{Answer, is, listed, listed_changed, log_in, sign};
 use crate::plugged::{Reader, secret};
-use crate::wire::{card_of, connect, plain_card_of, run, take, unusable};
+use crate::wire::{card_of, connect, plain_card_of, take, unusable};
 
 #[tokio::test]
 async fn quirk_17_codes_are_digits_filled_up_to_eight_bytes() {
@@ -55,7 +55,7 @@ async fn quirk_18_codes_are_searched_upward_on_sts_chips_alone() {
 async fn quirk_19_tries_are_asked_for_and_told_only_where_the_chip_is_known_to_tell() {
     for card in ["athena", "cardos", "oberthur", "incard10", "ace2025"] {
         let (reader, plugged) = listed(plain_card_of(card)).await;
-        let states = run(&reader, pin::status).await.unwrap();
+        let states = reader.run(pin::status).await.unwrap();
         assert!(
             states.iter().all(|state| state.tries_left.is_none() && state.blocked.is_none()),
             "{card} {states:?}"
@@ -65,14 +65,14 @@ async fn quirk_19_tries_are_asked_for_and_told_only_where_the_chip_is_known_to_t
         assert!(!take(&plugged).iter().any(|(sent, _)| empty(sent)), "{card}");
     }
     let (reader, _plugged) = listed(plain_card_of("oberthur-cosmo7")).await;
-    let states = run(&reader, pin::status).await.unwrap();
+    let states = reader.run(pin::status).await.unwrap();
     let told: Vec<_> = states.iter().map(|state| (state.is_puk, state.tries_left)).collect();
     assert_eq!(told, [(false, Some(3)), (true, Some(8))]);
     // A chip that answers otherwise tells nothing: neither "0 left" nor "blocked".
     let mute: Answer =
         Box::new(|command, _| (is(command, &[0x00, 0x20]) && command.len() <= 5).then(|| vec![0x6A, 0x86]));
     let (reader, _plugged) = listed_changed(plain_card_of("idemia2021"), None, mute).await;
-    let states = run(&reader, pin::status).await.unwrap();
+    let states = reader.run(pin::status).await.unwrap();
     assert!(states.iter().all(|state| state.tries_left.is_none() && state.blocked.is_none()), "{states:?}");
     log_in(&reader, sample::PIN).await.unwrap();
 }
@@ -84,7 +84,7 @@ async fn quirk_21_a_pin_that_has_two_places_is_not_changed_in_one() {
     let plugged = connect(&reader, card_of("chipdoc"));
     unusable(&reader).await;
     take(&plugged);
-    let changed = run(&reader, |session| {
+    let changed = reader.run(|session| {
         pin::change(session, PinName::Cns, &secret(sample::PIN), &secret(b"24680"), LastTry::Ask)
     });
     assert!(matches!(changed.await, Err(CardError::Unknown(_))));
@@ -118,10 +118,10 @@ async fn quirk_22_without_a_keypad_that_is_believed_nothing_is_sent_without_a_pi
             .map(drop)
         },
     ] {
-        let refused = run(&reader, job).await;
+        let refused = reader.run(job).await;
         assert!(matches!(refused, Err(CardError::NoPinPad)), "{refused:?}");
     }
-    let unproved = run(&reader, |session| pin::reset_at_pad(session, PinName::Cns, LastTry::Ask)).await;
+    let unproved = reader.run(|session| pin::reset_at_pad(session, PinName::Cns, LastTry::Ask)).await;
     assert!(matches!(unproved, Err(CardError::PinPadUnproved)), "{unproved:?}");
     let sent = take(&plugged);
     let presents = |sent: &str| sent.starts_with("0024") || (sent.starts_with("0020") && sent.len() > 10);

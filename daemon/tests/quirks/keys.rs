@@ -6,7 +6,7 @@ use cnsd::card::{CardError, random};
 
 use super::{Answer, is, listed, listed_changed, log_in, sent_for_signature, sign};
 use crate::plugged::Reader;
-use crate::wire::{card_of, connect, plain_card_of, run, take, unusable};
+use crate::wire::{card_of, connect, plain_card_of, take, unusable};
 
 #[tokio::test]
 async fn quirk_11_restore_goes_without_its_fifth_byte_where_that_is_refused() {
@@ -99,7 +99,7 @@ async fn quirk_16_long_commands_are_chained_only_where_extended_length_is_refuse
 #[tokio::test]
 async fn quirk_20_a_challenge_has_at_most_32_bytes_on_idemias_chips() {
     let (reader, plugged) = listed(plain_card_of("idemia2021")).await;
-    let bytes = run(&reader, |session| random::random(session, 100)).await.unwrap();
+    let bytes = reader.run(|session| random::random(session, 100)).await.unwrap();
     assert_eq!(bytes.len(), 100);
     let lengths: Vec<_> = take(&plugged).into_iter().map(|(sent, _)| sent).collect();
     assert_eq!(lengths, ["0084000020", "0084000020", "0084000020", "0084000004"]);

@@ -5,10 +5,6 @@
 mod codes;
 mod files;
 mod keys;
-#[path = "../support/plugged.rs"]
-mod plugged;
-#[path = "../support/wire.rs"]
-mod wire;
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::Mechanism;
@@ -16,9 +12,8 @@ use cns_protocol::pin::PinName;
 use cns_virtual_card::vpcd::Plugged;
 use cns_virtual_card::{VirtualCard, sample};
 use cnsd::card::{CardError, LastTry, pin, sign};
-
-use crate::plugged::{Reader, secret};
-use crate::wire::{Wire, connect, connect_changed, run, settled, take};
+use cnsd_test_support::plugged::{self, Reader, secret};
+use cnsd_test_support::wire::{self, Wire, connect, connect_changed, settled, take};
 
 /// A classic ATR of the card of 2021 by ST, and one without historical bytes.
 const ST_ATR: &str = "3BFF1800FF8131FE55006B02091617011101434E531131808D";
@@ -33,14 +28,15 @@ fn is(command: &[u8], start: &[u8]) -> bool {
 }
 
 async fn sign(reader: &Reader, key_use: KeyUse, digits: &'static [u8]) -> Result<Vec<u8>, CardError> {
-    run(reader, move |session| {
-        sign::sign(session, key_use, &secret(digits), LastTry::Ask, &Mechanism::RsaPkcs1, &[7; 20])
-    })
-    .await
+    reader
+        .run(move |session| {
+            sign::sign(session, key_use, &secret(digits), LastTry::Ask, &Mechanism::RsaPkcs1, &[7; 20])
+        })
+        .await
 }
 
 async fn log_in(reader: &Reader, digits: &'static [u8]) -> Result<(), CardError> {
-    run(reader, move |session| pin::verify(session, PinName::Cns, &secret(digits), LastTry::Ask)).await
+    reader.run(move |session| pin::verify(session, PinName::Cns, &secret(digits), LastTry::Ask)).await
 }
 
 /// A card that was listed; what went over the wire for it is forgotten.

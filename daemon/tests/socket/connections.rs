@@ -170,26 +170,24 @@ fn a_client_that_does_not_read_is_dropped() {
 fn connections_over_the_cap_are_told_so() {
     let limits = format!("{}[limits]\nconnections = 4\n", access(EVERYTHING));
     let running = Running::start_with(&[], &limits);
-    let mut mine: Vec<Raw> = (0..2).map(|_| running.raw_with_a_place()).collect();
+    let mut mine: Vec<Raw> = (0..2).map(|_| raw_with_a_place(&running)).collect();
     let mut third = running.raw();
     assert_eq!(third.error(), "busy", "one user gets half of the places");
     assert!(third.is_closed());
-    assert!(running.raw().is_told_busy(), "also when the request is sent first");
+    assert!(is_told_busy(&mut running.raw()), "also when the request is sent first");
     mine.pop();
-    running.raw_with_a_place();
+    raw_with_a_place(&running);
 }
 
-impl Running {
-    /// A connection that is served, as soon as one that was closed has left its place.
-    fn raw_with_a_place(&self) -> Raw {
-        let ends = Instant::now() + PATIENCE;
-        loop {
-            let mut raw = self.raw();
-            if status(&mut raw)["id"] == 7 {
-                return raw;
-            }
-            assert!(Instant::now() < ends, "no place is free again");
+/// A connection that is served, as soon as one that was closed has left its place.
+fn raw_with_a_place(running: &Running) -> Raw {
+    let ends = Instant::now() + PATIENCE;
+    loop {
+        let mut raw = running.raw();
+        if status(&mut raw)["id"] == 7 {
+            return raw;
         }
+        assert!(Instant::now() < ends, "no place is free again");
     }
 }
 
@@ -197,7 +195,7 @@ impl Running {
 fn a_client_that_goes_while_it_waits_leaves_its_place() {
     let limits = format!("{}[limits]\nconnections = 2\n", access(EVERYTHING));
     let running = Running::start_with(&[], &limits);
-    let mut waiting = running.raw_with_a_place();
+    let mut waiting = raw_with_a_place(&running);
     let change = {
         waiting.request(1, "reader.list", &json!({}));
         waiting.read()["result"]["change"].clone()
@@ -205,16 +203,14 @@ fn a_client_that_goes_while_it_waits_leaves_its_place() {
     waiting.request(2, "reader.wait", &json!({ "change": change, "timeout_ms": 60_000 }));
     drop(waiting);
     let since = Instant::now();
-    while running.raw().is_told_busy() {
+    while is_told_busy(&mut running.raw()) {
         assert!(since.elapsed() < Duration::from_secs(30), "the wait goes on for nobody");
     }
 }
 
-impl Raw {
-    /// Whether the daemon says that it is busy.
-    fn is_told_busy(&mut self) -> bool {
-        status(self)["error"]["data"]["kind"] == "busy"
-    }
+/// Whether the daemon says that it is busy.
+fn is_told_busy(raw: &mut Raw) -> bool {
+    status(raw)["error"]["data"]["kind"] == "busy"
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `key.decrypt`: what others encrypt for the authentication key, where its certificate lets them.
 
+use std::ops::Deref;
+
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Decrypt, Decryption, Hash, Mechanism, Sign};
 use cns_protocol::pin::{PinName, Verify};
@@ -24,8 +26,19 @@ const DIGITAL_SIGNATURE: u8 = 0x80;
 const KEY_ENCIPHERMENT: u8 = 0x20;
 const DATA_ENCIPHERMENT: u8 = 0x10;
 
+/// A daemon with a citizen's card in its reader.
+struct Citizen(Running);
+
+impl Deref for Citizen {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.0
+    }
+}
+
 /// The sample card, whose certificate has these bits for its key usage, or none.
-fn with_usage(bits: Option<u8>) -> (Running, Plugged) {
+fn with_usage(bits: Option<u8>) -> (Citizen, Plugged) {
     let mut card = VirtualCard::create(sample::personalisation().unwrap()).unwrap();
     let request = card.certificate_request("Regione di prova").unwrap();
     let mut certificate = Certificate::from_der(&issue_authentication(&request)).unwrap();
@@ -39,10 +52,10 @@ fn with_usage(bits: Option<u8>) -> (Running, Plugged) {
     let running = Running::start(&[READER]);
     let plugged = plug(card, Endpoint::Unix(running.path(READER))).unwrap();
     running.card_in(READER);
-    (running, plugged)
+    (Citizen(running), plugged)
 }
 
-impl Running {
+impl Citizen {
     fn decrypt(&self, mechanism: Decryption, data: &[u8]) -> Decrypt {
         let reader = self.reader(READER);
         Decrypt {

@@ -1,5 +1,7 @@
 //! Logins belong to clients: one client's PIN opens nothing to another, and no PIN is presented twice by itself.
 
+use std::ops::Deref;
+
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Mechanism, Random, Sign, Signature};
 use cns_protocol::pin::{Change, Logout, PinName, Status, Unblock, Verify};
@@ -27,14 +29,25 @@ const DIGEST_INFO: [u8; 19] = [
     0x04, 0x20,
 ];
 
-fn with_card() -> (Running, Plugged) {
+/// A daemon with a citizen's card in its reader.
+struct Citizen(Running);
+
+impl Deref for Citizen {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.0
+    }
+}
+
+fn with_card() -> (Citizen, Plugged) {
     let running = Running::start(&[READER]);
     let plugged = plug(sample_card(|_| {}), Endpoint::Unix(running.path(READER))).unwrap();
     running.card_in(READER);
-    (running, plugged)
+    (Citizen(running), plugged)
 }
 
-impl Running {
+impl Citizen {
     fn verify(&self, pin: &str) -> Verify {
         Verify {
             reader: self.reader(READER),

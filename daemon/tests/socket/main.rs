@@ -9,9 +9,7 @@ mod openrpc;
 mod operator;
 mod puk;
 mod quotas;
-mod running;
 mod traces;
 mod upkeep;
 
-#[path = "../support/plugged.rs"]
-mod plugged;
+use cnsd_test_support::{plugged, running};

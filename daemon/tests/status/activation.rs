@@ -13,8 +13,9 @@ use cnsd::authority::status::StatusService;
 use cnsd::config::{Offline, StatusConfig};
 use cnsd::procedure::ProcedureError;
 use cnsd::procedure::status::StatusError;
+use cnsd_test_support::network;
 
-use crate::fixture::{SECRET, authority, network};
+use crate::fixture::{SECRET, authority};
 use crate::rig::Rig;
 use crate::scene::{by_list, by_ocsp};
 use crate::server::{Reply, Server};

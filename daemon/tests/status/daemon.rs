@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use x509_cert::request::CertReq;
 
-use crate::fixture::{openssl, workplace};
-use crate::openssl::{Entry, RESPONDER, Responder, index, spokesman};
+use crate::fixture::{openssl, spokesman, workplace};
+use crate::openssl::{Entry, RESPONDER, Responder, index};
 use crate::running::{EVERYTHING, Running, access, refusal, text};
 use crate::server::{Reply, Server};
 

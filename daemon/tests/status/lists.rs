@@ -9,9 +9,9 @@ use cnsd::authority::NetworkError;
 use cnsd::authority::checks::{CheckError, Revocation};
 use cnsd::authority::status::{Source, StatusError};
 use cnsd::config::StatusConfig;
+use cnsd_test_support::network;
 use x509_cert::ext::pkix::CrlReason;
 
-use crate::fixture::network;
 use crate::openssl::{Crl, Entry, continues, crl, index};
 use crate::scene::{Scene, by_list, is_good, is_out};
 use crate::server::{Reply, Server};

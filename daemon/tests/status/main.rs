@@ -13,23 +13,10 @@
 
 mod activation;
 mod daemon;
-#[path = "../support/database.rs"]
-mod database;
-#[path = "../authority/fixture.rs"]
-#[allow(dead_code, reason = "shared with the tests of the authority, which use more of it")]
-mod fixture;
 mod lists;
-#[path = "../support/national_peer.rs"]
-mod national_peer;
 mod ocsp;
 mod openssl;
-#[path = "../support/postgresql.rs"]
-mod postgresql;
-#[path = "../counter/rig.rs"]
-#[allow(dead_code, reason = "shared with the tests of the counter, which use more of it")]
-mod rig;
-#[path = "../socket/running.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of the socket, which use more of it")]
-mod running;
 mod scene;
 mod server;
+
+use cnsd_test_support::{database, fixture, rig, running};

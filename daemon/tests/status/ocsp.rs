@@ -14,13 +14,14 @@ use cnsd::authority::checks::{CheckError, Revocation};
 use cnsd::authority::status::ocsp::{OcspError, Question};
 use cnsd::authority::status::{Source, StatusError};
 use cnsd::config::StatusConfig;
+use cnsd_test_support::{network, private_network};
 use der::asn1::{GeneralizedTime, OctetStringRef};
 use der::{AnyRef, Decode, Encode, Reader, SliceReader};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::CrlReason;
 
-use crate::fixture::{network, openssl};
-use crate::openssl::{Crl, Entry, NO_RESPONDER, RESPONDER, Responder, crl, index, spokesman};
+use crate::fixture::{openssl, spokesman};
+use crate::openssl::{Crl, Entry, NO_RESPONDER, RESPONDER, Responder, crl, index};
 use crate::running::PATIENCE;
 use crate::scene::{Scene, by_list, by_ocsp, is_good, is_out};
 use crate::server::{Reply, Server};
@@ -77,23 +78,7 @@ async fn openssl_s_responder_says_good_suspended_and_revoked_and_is_asked_once()
 /// `openssl ocsp -port` takes a port and no address, and so listens to everybody: it runs in a network of its own.
 #[test]
 fn openssl_s_own_server_in_a_network_of_its_own() {
-    const INSIDE: &str = "CNSD_TEST_PRIVATE_NETWORK";
-    if std::env::var_os(INSIDE).is_some() {
-        return tokio::runtime::Runtime::new().unwrap().block_on(inside());
-    }
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--map-current-user", "--keep-caps"]);
-    }
-    let status = command
-        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "ocsp::openssl_s_own_server_in_a_network_of_its_own", "--nocapture"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    private_network::alone("ocsp::openssl_s_own_server_in_a_network_of_its_own", inside());
 }
 
 struct Running(Child);

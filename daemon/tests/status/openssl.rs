@@ -76,21 +76,6 @@ pub(crate) const RESPONDER: &str = "keyUsage=critical,digitalSignature\nextended
 pub(crate) const NO_RESPONDER: &str = "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n\
      subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
 
-/// A key and a certificate for it of the authority in the folder `signer`.
-pub(crate) fn spokesman(folder: &Path, name: &str, signer: &str, extensions: &str) {
-    fs::write(folder.join("extensions"), extensions).unwrap();
-    let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-    let (ca, ca_key) = (format!("{signer}/ca.pem"), format!("{signer}/ca-key.pem"));
-    let subject = format!("/O=Prova/CN={name}");
-    let ask = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-subj", &subject, "-out"];
-    openssl(folder, &[&ask[..], &[&request]].concat());
-    let sign = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
-    openssl(
-        folder,
-        &[&sign[..], &["-sha256", "-days", "9", "-extfile", "extensions", "-out", &certificate]].concat(),
-    );
-}
-
 /// `openssl ocsp` as a responder that is given one request at a time.
 pub(crate) struct Responder {
     folder: PathBuf,

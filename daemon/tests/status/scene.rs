@@ -16,7 +16,9 @@ use tempfile::TempDir;
 use x509_cert::request::CertReq;
 
 use crate::database;
-use crate::fixture::{CNS_SUBJECT, network, request, workplace};
+use cnsd_test_support::network;
+
+use crate::fixture::{CNS_SUBJECT, request, workplace};
 
 pub(crate) struct Scene {
     pub(crate) folder: TempDir,

@@ -18,14 +18,10 @@ mod decryption;
 mod desk;
 mod dual;
 mod generations;
-#[path = "../../../daemon/tests/support/keypad.rs"]
-mod keypad;
 mod loaded;
 mod login;
 mod officer;
 mod pin_pad;
-#[path = "../../../daemon/tests/support/private_pcscd.rs"]
-mod private_pcscd;
 mod public_key;
 mod raw;
 mod removal;
@@ -33,3 +29,5 @@ mod session_objects;
 mod signature_key;
 mod signing;
 mod unasked;
+
+use cnsd_test_support::{keypad, private_pcscd};

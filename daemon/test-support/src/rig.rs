@@ -1,9 +1,7 @@
 //! A counter: one reader, one card, a batch of envelopes, a certifier.
 
-#[path = "answers.rs"]
-pub(crate) mod answers;
-#[path = "certifier.rs"]
-pub(crate) mod certifier;
+pub mod answers;
+pub mod certifier;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,13 +14,12 @@ use cns_protocol::card::KeyUse;
 use cns_protocol::counter::{Answer, AnswerStep, Cancel, Case, Procedure, ProcedureState, Show, Start};
 use cns_protocol::key::Mechanism;
 use cns_protocol::operator::{CounterKind, Session};
-use cns_secret::Secret;
 use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
 use cnsd::audit::Audit;
-use cnsd::authority::{Authority, NetworkHelper};
+use cnsd::authority::Authority;
 use cnsd::card::{CardError, CardSession, LastTry, sign};
 use cnsd::config::AuthorityConfig;
 use cnsd::custody::Custody;
@@ -38,11 +35,12 @@ use tokio::net::TcpListener;
 use x509_cert::Certificate;
 use x509_cert::request::CertReq;
 
-pub(crate) use self::answers::usual_answer;
-use crate::database;
+pub use self::answers::usual_answer;
 use crate::national_peer::{self, Peer};
+pub use crate::plugged::secret;
+use crate::{database, network};
 
-pub(crate) const UID: u32 = 1000;
+pub const UID: u32 = 1000;
 const SECRET: &str = "a secret of the tests";
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -103,11 +101,7 @@ fn copy_all(from: &Path, to: &Path, with_database: bool) {
     }
 }
 
-pub(crate) fn secret(digits: &[u8]) -> Secret {
-    Secret::copy_from(digits).unwrap()
-}
-
-pub(crate) fn session(operator: &str) -> Session {
+pub fn session(operator: &str) -> Session {
     Session {
         operator: operator.to_owned(),
         name: "Anna Serra".to_owned(),
@@ -120,48 +114,48 @@ pub(crate) fn session(operator: &str) -> Session {
 }
 
 /// The daemon's rooms, as far as the procedures need them; dropped and opened again as a restart does.
-pub(crate) struct Rooms {
-    pub(crate) database: Database,
-    pub(crate) custody: Custody,
-    pub(crate) audit: Audit,
-    pub(crate) readers: Readers,
-    pub(crate) procedures: Procedures,
+pub struct Rooms {
+    pub database: Database,
+    pub custody: Custody,
+    pub audit: Audit,
+    pub readers: Readers,
+    pub procedures: Procedures,
     /// Where a national system is connected.
-    pub(crate) national: Option<National>,
-    pub(crate) authority: Arc<Authority>,
+    pub national: Option<National>,
+    pub authority: Arc<Authority>,
 }
 
-pub(crate) struct Rig {
-    pub(crate) folder: TempDir,
-    pub(crate) reader: String,
-    pub(crate) codes: Vec<String>,
-    pub(crate) certifier: Arc<Certifier>,
-    pub(crate) card: Plugged,
+pub struct Rig {
+    pub folder: TempDir,
+    pub reader: String,
+    pub codes: Vec<String>,
+    pub certifier: Arc<Certifier>,
+    pub card: Plugged,
     rooms: Option<Rooms>,
     /// What the citizen answers to §9.3.2-8.
-    pub(crate) wants_signature: bool,
+    pub wants_signature: bool,
     url: String,
     server: tokio::task::JoinHandle<()>,
     /// The national system's address, once one is connected.
     national_url: Option<String>,
     /// And the system itself.
-    pub(crate) peer: Option<Arc<Mutex<Peer>>>,
+    pub peer: Option<Arc<Mutex<Peer>>>,
     /// Whether the certifier suspends, reactivates and revokes.
     changes_status: bool,
 }
 
 impl Rig {
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
     /// A counter with the sample card, changed by the test.
-    pub(crate) async fn with(change: impl FnOnce(&mut Personalisation)) -> Self {
+    pub async fn with(change: impl FnOnce(&mut Personalisation)) -> Self {
         Self::built(Self::prepared(), change).await
     }
 
     /// A counter whose daemon keeps its state in this folder.
-    pub(crate) async fn with_state_in(place: &Path) -> Self {
+    pub async fn with_state_in(place: &Path) -> Self {
         let folder = Self::prepared();
         let state = folder.path().join("state");
         copy(&state, place).unwrap();
@@ -211,7 +205,7 @@ impl Rig {
         rig
     }
 
-    pub(crate) fn rooms(&self) -> &Rooms {
+    pub fn rooms(&self) -> &Rooms {
         self.rooms.as_ref().unwrap()
     }
 
@@ -232,7 +226,6 @@ impl Rig {
             trust_anchors: folder.join("ca/ca.pem"),
             ..AuthorityConfig::default()
         };
-        let network = || NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")));
         let authority = Arc::new(Authority::open(&config, Arc::new(network())).unwrap());
         let certifier: Arc<dyn procedure::certifier::Certifier> = Arc::<Authority>::clone(&authority);
         let procedures = Procedures::open(&database, &custody, &readers, &audit, Some(certifier));
@@ -247,7 +240,7 @@ impl Rig {
     }
 
     /// Connects the counter with a national system.
-    pub(crate) async fn connect(&mut self) -> Arc<Mutex<Peer>> {
+    pub async fn connect(&mut self) -> Arc<Mutex<Peer>> {
         let (peer, url) = national_peer::serve();
         (self.national_url, self.peer) = (Some(url), Some(Arc::clone(&peer)));
         self.restart().await;
@@ -256,7 +249,7 @@ impl Rig {
     }
 
     /// The daemon goes away in the middle of things and comes back.
-    pub(crate) async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         self.rooms().readers.stop();
         self.rooms().database.close().await;
         // The old rooms are left before the new ones are opened, as one process ends before the next begins.
@@ -268,14 +261,14 @@ impl Rig {
 
     /// Keeps what a power cut at this moment would leave on the disk. The database may be at work, and makes its copy
     /// itself, after the audit log was copied.
-    pub(crate) async fn keep(&self, kept: &Path) {
+    pub async fn keep(&self, kept: &Path) {
         copy_all(&self.folder.path().join("state"), kept, false);
         let copy = format!("VACUUM INTO '{}'", kept.join("custody.db").display());
         sqlx::query(&copy).execute(self.rooms().database.pool()).await.unwrap();
     }
 
     /// The daemon comes back after a power cut: on the disk is what was kept.
-    pub(crate) async fn restart_from(&mut self, kept: &Path) {
+    pub async fn restart_from(&mut self, kept: &Path) {
         self.rooms().readers.stop();
         self.rooms().database.close().await;
         self.rooms = None;
@@ -288,7 +281,7 @@ impl Rig {
     }
 
     /// The CMP transaction of the procedure that is open.
-    pub(crate) async fn transaction(&self) -> String {
+    pub async fn transaction(&self) -> String {
         let query = sqlx::query_as::<_, (String,)>("SELECT intent FROM procedures WHERE intent IS NOT NULL");
         let (intent,) = query.fetch_one(self.rooms().database.pool()).await.unwrap();
         let intent: serde_json::Value = serde_json::from_str(&intent).unwrap();
@@ -323,12 +316,12 @@ impl Rig {
     }
 
     /// The PIN in an envelope: what only the citizen reads.
-    pub(crate) fn letter(&self, code: &str) -> Vec<u8> {
+    pub fn letter(&self, code: &str) -> Vec<u8> {
         self.printed(code, "PIN: ")
     }
 
     /// The user code in an envelope.
-    pub(crate) fn user_code(&self, code: &str) -> Vec<u8> {
+    pub fn user_code(&self, code: &str) -> Vec<u8> {
         self.printed(code, "User code: ")
     }
 
@@ -337,26 +330,22 @@ impl Rig {
         text.lines().find_map(|line| line.strip_prefix(what)).unwrap().as_bytes().to_vec()
     }
 
-    pub(crate) async fn start(&self, case: Case) -> Result<Procedure, ProcedureError> {
+    pub async fn start(&self, case: Case) -> Result<Procedure, ProcedureError> {
         self.start_as("op1", case).await
     }
 
-    pub(crate) async fn start_as(&self, operator: &str, case: Case) -> Result<Procedure, ProcedureError> {
+    pub async fn start_as(&self, operator: &str, case: Case) -> Result<Procedure, ProcedureError> {
         let start = Start { reader: self.reader.clone(), case };
         self.rooms().procedures.start(UID, &session(operator), start).await
     }
 
     /// Answers a procedure's next step.
-    pub(crate) async fn answer(
-        &self,
-        procedure: &Procedure,
-        answer: Answer,
-    ) -> Result<Procedure, ProcedureError> {
+    pub async fn answer(&self, procedure: &Procedure, answer: Answer) -> Result<Procedure, ProcedureError> {
         let paragraph = procedure.next.as_ref().unwrap().paragraph.clone();
         self.answer_with(procedure, &paragraph, answer, None).await
     }
 
-    pub(crate) async fn answer_with(
+    pub async fn answer_with(
         &self,
         procedure: &Procedure,
         paragraph: &str,
@@ -374,7 +363,7 @@ impl Rig {
     }
 
     /// Answers as a citizen whom all is well with would have it, up to a step or to the end.
-    pub(crate) async fn until(&self, mut procedure: Procedure, code: &str, paragraph: &str) -> Procedure {
+    pub async fn until(&self, mut procedure: Procedure, code: &str, paragraph: &str) -> Procedure {
         while let Some(step) = procedure.next.clone().filter(|step| step.paragraph != paragraph) {
             let answer = usual_answer(&step, code, self.wants_signature);
             procedure = self.answer(&procedure, answer).await.unwrap();
@@ -382,12 +371,12 @@ impl Rig {
         procedure
     }
 
-    pub(crate) async fn show(&self, procedure: &Procedure) -> Procedure {
+    pub async fn show(&self, procedure: &Procedure) -> Procedure {
         self.rooms().procedures.show(&Show { procedure: procedure.id.clone() }).await.unwrap()
     }
 
     /// Changes what the database has of a procedure, as another program or a power cut would have left it.
-    pub(crate) async fn rewrite(&self, id: &str, from: &str, to: &str) {
+    pub async fn rewrite(&self, id: &str, from: &str, to: &str) {
         let changed = sqlx::query(
             "UPDATE procedures SET document = replace(document, $2, $3) WHERE id = $1 AND document <> replace(document, $2, $3)",
         )
@@ -400,13 +389,13 @@ impl Rig {
         assert_eq!(changed.rows_affected(), 1, "{from}");
     }
 
-    pub(crate) async fn cancel(&self, procedure: &Procedure) -> Result<Procedure, ProcedureError> {
+    pub async fn cancel(&self, procedure: &Procedure) -> Result<Procedure, ProcedureError> {
         let cancel = Cancel { procedure: procedure.id.clone() };
         self.rooms().procedures.cancel(UID, &session("op1"), &cancel).await
     }
 
     /// Waits until the card was read.
-    pub(crate) async fn card_is_back(&self) {
+    pub async fn card_is_back(&self) {
         let ends = tokio::time::Instant::now() + WAIT;
         while self.rooms().readers.find_card(sample::ID_CARD).is_none() {
             assert!(tokio::time::Instant::now() < ends, "the card is not read");
@@ -416,14 +405,14 @@ impl Rig {
     }
 
     /// Keeps the card as it is, to be put back later.
-    pub(crate) fn keep_card(&self) {
+    pub fn keep_card(&self) {
         self.card
             .with_card(|_| copy(&self.folder.path().join("card"), &self.folder.path().join("kept")))
             .unwrap();
     }
 
     /// Puts the kept card into the reader.
-    pub(crate) async fn kept_card_again(&mut self) {
+    pub async fn kept_card_again(&mut self) {
         self.card.pull_out();
         self.card_is_gone().await;
         fs::remove_dir_all(self.folder.path().join("card")).unwrap();
@@ -434,7 +423,7 @@ impl Rig {
     }
 
     /// Waits until the daemon has seen that the card is gone.
-    pub(crate) async fn card_is_gone(&self) {
+    pub async fn card_is_gone(&self) {
         let ends = tokio::time::Instant::now() + WAIT;
         while self.rooms().readers.find_card(sample::ID_CARD).is_some() {
             assert!(tokio::time::Instant::now() < ends, "the card is not seen to be gone");
@@ -443,7 +432,7 @@ impl Rig {
     }
 
     /// Waits until a procedure is as a test wants it.
-    pub(crate) async fn settled(&self, procedure: &Procedure) -> Procedure {
+    pub async fn settled(&self, procedure: &Procedure) -> Procedure {
         let ends = tokio::time::Instant::now() + WAIT;
         loop {
             let now = self.show(procedure).await;
@@ -456,7 +445,7 @@ impl Rig {
     }
 
     /// A signature with the signature area's key.
-    pub(crate) async fn sign_with_area(&self, pin: &[u8]) -> Result<Vec<u8>, CardError> {
+    pub async fn sign_with_area(&self, pin: &[u8]) -> Result<Vec<u8>, CardError> {
         let pin = secret(pin);
         let job = move |session: &mut CardSession<'_>| {
             let data = [0x42; 20];
@@ -466,7 +455,7 @@ impl Rig {
     }
 
     /// Puts a pulled card in again.
-    pub(crate) async fn put_in(&self) {
+    pub async fn put_in(&self) {
         self.card_is_gone().await;
         // The daemon may see the card go before the card's own thread has put it down.
         while self.card.is_connected() {
@@ -477,7 +466,7 @@ impl Rig {
     }
 
     /// Whether the chip takes this PIN. A wrong one costs a try.
-    pub(crate) fn takes_pin(&self, pin: &[u8]) -> bool {
+    pub fn takes_pin(&self, pin: &[u8]) -> bool {
         let mut command = vec![0x00, 0x20, 0x00, 0x90, 0x08];
         command.extend_from_slice(pin);
         command.resize(13, 0xFF);
@@ -490,18 +479,18 @@ impl Rig {
         })
     }
 
-    pub(crate) async fn entries(&self) -> Vec<Entry> {
+    pub async fn entries(&self) -> Vec<Entry> {
         self.rooms().audit.list(1, 1000).await.unwrap()
     }
 
     /// The phases of an act in the audit log, oldest first.
-    pub(crate) async fn phases(&self, act: &str) -> Vec<cns_protocol::audit::Phase> {
+    pub async fn phases(&self, act: &str) -> Vec<cns_protocol::audit::Phase> {
         self.entries().await.iter().filter(|entry| entry.act == act).map(|entry| entry.phase).collect()
     }
 }
 
 /// Makes the card in a folder, with its authentication certificate.
-pub(crate) fn personalise(certifier: &Certifier, folder: &Path, order: Personalisation) -> VirtualCard {
+pub fn personalise(certifier: &Certifier, folder: &Path, order: Personalisation) -> VirtualCard {
     let mut chip = VirtualCard::create_in(folder, order).unwrap();
     let request = CertReq::from_der(&chip.certificate_request("Regione di prova").unwrap()).unwrap();
     let certificate = certifier.issue(Profile::Authentication, &request).unwrap();

@@ -65,7 +65,7 @@ impl Running {
 
     /// The command that starts a daemon in this folder.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cnsd"));
+        let mut command = Command::new(crate::program());
         command.arg("--config").arg(self.path("cnsd.toml")).arg("--state").arg(self.path("state"));
         command
     }

@@ -1,9 +1,9 @@
 //! A pcscd of its own for each test, in namespaces of its own.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
-#![allow(clippy::print_stdout, reason = "what is missing")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use crate::namespaces::{run_inside, unless_root};
 
 /// Set in the process that runs inside the namespaces.
 const INSIDE: &str = "CNSD_TEST_PRIVATE_PCSCD";
@@ -22,18 +22,9 @@ pub fn alone(test: &str, inside: impl FnOnce()) {
         println!("skipped: needs pcscd, vsmartcard-vpcd and unshare");
         return;
     }
-    let as_root: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
-    let script = "mount -t tmpfs tmpfs /run && mkdir /run/pcscd && ip link set lo up && exec \"$@\"";
-    let status = Command::new("unshare")
-        .args(as_root)
-        .args(["-m", "-n", "-p", "-f", "--mount-proc", "sh", "-c", script, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let options = [unless_root(&["--map-root-user"]), &["-m", "-n", "-p", "-f", "--mount-proc"]].concat();
+    let script = "mount -t tmpfs tmpfs \"$1\" && mkdir \"$1/pcscd\" && ip link set lo up";
+    run_inside(test, &options, script, (INSIDE, "/run"));
 }
 
 pub struct Pcscd(pub Child);

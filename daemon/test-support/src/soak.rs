@@ -2,7 +2,6 @@
 //! nothing is left behind.
 //!
 //! `CNS_SOAK_SEED` repeats a run; `CNS_SOAK_MINUTES` makes it long.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +16,7 @@ use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cnsd::card::{CardError, LastTry, sign};
 use cnsd::reader::Readers;
 
-use super::plugged::{sample_card, secret};
+use crate::plugged::{sample_card, secret};
 
 /// As many as one pcscd has at most.
 pub const READERS: usize = 16;
@@ -32,7 +31,7 @@ const CLIENTS: u64 = 4;
 const TOLERANCE: u64 = 32 * 1024 * 1024;
 
 /// SplitMix64: repeatable, and good enough to pick a reader.
-pub struct Dice(u64);
+struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {

@@ -1,5 +1,4 @@
 //! A national system over HTTP, on a thread of its own: what was posted to it, what it did, and how it behaves.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -5,7 +5,7 @@ use cns_protocol::counter::{
 };
 use cns_protocol::national::RequestKind;
 
-pub(crate) fn document() -> Document {
+pub fn document() -> Document {
     Document {
         kind: DocumentKind::IdentityCard,
         number: "CA12345AA".to_owned(),
@@ -15,7 +15,7 @@ pub(crate) fn document() -> Document {
 }
 
 /// Who acts for the holder.
-pub(crate) fn representative() -> Representative {
+pub fn representative() -> Representative {
     let Document { kind, number, issuer, expires } = document();
     Representative {
         surname: "Verdi".to_owned(),
@@ -29,7 +29,7 @@ pub(crate) fn representative() -> Representative {
 }
 
 /// What is answered to a step when all is well.
-pub(crate) fn usual_answer(step: &Step, code: &str, wants_signature: bool) -> Answer {
+pub fn usual_answer(step: &Step, code: &str, wants_signature: bool) -> Answer {
     match step.wants {
         Wants::Document => Answer::Document(document()),
         Wants::Verdict => Answer::Verdict(Verdict::Match),

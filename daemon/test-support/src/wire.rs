@@ -1,11 +1,10 @@
 //! A virtual card of any generation whose exchanges a test sees, and may change.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
 
 use cns_virtual_authority::Profile;
 use cns_virtual_card::fault::Outcome;
 use cns_virtual_card::vpcd::{Card, Endpoint, Plugged, plug_card};
 use cns_virtual_card::{Generation, VirtualCard, sample};
-use cnsd::card::{CardContents, CardError, CardSession};
+use cnsd::card::CardContents;
 use std::sync::Arc;
 
 use crate::plugged::{Reader, issue, issue_authentication};
@@ -127,15 +126,8 @@ pub fn take(plugged: &Plugged<Wire>) -> Vec<(String, String)> {
 pub async fn settled(reader: &Reader) -> Arc<CardContents> {
     reader.card().await;
     // A job waits for what the card's owner does before.
-    run(reader, |_| Ok(())).await.unwrap();
+    reader.run(|_| Ok(())).await.unwrap();
     reader.readers.card(&reader.name).unwrap()
-}
-
-pub async fn run<T: Send + 'static>(
-    reader: &Reader,
-    job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
-) -> Result<T, CardError> {
-    reader.readers.run(&reader.name, None, job).await
 }
 
 /// Why a card is not used.

@@ -1,10 +1,4 @@
 //! A real PostgreSQL server in a temporary folder: no TCP, peer authentication, gone with this process.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::print_stdout,
-    reason = "shared by several tests, of which each uses a part"
-)]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -130,13 +124,13 @@ impl Server {
     }
 
     /// Runs a statement as the server's owner.
-    pub fn run(&self, sql: &str) {
+    fn run(&self, sql: &str) {
         let output = self.psql(sql).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What `pg_dump` makes of a database.
-    pub fn dump(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn dump(&self, name: &str) -> Vec<u8> {
         let mut command = self.program("pg_dump");
         command.args(["--no-owner", "-U", OWNER, "-d", name, "-h"]).arg(self.folder.path());
         let output = command.output().unwrap();
@@ -145,7 +139,7 @@ impl Server {
     }
 
     /// Fills an empty database from a dump, as the daemon's role.
-    pub fn restore(&self, name: &str, dump: &Path) {
+    pub(crate) fn restore(&self, name: &str, dump: &Path) {
         let mut command = Command::new(self.programs.join("psql"));
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name, "-U", ROLE, "-h"]);
         let output = command.arg(self.folder.path()).arg("-f").arg(dump).output().unwrap();
@@ -159,7 +153,7 @@ impl Server {
     }
 
     /// One of the server's programs, as a user whom it accepts: never root.
-    pub fn program(&self, name: &str) -> Command {
+    fn program(&self, name: &str) -> Command {
         let path = self.programs.join(name);
         if !rustix::process::geteuid().is_root() {
             return Command::new(path);
@@ -171,11 +165,6 @@ impl Server {
             .arg(path);
         command.current_dir("/");
         command
-    }
-
-    /// The folder of the server's socket.
-    pub fn socket_folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

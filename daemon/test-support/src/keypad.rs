@@ -1,5 +1,4 @@
 //! Readers with a keypad behind a pcscd of their own, and the person who types.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +9,7 @@ use cns_virtual_card::VirtualCard;
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_reader::{BEHAVIOUR, Behaviour, CARD, TYPED, WAITING};
 
-use super::private_pcscd::Pcscd;
+use crate::private_pcscd::Pcscd;
 
 /// How long the reader may take to ask for an entry.
 const WAIT: Duration = Duration::from_secs(60);

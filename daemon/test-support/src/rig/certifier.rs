@@ -11,7 +11,7 @@ use super::Rig;
 
 impl Rig {
     /// Has the certifier suspend, reactivate and revoke, also after a restart.
-    pub(crate) fn change_status(&mut self) {
+    pub fn change_status(&mut self) {
         self.changes_status = true;
         self.link();
     }
@@ -23,7 +23,7 @@ impl Rig {
     }
 
     /// Lets the daemon ask for another profile from now on.
-    pub(crate) async fn ask_for(&mut self, profile: &str) {
+    pub async fn ask_for(&mut self, profile: &str) {
         let (base, _) = self.url.rsplit_once('/').unwrap();
         self.url = format!("{base}/{profile}");
         self.restart().await;
@@ -31,7 +31,7 @@ impl Rig {
     }
 
     /// Stops the certifier.
-    pub(crate) async fn authority_goes(&mut self) {
+    pub async fn authority_goes(&mut self) {
         self.server.abort();
         while !self.server.is_finished() {
             tokio::task::yield_now().await;
@@ -39,13 +39,13 @@ impl Rig {
     }
 
     /// Starts it again at its address.
-    pub(crate) async fn authority_comes(&mut self) {
+    pub async fn authority_comes(&mut self) {
         let address = self.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         self.server = serve_certifier(bind(&address).await, &self.certifier);
     }
 
     /// From now on the certifier misbehaves, at another address: the daemon is restarted.
-    pub(crate) async fn authority_misbehaves(&mut self, fault: Fault) {
+    pub async fn authority_misbehaves(&mut self, fault: Fault) {
         self.authority_goes().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_, profile) = self.url.rsplit_once('/').unwrap();
@@ -60,7 +60,7 @@ impl Rig {
 }
 
 /// Binds an address that was free a moment ago: somebody's outgoing connection may have it for a while.
-pub(crate) async fn bind(address: &str) -> TcpListener {
+pub async fn bind(address: &str) -> TcpListener {
     let ends = Instant::now() + Duration::from_secs(60);
     loop {
         match TcpListener::bind(address).await {

@@ -1,6 +1,5 @@
 //! The database of a test: SQLite; or, where `CNSD_TEST_DATABASE` is `postgresql`, a database of its own on a real
 //! PostgreSQL server, which all tests of the program share.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
 
 use std::collections::HashMap;
 use std::fs;

@@ -13,7 +13,7 @@ use cnsd::reader::{ReaderSpec, Readers, VpcdAddress};
 use rsa::{BigUint, RsaPrivateKey};
 
 use crate::plugged::{put_in_again, sample_card, secret};
-use crate::signature_area_tests::{
+use crate::signature_area::{
     AREA_PIN, AREA_PUK, certify_with, create, generate_and_load, sign_with_the_area, stage,
 };
 use crate::{silent, with_card};

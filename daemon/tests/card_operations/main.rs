@@ -1,8 +1,10 @@
 //! PINs, signatures and the signature area on a virtual card in the daemon's own reader.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)] // a test may
 
-#[path = "support/plugged.rs"]
-mod plugged;
+mod area_life;
+mod signature_area;
+
+use std::ops::Deref;
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::{Hash, Mechanism};
@@ -10,8 +12,8 @@ use cns_protocol::pin::PinName;
 use cns_protocol::rpc::{Progress, Traffic};
 use cns_virtual_card::vpcd::Plugged;
 use cns_virtual_card::{Generation, Personalisation, sample};
-use cnsd::card::{CardError, CardSession, LastTry, pin, random, sign};
-use plugged::{Reader, sample_card, secret};
+use cnsd::card::{CardError, LastTry, pin, random, sign};
+use cnsd_test_support::plugged::{self, Reader, sample_card, secret};
 use rsa::pkcs1v15;
 use sha2::{Digest, Sha256};
 use signature::Verifier;
@@ -19,21 +21,25 @@ use signature::Verifier;
 const NEW_PIN: &[u8] = b"2468013";
 
 /// A reader with the sample card in it.
-async fn with_card(change: impl FnOnce(&mut Personalisation)) -> (Reader, Plugged) {
+async fn with_card(change: impl FnOnce(&mut Personalisation)) -> (Bench, Plugged) {
     let reader = Reader::start();
     let plugged = reader.plug(sample_card(change));
     reader.card().await;
-    (reader, plugged)
+    (Bench(reader), plugged)
 }
 
-impl Reader {
-    async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
-    ) -> Result<T, CardError> {
-        self.readers.run(&self.name, None, job).await
-    }
+/// A reader at which each operation is one call.
+struct Bench(Reader);
 
+impl Deref for Bench {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.0
+    }
+}
+
+impl Bench {
     async fn verify(&self, digits: &'static [u8], last_try: LastTry) -> Result<(), CardError> {
         self.run(move |session| pin::verify(session, PinName::Cns, &secret(digits), last_try)).await
     }
@@ -107,7 +113,7 @@ async fn a_wrong_pin_costs_one_try_each_and_the_last_only_when_confirmed() {
 #[tokio::test]
 async fn a_last_try_left_by_another_program_is_not_spent_unasked() {
     let card = sample_card(|_| {});
-    let reader = Reader::start();
+    let reader = Bench(Reader::start());
     let plugged = reader.plug(card);
     reader.card().await;
     // Another program spends two tries behind the daemon's back.
@@ -269,12 +275,6 @@ async fn random_bytes_come_in_the_number_asked_for() {
         assert_eq!(bytes.len(), usize::from(length));
     }
 }
-
-#[path = "support/signature_area.rs"]
-mod signature_area_tests;
-
-#[path = "support/area_life.rs"]
-mod area_life_tests;
 
 fn silent(_: Progress) {}
 

@@ -1,5 +1,4 @@
 //! A virtual card in the daemon's own vpcd reader.
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests, of which each uses a part")]
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +8,7 @@ use cns_secret::Secret;
 use cns_virtual_authority::{Authority, InitOptions, Profile};
 use cns_virtual_card::vpcd::{Card, Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, sample};
-use cnsd::card::CardContents;
+use cnsd::card::{CardContents, CardError, CardSession};
 use cnsd::reader::{ReaderSpec, Readers, TimeLimits, VpcdAddress};
 use der::Decode;
 use tempfile::TempDir;
@@ -108,6 +107,14 @@ impl Reader {
             assert!(tokio::time::Instant::now() < ends, "never: {what}; now {:?}", list.readers[0].state);
             list = self.readers.wait(list.change, Duration::from_secs(1)).await;
         }
+    }
+
+    /// A job for the card's owner, with the result of which it comes back.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut CardSession<'_>) -> Result<T, CardError> + Send + 'static,
+    ) -> Result<T, CardError> {
+        self.readers.run(&self.name, None, job).await
     }
 
     /// Waits for a card that was read.

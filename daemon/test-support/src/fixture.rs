@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use cns_virtual_authority::{Authority as Certifier, InitOptions, serve};
-use cnsd::authority::{Authority, Expected, Holder, NetworkHelper, Profile};
+use cnsd::authority::{Authority, Expected, Holder, Profile};
 use cnsd::config::AuthorityConfig;
 use const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION;
 use crmf::pop::{PopoSigningKey, ProofOfPossession};
@@ -24,11 +24,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use x509_cert::request::CertReq;
 
-pub(crate) const SECRET: &str = "a secret of the tests";
-pub(crate) const HOLDER: Holder<'static> =
+use crate::network;
+
+pub const SECRET: &str = "a secret of the tests";
+pub const HOLDER: Holder<'static> =
     Holder { codice_fiscale: "RSSMRA80A01H501U", given_name: "MARIO", surname: "ROSSI" };
-pub(crate) const SUBJECT: &str = "/C=IT/GN=MARIO/SN=ROSSI/CN=MARIO ROSSI/serialNumber=TINIT-RSSMRA80A01H501U";
-pub(crate) const CNS_SUBJECT: &str =
+pub const SUBJECT: &str = "/C=IT/GN=MARIO/SN=ROSSI/CN=MARIO ROSSI/serialNumber=TINIT-RSSMRA80A01H501U";
+pub const CNS_SUBJECT: &str =
     r"/C=IT/OU=Regione Prova/CN=RSSMRA80A01H501U\/6999000000001230.2jmj7l5rSw0yVb\/vlWAYkK\/YBwk=";
 
 /// Keys take long to make, so all tests copy these.
@@ -48,7 +50,7 @@ fn shared() -> &'static Path {
         .path()
 }
 
-pub(crate) fn workplace() -> TempDir {
+pub fn workplace() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(shared(), folder.path());
     folder
@@ -67,14 +69,29 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-pub(crate) fn openssl(folder: &Path, arguments: &[&str]) {
+pub fn openssl(folder: &Path, arguments: &[&str]) {
     let output =
         Command::new("openssl").args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A key and a certificate for it of the authority in the folder `signer`.
+pub fn spokesman(folder: &Path, name: &str, signer: &str, extensions: &str) {
+    fs::write(folder.join("extensions"), extensions).unwrap();
+    let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+    let (ca, ca_key) = (format!("{signer}/ca.pem"), format!("{signer}/ca-key.pem"));
+    let subject = format!("/O=Prova/CN={name}");
+    let ask = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-subj", &subject, "-out"];
+    openssl(folder, &[&ask[..], &[&request]].concat());
+    let sign = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
+    openssl(
+        folder,
+        &[&sign[..], &["-sha256", "-days", "9", "-extfile", "extensions", "-out", &certificate]].concat(),
+    );
+}
+
 /// A PKCS#10 request of the shared key.
-pub(crate) fn request(folder: &Path, subject: &str) -> Vec<u8> {
+pub fn request(folder: &Path, subject: &str) -> Vec<u8> {
     let arguments = [
         "req", "-new", "-utf8", "-sha256", "-key", "key.pem", "-subj", subject, "-outform", "DER", "-out",
         "r.der",
@@ -83,26 +100,21 @@ pub(crate) fn request(folder: &Path, subject: &str) -> Vec<u8> {
     fs::read(folder.join("r.der")).unwrap()
 }
 
-pub(crate) fn public_key(request: &[u8]) -> Vec<u8> {
+pub fn public_key(request: &[u8]) -> Vec<u8> {
     CertReq::from_der(request).unwrap().info.public_key.to_der().unwrap()
 }
 
-pub(crate) fn expected(public_key: &[u8]) -> Expected<'_> {
+pub fn expected(public_key: &[u8]) -> Expected<'_> {
     Expected { public_key, holder: HOLDER, profile: Profile::Signature }
 }
 
-/// The helper is the built daemon, called as the daemon calls itself.
-pub(crate) fn network() -> NetworkHelper {
-    NetworkHelper::with_program(Path::new(env!("CARGO_BIN_EXE_cnsd")))
-}
-
 /// An authority as the daemon has it.
-pub(crate) fn authority(folder: &Path, url: &str, secret: &str, anchors: &str) -> Authority {
+pub fn authority(folder: &Path, url: &str, secret: &str, anchors: &str) -> Authority {
     Authority::open(&config(folder, url, secret, anchors), Arc::new(network())).unwrap()
 }
 
 /// Its configuration.
-pub(crate) fn config(folder: &Path, url: &str, secret: &str, anchors: &str) -> AuthorityConfig {
+pub fn config(folder: &Path, url: &str, secret: &str, anchors: &str) -> AuthorityConfig {
     fs::write(folder.join("client-secret"), format!("{secret}\n")).unwrap();
     AuthorityConfig {
         url: url.to_owned(),
@@ -113,7 +125,7 @@ pub(crate) fn config(folder: &Path, url: &str, secret: &str, anchors: &str) -> A
 }
 
 /// A CertReqMsg of the shared key, as the procedure makes it on the chip.
-pub(crate) fn crmf(folder: &Path, subject: &str) -> Vec<u8> {
+pub fn crmf(folder: &Path, subject: &str) -> Vec<u8> {
     let pkcs10 = CertReq::from_der(&request(folder, subject)).unwrap().info;
     let cert_template = CertTemplate {
         version: None,
@@ -138,16 +150,16 @@ pub(crate) fn crmf(folder: &Path, subject: &str) -> Vec<u8> {
 }
 
 /// The project's certifier on a port of loopback, for as long as this lives.
-pub(crate) struct Running {
-    pub(crate) folder: TempDir,
-    pub(crate) address: SocketAddr,
-    pub(crate) certifier: Arc<Certifier>,
+pub struct Running {
+    pub folder: TempDir,
+    pub address: SocketAddr,
+    pub certifier: Arc<Certifier>,
     stop: Option<oneshot::Sender<()>>,
     _server: JoinHandle<()>,
 }
 
 impl Running {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let folder = workplace();
         let certifier = Arc::new(Certifier::open(&folder.path().join("ca")).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -160,11 +172,11 @@ impl Running {
         Self { folder, address, certifier, stop: Some(stop), _server: server }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/pkix/signature", self.address)
     }
 
-    pub(crate) fn authority(&self) -> Authority {
+    pub fn authority(&self) -> Authority {
         authority(self.folder.path(), &self.url(), SECRET, "ca")
     }
 }
@@ -176,7 +188,7 @@ impl Drop for Running {
 }
 
 /// A server that reads each request and answers it with these bytes, or with nothing at all.
-pub(crate) fn rogue(answer: Option<Vec<u8>>) -> SocketAddr {
+pub fn rogue(answer: Option<Vec<u8>>) -> SocketAddr {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
