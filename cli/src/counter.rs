@@ -30,6 +30,8 @@ pub(crate) enum Verb {
     Activate(Activate),
     /// Add the signature certificate (§7, §9.1.3), in the open activation or later
     Signature(Activate),
+    /// Renew the signature certificate, with a new key (X2); where the configuration allows it
+    Renewal(Activate),
     /// Delete a signature certificate that has expired, and its key (§9.1.3)
     RemoveSignature(Remove),
     /// Any case of the manual, by its name in `cnsctl counter cases`
@@ -138,6 +140,13 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
                 &options.answers,
             )
         }
+        Verb::Renewal(options) => drive::procedure(
+            context,
+            Case::Renewal,
+            options.reader,
+            options.until.as_deref(),
+            &options.answers,
+        ),
         Verb::RemoveSignature(options) => remove_signature(context, options),
         Verb::Run(options) => drive::procedure(
             context,

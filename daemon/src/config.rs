@@ -92,7 +92,7 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     /// CMS systems whose sealed orders are carried out; absent: none.
     pub orders: Option<OrdersConfig>,
-    /// What stands on the sheets that citizens are given.
+    /// What the counter may do, and what stands on its sheets.
     pub counter: CounterConfig,
     /// The audit log.
     pub audit: AuditConfig,
@@ -267,7 +267,7 @@ pub struct OperatorEntry {
     pub counter_kind: CounterKind,
 }
 
-/// What stands on the sheets that citizens are given (§2.4).
+/// What the counter may do, and what stands on the sheets that citizens are given (§2.4).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CounterConfig {
@@ -275,11 +275,13 @@ pub struct CounterConfig {
     pub issuing_body: String,
     /// How it is reached, a line each.
     pub contacts: Vec<String>,
+    /// Whether signature certificates are renewed: rule set 1.2 names that and has no procedure for it (X2).
+    pub renewal: bool,
 }
 
 impl Default for CounterConfig {
     fn default() -> Self {
-        Self { issuing_body: "Regione Autonoma della Sardegna".into(), contacts: Vec::new() }
+        Self { issuing_body: "Regione Autonoma della Sardegna".into(), contacts: Vec::new(), renewal: false }
     }
 }
 

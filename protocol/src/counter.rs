@@ -33,6 +33,8 @@ pub enum Case {
     NewCodes,
     /// The signature certificate after the activation (§7).
     Signature,
+    /// The next signature key and certificate, while the old ones serve (§6, X2).
+    Renewal,
     /// Activation of a minor's card, asked for by a parent (§9.3.4, §6.4.1).
     Minor,
     /// Activation by an emancipated minor in person (§6.4.2).
@@ -53,10 +55,11 @@ pub enum Case {
 
 impl Case {
     /// Every case.
-    pub const ALL: [Case; 11] = [
+    pub const ALL: [Case; 12] = [
         Case::Standard,
         Case::NewCodes,
         Case::Signature,
+        Case::Renewal,
         Case::Minor,
         Case::EmancipatedMinor,
         Case::Ward,
@@ -100,6 +103,9 @@ pub enum Wants {
     Choice,
     /// The PIN that the holder types: `pin` beside [`Answer::Confirmed`].
     Pin,
+    /// The card's PIN and the signature PIN, which the holder types: `pin` and `signature_pin` beside
+    /// [`Answer::Confirmed`].
+    Pins,
     /// Nothing but leave to work on the card: [`Answer::Confirmed`].
     Work,
     /// Who is at the counter: [`Answer::Applicant`].
@@ -303,6 +309,9 @@ pub struct AnswerStep {
     /// The holder's PIN, where the step wants it.
     #[serde(default, serialize_with = "secret_text::write_optional")]
     pub pin: Option<SecretText>,
+    /// The holder's signature PIN, where the step wants it.
+    #[serde(default, serialize_with = "secret_text::write_optional")]
+    pub signature_pin: Option<SecretText>,
     /// The PIN of the operator's own card, where the request to the certifier is signed with it (§7).
     #[serde(default, serialize_with = "secret_text::write_optional")]
     pub operator_pin: Option<SecretText>,

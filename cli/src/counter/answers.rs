@@ -47,7 +47,7 @@ pub(crate) struct Answers {
     /// The value of any other field, for one step or for every step that has it; may be repeated
     #[arg(long, value_name = "[PARAGRAPH:]FIELD=VALUE", value_parser = setting)]
     set: Vec<Setting>,
-    /// Read the holder's PIN from standard input, where a step wants it
+    /// Read the holder's PINs from standard input, one a line, where a step wants them
     #[arg(long)]
     pub(crate) pin_stdin: bool,
     /// The language of what is asked; by default that of the terminal

@@ -51,6 +51,7 @@ pub(crate) fn procedure(
             paragraph: step.paragraph.clone(),
             answer,
             pin: secret("pin", "the holder's PIN")?,
+            signature_pin: secret("signature_pin", "the holder's signature PIN")?,
             // The request to the certifier is signed on the operator's own card (§7).
             operator_pin: secret("operator_pin", "the operator's PIN")?,
         };

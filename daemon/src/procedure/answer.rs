@@ -49,7 +49,8 @@ impl Engine {
         }
         let step = judge_form(&dossier, &request)?;
         let meter = self.meter_of(&dossier);
-        let pins = Pins { holder: request.pin, operator: request.operator_pin };
+        let pins =
+            Pins { holder: request.pin, signature: request.signature_pin, operator: request.operator_pin };
         match self.take(actor, &mut dossier, step, request.answer, pins, progress).await? {
             Led::On(outcome) => self.go_forward(actor, &mut dossier, step, outcome, &meter).await?,
             Led::Noted => {}
@@ -78,7 +79,7 @@ impl Engine {
                 dossier.reader_requested = Some(wanted);
                 Ok(Led::On(if wanted { "requested" } else { "not requested" }.to_owned()))
             }
-            (Wants::Work | Wants::Pin, Answer::Confirmed) => {
+            (Wants::Work | Wants::Pin | Wants::Pins, Answer::Confirmed) => {
                 self.work(actor, dossier, step, pins, progress).await?;
                 Ok(Led::Noted)
             }
@@ -108,7 +109,7 @@ impl Engine {
     ) -> Result<(), ProcedureError> {
         match step.name {
             StepName::PinSet => self.set_pin(actor, dossier, progress).await,
-            StepName::SignatureWork | StepName::SignatureWithHolderPin => {
+            StepName::SignatureWork | StepName::SignatureWithHolderPin | StepName::RenewalWork => {
                 self.make_signature(actor, dossier, step, pins, progress).await
             }
             StepName::SuspensionWork | StepName::ReactivationWork | StepName::RevocationWork => {
@@ -239,13 +240,14 @@ fn compare(dossier: &mut Dossier, step: &StepRule, verdict: Verdict) -> Led {
     }
 }
 
-/// The step that is next, if the answer is for it and has a PIN exactly when one is wanted.
+/// The step that is next, if the answer is for it and has the holder's PINs exactly when they are wanted.
 fn judge_form(dossier: &Dossier, request: &AnswerStep) -> Result<&'static StepRule, ProcedureError> {
     let step = dossier.next().ok_or_else(|| ProcedureError::Over(dossier.id.clone()))?;
     if request.paragraph != step.paragraph {
         return Err(ProcedureError::WrongStep { expected: step.paragraph });
     }
-    if request.pin.is_some() != (step.wants == Wants::Pin) {
+    let given = (request.pin.is_some(), request.signature_pin.is_some());
+    if given != (matches!(step.wants, Wants::Pin | Wants::Pins), step.wants == Wants::Pins) {
         return Err(ProcedureError::WrongAnswer { wants: step.wants });
     }
     Ok(step)
@@ -256,7 +258,7 @@ fn judge_form(dossier: &Dossier, request: &AnswerStep) -> Result<&'static StepRu
 fn repeats_work(dossier: &Dossier, request: &AnswerStep) -> bool {
     let last = dossier.last.and_then(|name| dossier.path().step(name));
     last.is_some_and(|step| {
-        matches!(step.wants, Wants::Work | Wants::Pin)
+        matches!(step.wants, Wants::Work | Wants::Pin | Wants::Pins)
             && step.paragraph == request.paragraph
             && request.answer == Answer::Confirmed
     })

@@ -25,6 +25,12 @@ pub fn days_until(time: &str, today: Date) -> Option<i64> {
     Some((then.date() - today).whole_days())
 }
 
+/// Whether a time written as in RFC 3339 is over. One that cannot be read is not.
+#[must_use]
+pub fn is_past(time: &str) -> bool {
+    OffsetDateTime::parse(time, &Rfc3339).is_ok_and(|time| time < OffsetDateTime::now_utc())
+}
+
 /// Whether somebody born on `birth` has completed 18 years on `today`.
 #[must_use]
 pub fn is_adult(birth: Date, today: Date) -> bool {

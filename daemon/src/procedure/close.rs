@@ -6,7 +6,7 @@ use cns_protocol::counter::{Procedure, ProcedureState};
 
 use crate::custody::{CustodyError, EnvelopeState, Unavailable};
 use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent};
-use crate::procedure::signature::UNUSED;
+use crate::procedure::signature::{UNUSED, renewal};
 use crate::procedure::steps::cases::Needs;
 use crate::procedure::store::StoreError;
 use crate::procedure::{Actor, Engine, ProcedureError};
@@ -41,7 +41,10 @@ impl Engine {
             dossier
                 .warn("The card's PIN is unknown: give the citizen new codes with another envelope (§9.4)");
         }
-        if let Some(Intent::Signature(begun)) = &dossier.intent
+        if let Some(warning) = renewal::left(&dossier) {
+            dossier.warn(warning);
+            self.note_what_is_left(&dossier).await?;
+        } else if let Some(Intent::Signature(begun)) = &dossier.intent
             && begun.request.is_some()
         {
             dossier.warn(UNUSED);

@@ -78,6 +78,9 @@ pub struct Dossier {
     /// What is asked of the national system (§9.3.3-5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub national_request: Option<NationalRequest>,
+    /// SHA-256 of the signature certificate that is renewed, hexadecimal (X2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews: Option<String>,
     /// What was begun and is not known to be finished.
     pub intent: Option<Intent>,
     /// How often it was written: told by its row, not by its document.

@@ -210,6 +210,15 @@ pub(crate) fn term_warning(not_after: &str, today: Date) -> Option<String> {
     }
 }
 
+/// What the operator should know about a renewal long before the signature certificate's end: a warning and no refusal,
+/// since the rules name no time (X2, X19).
+pub(crate) fn early_renewal_warning(not_after: &str, today: Date) -> Option<String> {
+    let days = clock::days_until(not_after, today).filter(|days| *days > WARN_DAYS)?;
+    Some(format!(
+        "The signature certificate is valid for {days} days more: it can be renewed nearer to its end (X2)"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use cns_protocol::counter::DocumentKind;
@@ -348,6 +357,14 @@ mod tests {
             assert!(!is_address(wrong), "{wrong}");
             assert_eq!(paragraph(check_email(wrong)), Some("§9.3.3-6"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_early_renewal_is_told() {
+        assert_eq!(early_renewal_warning("2027-01-22T00:00:00Z", TODAY), None);
+        let warning = early_renewal_warning("2027-01-23T00:00:00Z", TODAY);
+        assert!(warning.is_some_and(|text| text.contains("61 days")));
+        assert_eq!(early_renewal_warning("soon", TODAY), None);
     }
 
     #[test]

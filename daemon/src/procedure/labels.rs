@@ -51,6 +51,7 @@ pub(super) fn done(step: StepName) -> &'static str {
         StepName::SignatureWork | StepName::SignatureWithHolderPin => {
             "Certificato di firma creato e caricato sulla carta"
         }
+        StepName::RenewalWork => "Certificato di firma rinnovato con una nuova chiave",
         StepName::HandOver => "Busta consegnata chiusa",
         StepName::ReaderRequest => "Lettore gratuito richiesto",
         StepName::InformationSheet => "Foglio informativo consegnato",

@@ -60,7 +60,10 @@ impl Signer for Officer {
 impl Engine {
     /// Whether a step wants the operator's PIN, because what is sent to the authority in it is signed with their card.
     pub(super) fn wants_officer(&self, step: &StepRule) -> bool {
-        if matches!(step.name, StepName::SignatureWork | StepName::SignatureWithHolderPin) {
+        if matches!(
+            step.name,
+            StepName::SignatureWork | StepName::SignatureWithHolderPin | StepName::RenewalWork
+        ) {
             self.certifier.as_deref().is_some_and(Certifier::wants_officer)
         } else if matches!(
             step.name,

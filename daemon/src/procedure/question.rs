@@ -52,7 +52,7 @@ pub(super) fn question(dossier: &Dossier, officer: bool) -> Question {
         note_it: note.map(|(_, text)| text.to_owned()),
         shown: step.map(|step| shown(dossier, step)).unwrap_or_default(),
         fields: step.map(|step| asked(step, dossier.path().case, officer)).unwrap_or_default(),
-        works_on_card: step.is_some_and(|step| matches!(step.wants, Wants::Work | Wants::Pin)),
+        works_on_card: step.is_some_and(|step| matches!(step.wants, Wants::Work | Wants::Pin | Wants::Pins)),
     }
 }
 
@@ -60,8 +60,10 @@ pub(super) fn question(dossier: &Dossier, officer: bool) -> Question {
 fn asked(step: &StepRule, case: &CaseRule, officer: bool) -> Vec<Field> {
     let mut fields = fields(step.wants, case);
     if officer {
-        let label = ("the PIN of the operator's card", "PIN della carta dell'operatore");
-        fields.push(Field { secret: true, ..plain("operator_pin", FieldKind::Pin, label) });
+        fields.push(secret(
+            "operator_pin",
+            ("the PIN of the operator's card", "PIN della carta dell'operatore"),
+        ));
     }
     fields
 }
@@ -122,10 +124,11 @@ pub(super) fn fields(wants: Wants, case: &CaseRule) -> Vec<Field> {
         Wants::Choice => {
             vec![plain("wanted", FieldKind::YesNo, ("the citizen wants it", "il cittadino lo richiede"))]
         }
-        Wants::Pin => vec![Field {
-            secret: true,
-            ..plain("pin", FieldKind::Pin, ("the holder's PIN", "PIN del titolare"))
-        }],
+        Wants::Pin => vec![secret("pin", ("the holder's PIN", "PIN del titolare"))],
+        Wants::Pins => vec![
+            secret("pin", ("the PIN of the holder's card", "PIN della carta del titolare")),
+            secret("signature_pin", ("the holder's signature PIN", "PIN di firma del titolare")),
+        ],
         Wants::Applicant => {
             let question = ("who is at the counter", "chi si presenta allo sportello");
             vec![choice("applicant", question, case.applicants, labels::applicant)]
@@ -155,6 +158,11 @@ fn plain(name: &str, kind: FieldKind, (text, text_it): Label) -> Field {
         text: text.to_owned(),
         text_it: text_it.to_owned(),
     }
+}
+
+/// A field whose value is the request's parameter of that name.
+fn secret(name: &str, label: Label) -> Field {
+    Field { secret: true, ..plain(name, FieldKind::Pin, label) }
 }
 
 fn choice<T: Serialize + Copy>(name: &str, label: Label, values: &[T], called: impl Fn(T) -> Label) -> Field {
@@ -209,7 +217,7 @@ pub(super) fn answer(
     let object = Value::Object(object);
     let one = |name: &str| object.get(name).cloned().unwrap_or_default();
     match wants {
-        Wants::Work | Wants::Pin => Ok(Answer::Confirmed),
+        Wants::Work | Wants::Pin | Wants::Pins => Ok(Answer::Confirmed),
         Wants::Confirmation => Ok(Answer::Confirmed),
         Wants::Document => read(object).map(Answer::Document),
         Wants::Verdict => read(one("verdict")).map(Answer::Verdict),

@@ -8,15 +8,13 @@ use cns_protocol::audit::Phase;
 use cns_protocol::card::KeyUse;
 use cns_protocol::counter::{RemoveSignature, SignatureRemoved};
 use cns_protocol::rpc::Progress;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Record;
 use crate::card::{CardContents, CardSession, signature_area};
 use crate::dispatch::ProgressSender;
 use crate::operator::Session;
 use crate::procedure::start::refuse_logging_reader;
-use crate::procedure::{Actor, Engine, Meter, ProcedureError};
+use crate::procedure::{Actor, Engine, Meter, ProcedureError, clock};
 
 const ACT: &str = "signature-removed";
 const PARAGRAPH: &str = "§9.1.3";
@@ -45,7 +43,7 @@ impl Engine {
             return Err(ProcedureError::rule(open.rule().paragraph, text, text_it));
         }
         let end = end_of_certificate(&contents);
-        if let Some(not_after) = end.as_ref().filter(|end| !request.even_if_valid && !is_past(end)) {
+        if let Some(not_after) = end.as_ref().filter(|end| !request.even_if_valid && !clock::is_past(end)) {
             return Err(ProcedureError::CertificateValid { not_after: not_after.clone() });
         }
         let meter = Meter::start(&self.readers, Some(&request.reader));
@@ -105,13 +103,8 @@ impl Engine {
 }
 
 /// The end of the card's signature certificate, RFC 3339.
-fn end_of_certificate(contents: &CardContents) -> Option<String> {
+pub(super) fn end_of_certificate(contents: &CardContents) -> Option<String> {
     let certificates = &contents.card.certificates;
     let found = certificates.iter().find(|found| found.key_use == KeyUse::Signature)?;
     Some(found.not_after.clone())
-}
-
-/// Whether a time written as in RFC 3339 is over. One that cannot be read is not.
-fn is_past(time: &str) -> bool {
-    OffsetDateTime::parse(time, &Rfc3339).is_ok_and(|time| time < OffsetDateTime::now_utc())
 }

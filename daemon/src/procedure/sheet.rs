@@ -2,7 +2,7 @@
 //! A4, in Italian. A dossier holds no secret, so neither can they.
 
 use askama::Template;
-use cns_protocol::counter::{Applicant, Reason, Sheet, SheetDocument, SheetKind};
+use cns_protocol::counter::{Applicant, Case, Reason, Sheet, SheetDocument, SheetKind};
 use cns_protocol::national::{FirstPart, RequestKind};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -45,6 +45,7 @@ struct Information {
     /// Whether an envelope holds the codes.
     new_codes: bool,
     signature: bool,
+    renewed: bool,
     not_after: String,
     no_user_code: bool,
 }
@@ -124,6 +125,7 @@ fn information(dossier: &Dossier, config: &CounterConfig) -> Information {
         signature: [StepName::SignatureWork, StepName::SignatureWithHolderPin]
             .into_iter()
             .any(|name| dossier.has_done(name)),
+        renewed: dossier.has_done(StepName::RenewalWork),
         not_after: day_of(&dossier.certificate_not_after),
         no_user_code: path.step(StepName::NationalWork).is_some(),
     }
@@ -203,7 +205,13 @@ fn statements(dossier: &Dossier) -> Vec<String> {
             Some(Applicant::Holder | Applicant::EmancipatedMinor) | None => {}
         }
     }
-    if dossier.signature_wanted {
+    if dossier.case == Case::Renewal {
+        statements.push(
+            "Il titolare chiede il rinnovo del certificato di firma digitale sulla propria carta, con una nuova chiave che \
+             sostituisce la precedente, e ne accetta le condizioni d'uso."
+                .to_owned(),
+        );
+    } else if dossier.signature_wanted {
         statements.push(
             "Il titolare chiede il rilascio gratuito del certificato di firma digitale sulla propria carta e ne accetta \
              le condizioni d'uso."
@@ -244,7 +252,7 @@ fn written(day: Date) -> String {
 #[cfg(test)]
 mod tests {
     use cns_protocol::card::Holder;
-    use cns_protocol::counter::{Case, DocumentKind, ProcedureState, Representative};
+    use cns_protocol::counter::{DocumentKind, ProcedureState, Representative};
     use cns_protocol::operator::CounterKind;
 
     use super::*;
@@ -298,6 +306,7 @@ mod tests {
             evidence: None,
             reason: Some(Reason::Theft),
             national_request: None,
+            renews: None,
             intent: None,
             revision: 0,
         }
@@ -305,7 +314,11 @@ mod tests {
 
     #[test]
     fn no_text_of_a_card_or_a_person_is_markup() {
-        let config = CounterConfig { issuing_body: HOSTILE.to_owned(), contacts: vec![HOSTILE.to_owned()] };
+        let config = CounterConfig {
+            issuing_body: HOSTILE.to_owned(),
+            contacts: vec![HOSTILE.to_owned()],
+            ..CounterConfig::default()
+        };
         let dossier = hostile(Case::Revocation);
         for html in [
             information(&dossier, &config).render().unwrap(),

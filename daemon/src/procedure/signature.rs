@@ -4,9 +4,11 @@
 //! transaction is persisted before the authority hears of it; the request and the certificate are persisted as soon as
 //! they are there. So a repetition finds the half-made area, asks the authority with the same transaction and the same
 //! key, and loads the same certificate. The area is locked before the authority hears of its key, so whatever is left
-//! unfinished leaves nothing that somebody who knows the CNS PIN could replace.
+//! unfinished leaves nothing that somebody who knows the CNS PIN could replace. A renewal ([`renewal`]) goes the same way,
+//! beside the key and certificate that serve until its end.
 
 mod by_program;
+pub(super) mod renewal;
 
 pub use self::by_program::CardInReader;
 
@@ -16,16 +18,18 @@ use cns_protocol::card::Holder;
 use cns_protocol::counter::ProcedureState;
 use cns_protocol::rpc::Progress;
 use cns_secret::Secret;
+use rsa::RsaPublicKey;
 
 use crate::authority::Signer;
-use crate::card::{CardContents, CardError, CardSession, signature_area};
+use crate::card::signature_area::{self, renewal as next};
+use crate::card::{CardContents, CardError, CardSession};
 use crate::config::RequestForm;
 use crate::custody::{Lent, PukKind};
 use crate::dispatch::ProgressSender;
 use crate::procedure::certifier::{Certifier, CertifierError};
 use crate::procedure::dossier::{Dossier, Intent, Signature};
 use crate::procedure::request::Unsigned;
-use crate::procedure::steps::StepRule;
+use crate::procedure::steps::{StepName, StepRule};
 use crate::procedure::{Actor, Engine, Meter, ProcedureError, random};
 
 const ACT: &str = "signature-certificate";
@@ -37,13 +41,55 @@ pub(super) const UNUSED: &str =
 
 /// What was typed beside the answer.
 pub(super) struct Pins {
-    /// By the holder.
+    /// By the holder: the card's PIN.
     pub(super) holder: Option<SecretText>,
+    /// By the holder: the signature PIN.
+    pub(super) signature: Option<SecretText>,
     /// By the operator, for the request to the certifier (§7).
     pub(super) operator: Option<SecretText>,
 }
 
-/// The PIN of the card, which becomes the area's PIN too (X1): the envelope's, or the holder's own.
+/// What is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// The card's signature area, and the key and certificate in it.
+    First,
+    /// The next key and certificate of the area (X2).
+    Renewal,
+}
+
+impl Work {
+    fn of(step: &StepRule) -> Self {
+        if step.name == StepName::RenewalWork { Self::Renewal } else { Self::First }
+    }
+
+    /// What is recorded: the act, what is begun, what was done, and what the operator reads of the step.
+    fn words(self) -> [&'static str; 4] {
+        match self {
+            Self::First => [
+                ACT,
+                "the signature area is made",
+                "the certificate is on the card",
+                "the signature certificate was made; its PIN is the card's PIN at first (X1)",
+            ],
+            Self::Renewal => [
+                "signature-renewal",
+                "the next signature key and certificate are made",
+                "the next certificate is in use, the key before it is deleted",
+                "the signature certificate was renewed; the PINs are as they were (X2)",
+            ],
+        }
+    }
+}
+
+/// What the holder typed: the card's PIN, the signature PIN.
+#[derive(Default)]
+struct Typed {
+    card: Option<Secret>,
+    signature: Option<Secret>,
+}
+
+/// A PIN for one job on the card: the envelope's, or the holder's own.
 enum HolderPin {
     Lent(Lent),
     Typed(Secret),
@@ -58,8 +104,21 @@ impl HolderPin {
     }
 }
 
+/// The PINs for one job on the card: its own, and the signature area's.
+struct Codes {
+    card: HolderPin,
+    area: HolderPin,
+}
+
+impl Codes {
+    fn lend<R>(self, use_them: impl FnOnce(&Secret, &Secret) -> R) -> R {
+        let Self { card, area } = self;
+        card.lend(|card| area.lend(|area| use_them(card, area)))
+    }
+}
+
 impl Engine {
-    /// Makes the signature certificate, from wherever an earlier attempt got to.
+    /// Makes or renews the signature certificate, from wherever an earlier attempt got to.
     pub(super) async fn make_signature(
         &self,
         actor: &Actor,
@@ -69,24 +128,30 @@ impl Engine {
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
         let certifier = self.certifier.as_deref().ok_or(ProcedureError::NoAuthority)?;
-        let contents = self.card_of(dossier, actor)?;
+        let work = Work::of(step);
+        let mut contents = self.card_of(dossier, actor)?;
         let meter = Meter::start(&self.readers, Some(&contents.card.reader));
+        if work == Work::Renewal {
+            contents = self.ready_to_renew(dossier, contents).await?;
+        }
         let officer = self.officer(certifier.wants_officer(), actor, pins.operator)?;
         let officer: Option<&dyn Signer> = match &officer {
             Some(officer) => Some(officer),
             None => None,
         };
-        let typed = pins.holder.map(SecretText::into_secret);
-        self.record(actor, dossier, (ACT, Phase::Intention, PARAGRAPH), "the signature area is made").await?;
-        let made = self.work_on(dossier, &contents, (certifier, officer), typed.as_ref(), progress).await;
-        if let Err(error) = made {
+        let typed = Typed {
+            card: pins.holder.map(SecretText::into_secret),
+            signature: pins.signature.map(SecretText::into_secret),
+        };
+        let [act, begun, done, outcome] = work.words();
+        self.record(actor, dossier, (act, Phase::Intention, PARAGRAPH), begun).await?;
+        let asked = (certifier, officer);
+        if let Err(error) = self.work_on(dossier, &contents, (work, &typed), asked, progress).await {
             let text = format!("not finished: {error}");
-            self.record(actor, dossier, (ACT, Phase::Outcome, PARAGRAPH), text).await?;
+            self.record(actor, dossier, (act, Phase::Outcome, PARAGRAPH), text).await?;
             return Err(error);
         }
-        self.record(actor, dossier, (ACT, Phase::Outcome, PARAGRAPH), "the certificate is on the card")
-            .await?;
-        let outcome = "the signature certificate was made; its PIN is the card's PIN at first (X1)";
+        self.record(actor, dossier, (act, Phase::Outcome, PARAGRAPH), done).await?;
         self.note(dossier, step, outcome.to_owned(), &meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;
@@ -98,53 +163,22 @@ impl Engine {
         &self,
         dossier: &mut Dossier,
         contents: &CardContents,
+        (work, typed): (Work, &Typed),
         (certifier, officer): (&dyn Certifier, Option<&dyn Signer>),
-        typed: Option<&Secret>,
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
-        let mut intent = match dossier.intent.take() {
-            Some(Intent::Signature(begun)) => begun,
-            Some(
-                Intent::SetPin(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. },
-            ) => {
-                return Err(ProcedureError::Internal);
-            }
-            None => Signature { transaction: random::hexadecimal::<16>()?, request: None, certificate: None },
-        };
+        let mut intent = begun_or_new(dossier)?;
         self.keep(dossier, &intent).await?;
         if intent.request.is_none() {
-            let pin = self.pin_of(dossier, typed).await?;
-            let puk = self.area_puk(&dossier.card).await?;
-            intent.request = Some(hex::encode(
-                self.make_key(dossier, contents, certifier.form(), (pin, puk), progress).await?,
-            ));
+            let codes = self.codes_of(dossier, typed).await?;
+            let form = certifier.form();
+            let made = self.make_key(dossier, contents, form, (work, codes), progress).await?;
+            intent.request = Some(hex::encode(made));
             self.keep(dossier, &intent).await?;
         }
-        let request = unhex(intent.request.as_deref())?;
-        let certificate = match &intent.certificate {
-            Some(certificate) => unhex(Some(certificate))?,
-            None => {
-                tell(progress, "enrol", "Asking the authority for the certificate");
-                let certificate = match ask((certifier, officer), &intent, &request, &dossier.holder).await {
-                    Err(
-                        error @ ProcedureError::Certifier(
-                            CertifierError::Refused(_) | CertifierError::Unfit(_),
-                        ),
-                    ) => {
-                        // The authority's word is final for this transaction: the next attempt begins another.
-                        intent.transaction = random::hexadecimal::<16>()?;
-                        self.keep(dossier, &intent).await?;
-                        return Err(error);
-                    }
-                    asked => asked?,
-                };
-                intent.certificate = Some(hex::encode(&certificate));
-                self.keep(dossier, &intent).await?;
-                certificate
-            }
-        };
-        let pin = self.pin_of(dossier, typed).await?;
-        let loaded = self.load_on(contents, pin, certificate, progress).await;
+        let certificate = self.enrol(dossier, &mut intent, (certifier, officer), progress).await?;
+        let codes = self.codes_of(dossier, typed).await?;
+        let loaded = self.load_on(contents, (work, codes), certificate, progress).await;
         if let Err(ProcedureError::Card(CardError::CertificateMismatch(_))) = &loaded {
             // The chip has another key than the one that was certified: the next attempt makes a new one.
             dossier.intent = None;
@@ -154,6 +188,33 @@ impl Engine {
         loaded
     }
 
+    /// The certificate for the request: the one that was received, or the authority's answer to the same transaction.
+    async fn enrol(
+        &self,
+        dossier: &mut Dossier,
+        intent: &mut Signature,
+        asked: (&dyn Certifier, Option<&dyn Signer>),
+        progress: &ProgressSender,
+    ) -> Result<Vec<u8>, ProcedureError> {
+        if let Some(certificate) = &intent.certificate {
+            return unhex(Some(certificate));
+        }
+        let request = unhex(intent.request.as_deref())?;
+        tell(progress, "enrol", "Asking the authority for the certificate");
+        let certificate = match ask(asked, intent, &request, &dossier.holder).await {
+            Err(error @ ProcedureError::Certifier(CertifierError::Refused(_) | CertifierError::Unfit(_))) => {
+                // The authority's word is final for this transaction: the next attempt begins another.
+                intent.transaction = random::hexadecimal::<16>()?;
+                self.keep(dossier, intent).await?;
+                return Err(error);
+            }
+            asked => asked?,
+        };
+        intent.certificate = Some(hex::encode(&certificate));
+        self.keep(dossier, intent).await?;
+        Ok(certificate)
+    }
+
     /// Persists how far it came.
     async fn keep(&self, dossier: &mut Dossier, intent: &Signature) -> Result<(), ProcedureError> {
         dossier.intent = Some(Intent::Signature(intent.clone()));
@@ -161,7 +222,13 @@ impl Engine {
         Ok(())
     }
 
-    /// The PIN for one job on the card.
+    /// The PINs for one job on the card. The area's is the card's at first (X1).
+    async fn codes_of(&self, dossier: &Dossier, typed: &Typed) -> Result<Codes, ProcedureError> {
+        let card = self.pin_of(dossier, typed.card.as_ref()).await?;
+        let area = self.pin_of(dossier, typed.signature.as_ref().or(typed.card.as_ref())).await?;
+        Ok(Codes { card, area })
+    }
+
     async fn pin_of(&self, dossier: &Dossier, typed: Option<&Secret>) -> Result<HolderPin, ProcedureError> {
         match (typed, &dossier.envelope) {
             (Some(typed), _) => Ok(HolderPin::Typed(typed.duplicate()?)),
@@ -179,38 +246,46 @@ impl Engine {
         Ok(self.custody.puk(card, PukKind::Signature).await?)
     }
 
-    /// Area, key, lock and signed request.
+    /// The place for the key, the key, its lock and the signed request.
     async fn make_key(
         &self,
         dossier: &Dossier,
         contents: &CardContents,
         form: RequestForm,
-        (pin, puk): (HolderPin, Lent),
+        (work, codes): (Work, Codes),
         progress: &ProgressSender,
     ) -> Result<Vec<u8>, ProcedureError> {
         let (holder, progress) = (dossier.holder.clone(), progress.clone());
+        // A renewal leaves the area's PUK as it is.
+        let puk = match work {
+            Work::First => Some(self.area_puk(&dossier.card).await?),
+            Work::Renewal => None,
+        };
         let job = move |session: &mut CardSession<'_>| {
             let report = |report: Progress| progress.send(report);
-            pin.lend(|pin| {
-                puk.lend(|puk| signature_area::create(session, pin, pin, puk, &report))?;
-                let key = signature_area::generate_key(session, pin, pin, &report)?;
-                signature_area::lock(session, pin, &report)?;
+            codes.lend(|pin, area_pin| {
+                let (key, sign): (_, SignRequest) = match puk {
+                    Some(puk) => {
+                        (first_key(session, [pin, area_pin], puk, &report)?, signature_area::sign_request)
+                    }
+                    None => (renewal::next_key(session, [pin, area_pin], &report)?, next::sign_request),
+                };
                 let unsigned = match Unsigned::new(&holder, &key, form) {
                     Ok(unsigned) => unsigned,
                     Err(error) => return Ok(Err(error)),
                 };
-                let signature = signature_area::sign_request(session, pin, unsigned.digest())?;
+                let signature = sign(session, area_pin, unsigned.digest())?;
                 Ok(unsigned.sign(&signature))
             })
         };
         self.readers.run(&contents.card.reader, Some(contents.card.insertion), job).await?
     }
 
-    /// Certificate into the area, read back; then the card is read anew.
+    /// Certificate into the area, read back, and in a renewal put into the old one's place; then the card is read anew.
     async fn load_on(
         &self,
         contents: &CardContents,
-        pin: HolderPin,
+        (work, codes): (Work, Codes),
         certificate: Vec<u8>,
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
@@ -218,7 +293,10 @@ impl Engine {
         let sender = progress.clone();
         let job = move |session: &mut CardSession<'_>| {
             let report = |report: Progress| sender.send(report);
-            pin.lend(|pin| signature_area::load_certificate(session, pin, &certificate, &report))
+            codes.lend(|pin, area_pin| match work {
+                Work::First => signature_area::load_certificate(session, pin, &certificate, &report),
+                Work::Renewal => renewal::put_in_use(session, [pin, area_pin], &certificate, &report),
+            })
         };
         self.readers.run(&contents.card.reader, Some(contents.card.insertion), job).await?;
         tell(progress, "read-again", "Reading the card again");
@@ -233,6 +311,33 @@ impl Engine {
             }
             .into()),
         }
+    }
+}
+
+/// Signs a digest with a key of the area.
+type SignRequest = fn(&mut CardSession<'_>, &Secret, &[u8]) -> Result<Vec<u8>, CardError>;
+
+/// The area, its key and the lock.
+fn first_key(
+    session: &mut CardSession<'_>,
+    [pin, area_pin]: [&Secret; 2],
+    puk: Lent,
+    report: &(dyn Fn(Progress) + Sync),
+) -> Result<RsaPublicKey, CardError> {
+    puk.lend(|puk| signature_area::create(session, pin, area_pin, puk, report))?;
+    let key = signature_area::generate_key(session, pin, area_pin, report)?;
+    signature_area::lock(session, pin, report)?;
+    Ok(key)
+}
+
+/// What an earlier attempt has begun, or a new transaction.
+fn begun_or_new(dossier: &Dossier) -> Result<Signature, ProcedureError> {
+    match &dossier.intent {
+        Some(Intent::Signature(begun)) => Ok(begun.clone()),
+        Some(Intent::SetPin(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. }) => {
+            Err(ProcedureError::Internal)
+        }
+        None => Ok(Signature { transaction: random::hexadecimal::<16>()?, request: None, certificate: None }),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::operator::Session;
 use crate::procedure::dossier::{Dossier, Intent, VERSION};
 use crate::procedure::national::MAY_HAVE_COME;
 use crate::procedure::same_card::{bind, data_disagree};
+use crate::procedure::signature::renewal;
 use crate::procedure::steps::cases::Needs;
 use crate::procedure::steps::{RULES, When, case_rule};
 use crate::procedure::{Actor, Engine, Meter, ProcedureError, clock, identity, random};
@@ -63,9 +64,7 @@ impl Engine {
             identity::check_age(applicant, &dossier.holder, clock::today())?;
         }
         self.judge_certificates(&mut dossier, &contents).await?;
-        if dossier.rule().sets_codes {
-            self.check_status(&mut dossier, &contents).await?;
-        }
+        self.check_status(&mut dossier, &contents).await?;
         let meter = Meter::start(&self.readers, None);
         let rule = dossier.rule();
         for step in dossier.path().steps().filter(|step| step.when == When::AtStart) {
@@ -166,6 +165,8 @@ impl Engine {
         }
         if case == Case::Signature {
             self.check_signature_allowed(&card.holder, Some(contents))?;
+        } else if case == Case::Renewal {
+            self.check_renewal_allowed(contents)?;
         }
         Ok(certificate)
     }
@@ -183,6 +184,9 @@ impl Engine {
                 "Send the citizen to a counter of a health authority or to a regional office",
                 "Indirizzare il cittadino allo sportello di un'azienda sanitaria o a un ufficio regionale",
             ));
+        }
+        if case == Case::Renewal && !self.config.get().is_some_and(|config| config.renewal) {
+            return Err(renewal::closed());
         }
         match rule.needs {
             // An open activation is given back also to who asks for the certificate: it offers it itself.
@@ -248,17 +252,21 @@ fn new_dossier(
         warnings: Vec::new(),
         envelope: None,
         document: None,
-        signature_wanted: matches!(case, Case::Signature),
+        signature_wanted: matches!(case, Case::Signature | Case::Renewal),
         reader_requested: None,
         applicant: case_rule(case).only_applicant(),
         representative: None,
         evidence: None,
         reason: None,
         national_request: None,
+        renews: None,
         intent: None,
         revision: 0,
     };
     bind(&mut dossier, contents);
+    if case == Case::Renewal {
+        renewal::bind(&mut dossier, contents);
+    }
     if let Some(warning) = identity::birth_warning(&card.holder) {
         dossier.warn(warning);
     }

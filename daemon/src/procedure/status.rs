@@ -15,6 +15,7 @@ use crate::authority::Signer;
 use crate::card::{CardContents, CardError};
 use crate::config::Offline;
 use crate::procedure::dossier::Dossier;
+use crate::procedure::signature::renewal;
 use crate::procedure::{Engine, ProcedureError};
 
 /// How a certificate stands with its authority (§1.3.5).
@@ -123,8 +124,8 @@ pub trait StatusAuthority: Send + Sync {
 }
 
 impl Engine {
-    /// §9.3b: no codes for a card whose authentication certificate is revoked, or suspended (X12). Without a source
-    /// the operator is warned. Where the source does not know, the configuration says whether the procedure is stopped
+    /// §9.3b: no codes for a card whose authentication certificate is revoked, or suspended (X12); no renewal of a signature
+    /// certificate that is. The case says which ones count. Without a source the operator is warned. Where the source does not know, the configuration says whether the procedure is stopped
     /// before anything is done, or goes on with a warning. What was done here counts until the source has heard of it: a
     /// list may be made once a day.
     pub(super) async fn check_status(
@@ -132,21 +133,36 @@ impl Engine {
         dossier: &mut Dossier,
         contents: &CardContents,
     ) -> Result<(), ProcedureError> {
+        let in_force = dossier.rule().in_force;
+        if in_force.is_empty() {
+            return Ok(());
+        }
         let (card, source) = (&contents.card.serial, self.status_source.get());
         self.refuse_out_of_force(card, source.map(|_| SystemTime::now())).await?;
         let Some(source) = source else {
             dossier.warn("The certificate's status was not checked: no source is configured (§9.3b)");
             return Ok(());
         };
-        let Some(certificate) = contents.authentication_certificate.clone() else {
-            return Err(ProcedureError::Internal);
-        };
+        for key_use in in_force {
+            let certificate = contents.certificate(*key_use).ok_or(ProcedureError::Internal)?.to_vec();
+            self.check_status_of(dossier, card, source.as_ref(), (*key_use, certificate)).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_status_of(
+        &self,
+        dossier: &mut Dossier,
+        card: &str,
+        source: &dyn StatusSource,
+        (key_use, certificate): (KeyUse, Vec<u8>),
+    ) -> Result<(), ProcedureError> {
         let heard = match source.status(certificate).await {
             Err(StatusError::Unknown(why)) if source.offline() == Offline::Warn => {
                 tracing::warn!(
                     procedure = dossier.id,
                     why,
-                    "codes are set though the status is not known (§9.3b)"
+                    "the procedure goes on though the status is not known (§9.3b)"
                 );
                 dossier.warn(format!("The certificate's status is not known (§9.3b): {why}"));
                 return self.refuse_out_of_force(card, None).await;
@@ -161,6 +177,12 @@ impl Engine {
                     "Riattivarla prima (§9.6.2), nella stessa visita",
                 ))
             }
+            CertificateStatus::Revoked if key_use == KeyUse::Signature => Err(ProcedureError::rule(
+                "§9.3b",
+                "the card's signature certificate is revoked",
+                "il certificato di firma della carta è revocato",
+            )
+            .hinting(renewal::ANOTHER.0, renewal::ANOTHER.1)),
             CertificateStatus::Revoked => Err(ProcedureError::rule(
                 "§9.3b",
                 "the card's certificate is revoked",

@@ -44,6 +44,8 @@ pub enum StepName {
     SignatureWork,
     /// The same, with the PIN that the holder types.
     SignatureWithHolderPin,
+    /// The next key and certificate took the place of the old ones.
+    RenewalWork,
     /// The envelope was handed over.
     HandOver,
     /// Whether the citizen asked for the free reader.
@@ -104,6 +106,7 @@ impl StepName {
             Self::SignatureWanted => "the signature certificate is wanted",
             Self::RequestForm => "the request form was signed",
             Self::SignatureWork | Self::SignatureWithHolderPin => "the signature certificate was made",
+            Self::RenewalWork => "the signature certificate was renewed",
             Self::HandOver => "the envelope was handed over",
             Self::ReaderRequest => "the request for a reader was recorded",
             Self::InformationSheet => "the information sheet was handed over",

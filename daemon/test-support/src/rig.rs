@@ -11,7 +11,9 @@ use std::{fs, io};
 use cns_protocol::SecretText;
 use cns_protocol::audit::Entry;
 use cns_protocol::card::KeyUse;
-use cns_protocol::counter::{Answer, AnswerStep, Cancel, Case, Procedure, ProcedureState, Show, Start};
+use cns_protocol::counter::{
+    Answer, AnswerStep, Cancel, Case, Procedure, ProcedureState, Show, Start, Wants,
+};
 use cns_protocol::key::Mechanism;
 use cns_protocol::operator::{CounterKind, Session};
 use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile};
@@ -21,7 +23,7 @@ use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
 use cnsd::audit::Audit;
 use cnsd::authority::Authority;
 use cnsd::card::{CardError, CardSession, LastTry, sign};
-use cnsd::config::AuthorityConfig;
+use cnsd::config::{AuthorityConfig, CounterConfig};
 use cnsd::custody::Custody;
 use cnsd::database::Database;
 use cnsd::dispatch::ProgressSender;
@@ -142,6 +144,8 @@ pub struct Rig {
     pub peer: Option<Arc<Mutex<Peer>>>,
     /// Whether the certifier suspends, reactivates and revokes.
     changes_status: bool,
+    /// What the counter is configured with, if not with the defaults.
+    configured: Option<CounterConfig>,
 }
 
 impl Rig {
@@ -199,6 +203,7 @@ impl Rig {
             national_url: None,
             peer: None,
             changes_status: false,
+            configured: None,
         };
         rig.fill_custody().await;
         rig.card_is_back().await;
@@ -352,11 +357,26 @@ impl Rig {
         answer: Answer,
         pin: Option<&[u8]>,
     ) -> Result<Procedure, ProcedureError> {
+        // The signature PIN is the card's at first (X1).
+        let both = procedure.next.as_ref().is_some_and(|step| step.wants == Wants::Pins);
+        self.answer_with_pins(procedure, paragraph, answer, [pin, pin.filter(|_| both)]).await
+    }
+
+    /// As [`Rig::answer_with`], with the card's PIN and the signature PIN.
+    pub async fn answer_with_pins(
+        &self,
+        procedure: &Procedure,
+        paragraph: &str,
+        answer: Answer,
+        pins: [Option<&[u8]>; 2],
+    ) -> Result<Procedure, ProcedureError> {
+        let [pin, signature_pin] = pins.map(|pin| pin.map(|pin| SecretText::new(secret(pin)).unwrap()));
         let step = AnswerStep {
             procedure: procedure.id.clone(),
             paragraph: paragraph.to_owned(),
             answer,
-            pin: pin.map(|pin| SecretText::new(secret(pin)).unwrap()),
+            pin,
+            signature_pin,
             operator_pin: None,
         };
         self.rooms().procedures.answer(UID, &session("op1"), step, ProgressSender::nobody()).await

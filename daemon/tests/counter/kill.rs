@@ -69,10 +69,6 @@ impl Counter {
         Self::built(&Setup { envelopes: 2, cards: &[sample::ID_CARD], ..Setup::default() }, more)
     }
 
-    pub(crate) fn with(setup: &Setup<'_>) -> Self {
-        Self::built(setup, |_| String::new())
-    }
-
     /// With more roles for the user of the tests.
     pub(crate) fn with_roles(setup: &Setup<'_>, roles: &[&str]) -> Self {
         Self::built(setup, |_| access(roles))
@@ -219,6 +215,7 @@ pub(crate) fn step_of(procedure: &Procedure, paragraph: &str, answer: Answer) ->
         paragraph: paragraph.to_owned(),
         answer,
         pin: None,
+        signature_pin: None,
         operator_pin: None,
     }
 }

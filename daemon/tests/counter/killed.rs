@@ -26,14 +26,15 @@ const ROUNDS: &str = "CNSD_SOAK_ROUNDS";
 /// The longest time between the answer and the kill: what a step takes here, and some more.
 const LATEST_MS: u64 = 60;
 
-const SHORT: [(Case, Applicant, bool); 5] = [
+const SHORT: [(Case, Applicant, bool); 6] = [
     (Case::Standard, Applicant::Holder, false),
     (Case::Signature, Applicant::Holder, true),
+    (Case::Renewal, Applicant::Holder, true),
     (Case::OtherRegion, Applicant::Holder, false),
     (Case::Suspension, Applicant::Holder, false),
     (Case::Reactivation, Applicant::Guardian, false),
 ];
-const ALL: [(Case, Applicant, bool); 8] = [
+const ALL: [(Case, Applicant, bool); 9] = [
     (Case::Standard, Applicant::Holder, false),
     (Case::Ward, Applicant::Guardian, false),
     (Case::Delegation, Applicant::Delegate, false),
@@ -41,6 +42,7 @@ const ALL: [(Case, Applicant, bool); 8] = [
     (Case::OtherRegion, Applicant::Delegate, false),
     // Once the card has its signature certificate, nothing is left to be made: see `Killing::wants_signature`.
     (Case::Standard, Applicant::Holder, true),
+    (Case::Renewal, Applicant::Holder, true),
     (Case::Suspension, Applicant::Guardian, false),
     (Case::Reactivation, Applicant::Holder, false),
 ];
@@ -51,6 +53,8 @@ struct Killing {
     reader: String,
     applicant: Applicant,
     code: String,
+    /// The envelope whose PIN the signature area has.
+    signature_code: String,
     wants_signature: bool,
     kills: u64,
 }
@@ -66,8 +70,11 @@ impl Killing {
             procedure: procedure.id.clone(),
             paragraph: step.paragraph.clone(),
             answer,
-            // A certificate that comes later is made with the PIN that the holder has.
-            pin: (step.wants == Wants::Pin).then(|| text(&self.counter.pin_in(&self.code))),
+            // A certificate that comes later is made with the PINs that the holder has.
+            pin: matches!(step.wants, Wants::Pin | Wants::Pins)
+                .then(|| text(&self.counter.pin_in(&self.code))),
+            signature_pin: (step.wants == Wants::Pins)
+                .then(|| text(&self.counter.pin_in(&self.signature_code))),
             operator_pin: None,
         }
     }
@@ -133,20 +140,33 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
     let rounds: Option<usize> = env::var(ROUNDS).ok().map(|rounds| rounds.parse().unwrap());
     let cases = if rounds.is_some() { ALL.as_slice() } else { SHORT.as_slice() };
     let rounds = rounds.unwrap_or(1);
-    let uses_envelope =
-        |case| !matches!(case, Case::Signature | Case::OtherRegion | Case::Suspension | Case::Reactivation);
+    let uses_envelope = |case| {
+        !matches!(
+            case,
+            Case::Signature | Case::Renewal | Case::OtherRegion | Case::Suspension | Case::Reactivation
+        )
+    };
     let envelopes = rounds * cases.iter().filter(|(case, _, _)| uses_envelope(*case)).count();
     let (peer, url) = national_peer::serve();
     let setup = Setup { envelopes, authority: true, cards: &[sample::ID_CARD], ..Setup::default() };
-    let mut counter = Counter::built(&setup, |_| format!("[national]\nurl = {url:?}\n"));
+    let mut counter =
+        Counter::built(&setup, |_| format!("[national]\nurl = {url:?}\n[counter]\nrenewal = true\n"));
     let card = plug(counter.chip.take().unwrap(), Endpoint::Unix(counter.running.path(CITIZEN))).unwrap();
     counter.running.card_in(CITIZEN);
     let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
     card.with_card(|card| card.card().plan_keys(keys));
     let reader = counter.running.reader(CITIZEN);
     let mut codes = counter.codes.clone().into_iter();
-    let (applicant, code) = (Applicant::Holder, String::new());
-    let mut killing = Killing { counter, card, reader, applicant, code, wants_signature: false, kills: 0 };
+    let mut killing = Killing {
+        counter,
+        card,
+        reader,
+        applicant: Applicant::Holder,
+        code: String::new(),
+        signature_code: String::new(),
+        wants_signature: false,
+        kills: 0,
+    };
     let (mut settled, mut asked) = (0, 0);
     for round in 0..rounds {
         for (case, applicant, signature) in cases {
@@ -157,13 +177,19 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
             // The card gets one signature certificate.
             killing.wants_signature = *signature && round == 0;
             settled += killing.procedure(*case);
+            let has_area = !killing.signature_code.is_empty();
+            if (killing.wants_signature && !has_area) || (*case == Case::NewCodes && has_area) {
+                killing.signature_code.clone_from(&killing.code);
+            }
             asked += usize::from(*case == Case::OtherRegion);
         }
     }
     assert_eq!(peer.lock().unwrap().done.len(), asked, "each request was done, once");
     settled += killing.procedure(Case::Revocation);
-    // Two certificates, suspended and reactivated in each round, and revoked at the end.
-    assert_eq!(changes(&killing.counter.certifier), 2 * (2 * rounds + 1), "each change was made, once");
+    // Two certificates and those that were renewed, one more in each round: suspended and reactivated in it, and revoked at
+    // the end.
+    let renewed: usize = (1..=rounds).map(|round| 2 * (2 + round)).sum();
+    assert_eq!(changes(&killing.counter.certifier), renewed + 2 + rounds, "each change was made, once");
     println!("SIGKILL: {} cases, {settled} settled", killing.kills);
     let mut client = killing.counter.client();
     let stock = client.call(&custody::Stock {}).unwrap();

@@ -28,6 +28,7 @@ mod national;
 mod orders;
 mod refusals;
 mod removal;
+mod renewal;
 mod same_card;
 mod shared;
 mod sheet;

@@ -72,14 +72,19 @@ impl Course {
     fn uses_envelope(self) -> bool {
         !matches!(
             self.case,
-            Case::Signature | Case::OtherRegion | Case::Suspension | Case::Reactivation | Case::Revocation
+            Case::Signature
+                | Case::Renewal
+                | Case::OtherRegion
+                | Case::Suspension
+                | Case::Reactivation
+                | Case::Revocation
         )
     }
 }
 
 /// Whether the daemon works in a step: on the card, or with a system outside.
 fn works(step: &Step) -> bool {
-    matches!(step.wants, Wants::Work | Wants::Pin)
+    matches!(step.wants, Wants::Work | Wants::Pin | Wants::Pins)
 }
 
 /// Whether a step's work is the national system's.
@@ -140,6 +145,7 @@ impl Walk<'_> {
             | Wants::Confirmation
             | Wants::Work
             | Wants::Pin
+            | Wants::Pins
             | Wants::Representative
             | Wants::HolderCopy
             | Wants::Evidence
@@ -150,7 +156,7 @@ impl Walk<'_> {
     }
 
     async fn answer(&self, procedure: &Procedure, step: &Step) -> Result<Procedure, ProcedureError> {
-        let pin = (step.wants == Wants::Pin).then_some(self.pin.as_slice());
+        let pin = matches!(step.wants, Wants::Pin | Wants::Pins).then_some(self.pin.as_slice());
         self.rig.answer_with(procedure, &step.paragraph, self.right(step), pin).await
     }
 
@@ -346,6 +352,18 @@ async fn trouble_at_every_step_of_the_cases_without_an_envelope_loses_nothing() 
     assert!(peer.posted.len() > peer.done.len(), "a request is sent again after a trouble");
     tally.print("a later signature certificate, and a card of another region");
     assert!(tally.felt > if database::on_postgresql() { 5 } else { 20 }, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_at_every_step_of_a_renewal_loses_nothing() {
+    let mut tally = Tally::default();
+    let mut rig = adult().await;
+    rig.allow_renewal();
+    crate::removal::make(&rig).await;
+    let course = Course { case: Case::Renewal, applicant: Applicant::Holder, signature: true };
+    all_paths(&mut rig, &[course], in_process(), &mut tally).await;
+    tally.print("a renewal");
+    assert!(tally.felt > if database::on_postgresql() { 1 } else { 8 }, "{tally:?}");
 }
 
 /// How the certifier has the card's certificates.

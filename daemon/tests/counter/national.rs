@@ -149,6 +149,7 @@ async fn answer_as(rig: &Rig, operator: &str, procedure: &Procedure) -> Procedur
         paragraph: procedure.next.as_ref().unwrap().paragraph.clone(),
         answer: Answer::Confirmed,
         pin: None,
+        signature_pin: None,
         operator_pin: None,
     };
     let procedures = &rig.rooms().procedures;
@@ -223,6 +224,8 @@ async fn pharmacies_and_counters_without_a_connection_do_not_serve_other_regions
             | Case::EmancipatedMinor
             | Case::Ward
             | Case::Delegation => None,
+            // The configuration does not open it (X2).
+            Case::Renewal => Some("X2"),
         };
         assert_eq!(refusal.as_deref(), expected, "{:?}", info.case);
     }

@@ -26,7 +26,7 @@ async fn remove(rig: &Rig, pin: &[u8], even_if_valid: bool) -> Result<SignatureR
     rig.rooms().procedures.remove_signature(UID, &session("op1"), request, ProgressSender::nobody()).await
 }
 
-async fn make(rig: &Rig) {
+pub(crate) async fn make(rig: &Rig) {
     let ready = rig.start(Case::Signature).await.unwrap();
     let ready = rig.until(ready, "", "§9.1.3").await;
     let confirmed = cns_protocol::counter::Answer::Confirmed;
@@ -39,7 +39,7 @@ fn area(rig: &Rig) -> SignatureAreaState {
 }
 
 /// Puts a certificate that is over in the place of the card's own, for the same key and by the same certifier.
-async fn let_it_expire(rig: &Rig) {
+pub(crate) async fn let_it_expire(rig: &Rig) {
     let contents = rig.rooms().readers.card(&rig.reader).unwrap();
     let path = rig.folder.path();
     let mut certificate = Certificate::from_der(contents.signature_certificate.as_deref().unwrap()).unwrap();

@@ -99,6 +99,7 @@ impl Desk {
             paragraph: step.paragraph.clone(),
             answer,
             pin: None,
+            signature_pin: None,
             operator_pin,
         }
     }

@@ -16,14 +16,14 @@ use cnsd::procedure::status::{
 use crate::rig::Rig;
 
 /// The certifier's own record of certificates; `refuses_after` changes it is as good as away.
-struct Registry {
-    certifier: Arc<Certifier>,
+pub(crate) struct Registry {
+    pub(crate) certifier: Arc<Certifier>,
     changes: std::sync::atomic::AtomicUsize,
     refuses_after: usize,
 }
 
 impl Registry {
-    fn link(rig: &Rig, refuses_after: usize) -> Arc<Self> {
+    pub(crate) fn link(rig: &Rig, refuses_after: usize) -> Arc<Self> {
         let registry =
             Arc::new(Self { certifier: Arc::clone(&rig.certifier), changes: 0.into(), refuses_after });
         let procedures = &rig.rooms().procedures;
@@ -32,7 +32,7 @@ impl Registry {
         registry
     }
 
-    fn status_now(&self, certificate: &[u8]) -> Option<(String, CertificateStatus)> {
+    pub(crate) fn status_now(&self, certificate: &[u8]) -> Option<(String, CertificateStatus)> {
         let records = self.certifier.list().unwrap();
         let record = records.iter().find(|record| record.certificate == certificate)?;
         let status = match record.status {

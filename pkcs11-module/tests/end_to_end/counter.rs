@@ -125,8 +125,14 @@ impl Counter {
                 Answer::Confirmed
             };
             let (procedure_id, paragraph) = (procedure.id.clone(), step.paragraph);
-            let step =
-                AnswerStep { procedure: procedure_id, paragraph, answer, pin: None, operator_pin: None };
+            let step = AnswerStep {
+                procedure: procedure_id,
+                paragraph,
+                answer,
+                pin: None,
+                signature_pin: None,
+                operator_pin: None,
+            };
             procedure = self.client.call(&step).unwrap();
         }
         procedure

@@ -14,7 +14,7 @@ use cns_secret::Secret;
 use der::{Decode, Encode};
 use x509_cert::request::CertReq;
 
-use super::{ACT, PARAGRAPH, UNUSED, unhex};
+use super::{ACT, PARAGRAPH, Typed, UNUSED, Work, begun_or_new, unhex};
 use crate::card::{CardContents, CardError};
 use crate::config::RequestForm;
 use crate::dispatch::ProgressSender;
@@ -23,7 +23,7 @@ use crate::operator::Session;
 use crate::procedure::close::refuse_other_operator;
 use crate::procedure::dossier::{Dossier, Intent, Signature};
 use crate::procedure::steps::{StepName, StepRule};
-use crate::procedure::{Actor, Engine, Meter, ProcedureError, Procedures, random, to_the_end};
+use crate::procedure::{Actor, Engine, Meter, ProcedureError, Procedures, to_the_end};
 
 /// The card that a program means, with the PIN that it has logged in with.
 pub struct CardInReader {
@@ -84,15 +84,7 @@ impl Engine {
             // Nobody could judge the certificate, which would stay out.
             return Err(ProcedureError::NoAuthority);
         }
-        let mut intent = match &dossier.intent {
-            Some(Intent::Signature(begun)) => begun.clone(),
-            Some(
-                Intent::SetPin(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. },
-            ) => {
-                return Err(ProcedureError::Internal);
-            }
-            None => Signature { transaction: random::hexadecimal::<16>()?, request: None, certificate: None },
-        };
+        let mut intent = begun_or_new(&dossier)?;
         if intent.request.is_none() {
             let text = "the signature area is made, and its key for a program of the counter";
             self.record(actor, &dossier, (ACT, Phase::Intention, PARAGRAPH), text).await?;
@@ -115,10 +107,10 @@ impl Engine {
         card: &CardInReader,
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
-        let pin = self.pin_of(dossier, typed(dossier, card)?).await?;
+        let codes = self.codes_of(dossier, &typed(dossier, card)?).await?;
         self.keep(dossier, intent).await?;
-        let puk = self.area_puk(&dossier.card).await?;
-        let made = self.make_key(dossier, contents, RequestForm::P10cr, (pin, puk), progress).await?;
+        let (form, work) = (RequestForm::P10cr, (Work::First, codes));
+        let made = self.make_key(dossier, contents, form, work, progress).await?;
         intent.request = Some(hex::encode(made));
         self.keep(dossier, intent).await
     }
@@ -171,7 +163,7 @@ impl Engine {
         certificate: Vec<u8>,
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
-        let pin = self.pin_of(dossier, typed(dossier, card)?).await?;
+        let codes = self.codes_of(dossier, &typed(dossier, card)?).await?;
         let Some(Intent::Signature(mut intent)) = dossier.intent.clone() else {
             return Err(ProcedureError::Internal);
         };
@@ -181,7 +173,7 @@ impl Engine {
         }
         intent.certificate = Some(text);
         self.keep(dossier, &intent).await?;
-        let loaded = self.load_on(contents, pin, certificate, progress).await;
+        let loaded = self.load_on(contents, (Work::First, codes), certificate, progress).await;
         if let Err(ProcedureError::Card(CardError::CertificateMismatch(_))) = &loaded {
             // The chip has another key than the one that was certified: the next attempt makes a new one.
             dossier.intent = None;
@@ -227,10 +219,10 @@ impl Engine {
 }
 
 /// The PIN that the program has logged in with, where the procedure has no envelope.
-fn typed<'c>(dossier: &Dossier, card: &'c CardInReader) -> Result<Option<&'c Secret>, ProcedureError> {
+fn typed(dossier: &Dossier, card: &CardInReader) -> Result<Typed, ProcedureError> {
     match (&dossier.envelope, &card.pin) {
-        (Some(_), _) => Ok(None),
-        (None, Some(pin)) => Ok(Some(pin)),
+        (Some(_), _) => Ok(Typed::default()),
+        (None, Some(pin)) => Ok(Typed { card: Some(pin.duplicate()?), signature: None }),
         (None, None) => Err(ProcedureError::WrongAnswer { wants: Wants::Pin }),
     }
 }

@@ -1,5 +1,6 @@
 //! The cases of the manual, and who may ask for them.
 
+use cns_protocol::card::KeyUse;
 use cns_protocol::counter::{Applicant, Case, Reason};
 use cns_protocol::operator::CounterKind;
 
@@ -39,8 +40,9 @@ pub struct CaseRule {
     pub closed_to: &'static [(CounterKind, &'static str)],
     /// The reasons that may be stated.
     pub reasons: &'static [Reason],
-    /// Whether it gives the card new codes: its certificate must then be neither suspended nor revoked (§9.3b, X12).
-    pub sets_codes: bool,
+    /// The card's certificates that must be neither suspended nor revoked (§9.3b, X12): the authentication certificate
+    /// where the card gets new codes.
+    pub in_force: &'static [KeyUse],
     /// What it needs.
     pub needs: Needs,
 }
@@ -157,6 +159,7 @@ pub fn case_rule(case: Case) -> &'static CaseRule {
         Case::Standard => &STANDARD,
         Case::NewCodes => &NEW_CODES,
         Case::Signature => &SIGNATURE,
+        Case::Renewal => &RENEWAL,
         Case::Minor => &MINOR,
         Case::EmancipatedMinor => &EMANCIPATED_MINOR,
         Case::Ward => &WARD,
@@ -193,7 +196,7 @@ const ACTIVATION: CaseRule = CaseRule {
     applicants: &[Applicant::Holder],
     closed_to: &[],
     reasons: &[],
-    sets_codes: true,
+    in_force: &[KeyUse::Authentication],
     needs: Needs::Nothing,
 };
 
@@ -257,7 +260,21 @@ static SIGNATURE: CaseRule = CaseRule {
     text: "The signature certificate, after the activation",
     text_it: "Certificato di firma digitale, dopo l'attivazione",
     trunk: &trunks::LATER_SIGNATURE,
-    sets_codes: false,
+    in_force: &[],
+    needs: Needs::Certifier,
+    ..ACTIVATION
+};
+
+/// The manual names renewals (§6) and has no procedure for them: identified as for the first certificate, a new key on
+/// the chip, its request, its certificate (X2). Configuration opens it.
+static RENEWAL: CaseRule = CaseRule {
+    case: Case::Renewal,
+    paragraph: "§6",
+    name: "renewal of the signature certificate",
+    text: "Renewal of the signature certificate, with a new key",
+    text_it: "Rinnovo del certificato di firma digitale, con una nuova chiave",
+    trunk: &trunks::RENEWAL,
+    in_force: &[KeyUse::Authentication, KeyUse::Signature],
     needs: Needs::Certifier,
     ..ACTIVATION
 };
@@ -273,7 +290,7 @@ static OTHER_REGION: CaseRule = CaseRule {
     applicants: &Applicant::ALL,
     closed_to: &[(CounterKind::Pharmacy, "§8-counters")],
     reasons: REVOCATION_REASONS,
-    sets_codes: false,
+    in_force: &[],
     needs: Needs::NationalSystem,
 };
 
@@ -281,7 +298,7 @@ static OTHER_REGION: CaseRule = CaseRule {
 /// (X14). Pharmacies too (X18).
 const STATUS: CaseRule = CaseRule {
     applicants: &[Applicant::Holder, Applicant::Parent, Applicant::EmancipatedMinor, Applicant::Guardian],
-    sets_codes: false,
+    in_force: &[],
     needs: Needs::StatusAuthority,
     ..ACTIVATION
 };

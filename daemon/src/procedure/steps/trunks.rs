@@ -176,6 +176,28 @@ pub(super) static LATER_SIGNATURE: [StepRule; 8] = [
     INFORMATION_SHEET,
 ];
 
+/// X2: as the certificate after the codes, beside one that serves until the new one does.
+pub(super) static RENEWAL: [StepRule; 8] = [
+    PRIVACY_NOTICE,
+    OPERATOR_SESSION,
+    CARD_IN_READER,
+    IDENTIFICATION,
+    COMPARISON,
+    REQUEST_FORM,
+    StepRule {
+        name: StepName::RenewalWork,
+        paragraph: "§9.1.3",
+        wants: Wants::Pins,
+        when: When::Always,
+        text: "The holder types the card's PIN and the signature PIN, unseen; leave the card in the reader: a new key \
+               and its certificate are made and take the place of the old ones. The PINs stay as they are.",
+        text_it: "Il titolare digita il PIN della carta e il PIN di firma senza essere visto; lasciare la carta nel \
+                  lettore: vengono creati una nuova chiave e il suo certificato, che sostituiscono i precedenti. I PIN \
+                  restano invariati.",
+    },
+    INFORMATION_SHEET,
+];
+
 const APPLICANT: StepRule = StepRule {
     name: StepName::Applicant,
     paragraph: "§6.1",

@@ -35,7 +35,7 @@ pub fn usual_answer(step: &Step, code: &str, wants_signature: bool) -> Answer {
         Wants::Verdict => Answer::Verdict(Verdict::Match),
         Wants::EnvelopeCode => Answer::Envelope(code.to_owned()),
         Wants::Choice => Answer::Wanted(step.paragraph != "§9.3.2-8" || wants_signature),
-        Wants::Confirmation | Wants::Work | Wants::Pin => Answer::Confirmed,
+        Wants::Confirmation | Wants::Work | Wants::Pin | Wants::Pins => Answer::Confirmed,
         Wants::Applicant => Answer::Applicant(Applicant::Holder),
         Wants::Representative => Answer::Representative(representative()),
         Wants::HolderCopy => Answer::HolderCopy(Person {

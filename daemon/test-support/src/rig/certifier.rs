@@ -1,10 +1,11 @@
 //! The certifier behind a counter: it goes and comes, misbehaves, issues by another profile, changes the standing of
-//! certificates.
+//! certificates. And what the counter is configured with.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cns_virtual_authority::{Authority as Certifier, Fault, serve, serve_faulty};
+use cnsd::config::CounterConfig;
 use tokio::net::TcpListener;
 
 use super::Rig;
@@ -16,7 +17,16 @@ impl Rig {
         self.link();
     }
 
+    /// Lets the counter renew signature certificates (X2), also after a restart.
+    pub fn allow_renewal(&mut self) {
+        self.configured = Some(CounterConfig { renewal: true, ..CounterConfig::default() });
+        self.link();
+    }
+
     pub(super) fn link(&self) {
+        if let Some(configured) = &self.configured {
+            self.rooms().procedures.configure(configured.clone());
+        }
         if self.changes_status {
             self.rooms().procedures.change_status_by(self.rooms().authority.clone());
         }

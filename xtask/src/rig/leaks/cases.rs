@@ -64,7 +64,8 @@ struct Case<'a> {
     applicant: Option<&'a str>,
     envelope: Option<&'a str>,
     signature: bool,
-    pin: Option<&'a Secret>,
+    /// What the holder types: the card's PIN, and the signature PIN where both are wanted.
+    pins: &'a [&'a Secret],
 }
 
 /// How many envelopes are opened, and one that is not.
@@ -116,6 +117,7 @@ impl Desk<'_> {
         self.codes("new-codes", Some("delegate"))?;
         self.codes("standard", None)?;
         self.later_signature()?;
+        self.renewal()?;
         self.module_signs(2)?;
         self.remove_signature()?;
         self.codes_with_signature()
@@ -186,7 +188,8 @@ impl Desk<'_> {
 
     fn codes_with_signature(&mut self) -> Result<()> {
         let code = self.take_envelope()?;
-        let case = Case { applicant: Some("holder"), envelope: Some(&code), signature: true, pin: None };
+        let case =
+            Case { applicant: Some("holder"), envelope: Some(&code), signature: true, ..Case::default() };
         self.run("new-codes", &case)?;
         self.at.pin = Some(office::open_envelope(self.stage, &code)?);
         self.at.signature_pin = Some(office::open_envelope(self.stage, &code)?);
@@ -195,7 +198,13 @@ impl Desk<'_> {
 
     fn later_signature(&mut self) -> Result<()> {
         let pin = self.pin()?.duplicate()?;
-        self.run("signature", &Case { signature: true, pin: Some(&pin), ..Case::default() })
+        self.run("signature", &Case { signature: true, pins: &[&pin], ..Case::default() })
+    }
+
+    /// The signature PIN is the card's still (X1).
+    fn renewal(&mut self) -> Result<()> {
+        let pin = self.pin()?.duplicate()?;
+        self.run("renewal", &Case { pins: &[&pin, &pin], ..Case::default() })
     }
 
     /// Runs a case of the manual to its end.
@@ -206,13 +215,11 @@ impl Desk<'_> {
         for (option, value) in [("--applicant", case.applicant), ("--envelope", case.envelope)] {
             run.args(value.into_iter().flat_map(|value| [option, value]));
         }
-        let input = match case.pin {
-            Some(pin) => {
-                run.arg("--pin-stdin");
-                office::lines(&[pin.expose()])?
-            }
-            None => Secret::zeroed(0)?,
-        };
+        if !case.pins.is_empty() {
+            run.arg("--pin-stdin");
+        }
+        let pins: Vec<_> = case.pins.iter().map(|pin| pin.expose()).collect();
+        let input = office::lines(&pins)?;
         let output = output_with_input(&mut run, input.expose())?;
         let last = office::parse(output.lines().last().unwrap_or_default())?;
         let state = last.pointer("/procedure/state").and_then(Value::as_str).unwrap_or_default();

@@ -65,7 +65,7 @@ impl Scene {
         office::configure(&stage, &authority, &operator, &readers, "trace")?;
         let user = rustix::process::geteuid().as_raw();
         let more = format!(
-            "{}\n[puk_delivery]\ntrust_anchors = {:?}\n\n[[access]]\nrole = \"web\"\nusers = [\"{user}\"]\n",
+            "{}\n[counter]\nrenewal = true\n\n[puk_delivery]\ntrust_anchors = {:?}\n\n[[access]]\nrole = \"web\"\nusers = [\"{user}\"]\n",
             cases::cms_system(&stage)?,
             authority.certificate,
         );
