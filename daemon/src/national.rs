@@ -190,6 +190,15 @@ impl National {
         })
     }
 
+    /// Whether a request of ours was accepted. One that nobody knows was not.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn was_accepted(&self, id: &str) -> Result<bool, NationalError> {
+        let row = self.0.store.load(Direction::Out, id).await?;
+        Ok(row.is_some_and(|row| row.state == RequestState::Accepted))
+    }
+
     /// How a request of ours stands.
     ///
     /// # Errors

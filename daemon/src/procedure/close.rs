@@ -52,7 +52,7 @@ impl Engine {
         if dossier.rule().needs == Needs::StatusAuthority && self.standings.is_pending(&dossier.card).await? {
             dossier.warn(if self.standings.wants_officer() { NOT_TOLD } else { STILL_TOLD });
         }
-        self.withdraw_request(&mut dossier).await?;
+        self.withdraw_request(actor, &mut dossier).await?;
         self.close(&mut dossier, ProcedureState::Cancelled, end).await?;
         Ok(dossier.to_procedure())
     }

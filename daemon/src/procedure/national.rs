@@ -17,7 +17,9 @@ const LONGEST_MESSAGE: usize = 200;
 /// Also for the procedure that takes the place of the one that sent it.
 pub(super) const MAY_HAVE_COME: &str =
     "The request may have reached the national system, which then does what was asked for";
-const WAS_ACCEPTED: &str = "The national system has accepted the request, and does what was asked for";
+/// Also for who takes the procedure over.
+pub(super) const WAS_ACCEPTED: &str =
+    "The national system has accepted the request, and does what was asked for";
 const NO_FIRST_PART: &str =
     "The national system has sent no first part of the codes: ask it by other means (§8.2)";
 
@@ -79,21 +81,41 @@ impl Engine {
         }
     }
 
+    /// Whether another region has accepted the request of a procedure, at the counter or later.
+    pub(super) async fn request_was_accepted(&self, dossier: &Dossier) -> Result<bool, ProcedureError> {
+        let Some(Intent::National { transaction }) = &dossier.intent else {
+            return Ok(dossier.national_request.as_ref().is_some_and(|request| request.id.is_some()));
+        };
+        match self.national.get() {
+            Some(national) => Ok(national.was_accepted(transaction).await?),
+            None => Ok(false),
+        }
+    }
+
     /// Takes back the request of a procedure that ends with it on its way, as far as that can be, and tells what had become
     /// of it. Safe to repeat.
     pub(super) async fn withdraw_request(
         &self,
+        actor: &Actor,
         dossier: &mut Dossier,
     ) -> Result<Option<Withdrawn>, ProcedureError> {
         let Some(Intent::National { transaction }) = &dossier.intent else { return Ok(None) };
+        let act = |phase| ("national-withdraw", phase, dossier.rule().paragraph);
+        let text = format!("request {transaction} is taken back");
+        self.record(actor, dossier, act(Phase::Intention), text).await?;
         let withdrawn = match self.national.get() {
             Some(national) => national.withdraw(transaction).await?,
             None => Withdrawn::MayBeSent,
         };
-        match withdrawn {
-            Withdrawn::NeverSent | Withdrawn::Refused => {}
-            Withdrawn::MayBeSent => dossier.warn(MAY_HAVE_COME),
-            Withdrawn::Accepted => dossier.warn(WAS_ACCEPTED),
+        let (became, warning) = match withdrawn {
+            Withdrawn::NeverSent => ("nobody has heard of it", None),
+            Withdrawn::MayBeSent => ("it may have reached the national system", Some(MAY_HAVE_COME)),
+            Withdrawn::Accepted => ("it was accepted and stays", Some(WAS_ACCEPTED)),
+            Withdrawn::Refused => ("it was refused", None),
+        };
+        self.record(actor, dossier, act(Phase::Outcome), became).await?;
+        if let Some(warning) = warning {
+            dossier.warn(warning);
         }
         Ok(Some(withdrawn))
     }

@@ -9,7 +9,7 @@ use crate::card::CardContents;
 use crate::national::Withdrawn;
 use crate::operator::Session;
 use crate::procedure::dossier::{Dossier, Intent, VERSION};
-use crate::procedure::national::MAY_HAVE_COME;
+use crate::procedure::national::{MAY_HAVE_COME, WAS_ACCEPTED};
 use crate::procedure::same_card::{bind, data_disagree};
 use crate::procedure::signature::renewal;
 use crate::procedure::steps::cases::Needs;
@@ -92,8 +92,14 @@ impl Engine {
         mut open: Dossier,
     ) -> Result<Before, ProcedureError> {
         let theirs = open.operator == session.operator;
-        let withdrawn = if theirs { None } else { self.withdraw_request(&mut open).await? };
-        let goes_on = theirs || open.pin_may_be_set() || withdrawn == Some(Withdrawn::Accepted);
+        let mut accepted = !theirs && self.request_was_accepted(&open).await?;
+        let mut withdrawn = None;
+        if !theirs && !accepted && !open.pin_may_be_set() {
+            withdrawn = self.withdraw_request(actor, &mut open).await?;
+            // The answer may have come at this moment.
+            accepted = withdrawn == Some(Withdrawn::Accepted);
+        }
+        let goes_on = theirs || accepted || open.pin_may_be_set();
         // An activation offers the signature certificate itself (§9.3.2-8).
         if goes_on && open.case != start.case && start.case != Case::Signature {
             let (way, way_it) = if theirs {
@@ -114,10 +120,14 @@ impl Engine {
         let text =
             format!("operator {} has the card of operator {}'s procedure", session.operator, open.operator);
         if goes_on {
+            if accepted {
+                open.warn(WAS_ACCEPTED);
+            }
             self.take_over(actor, session, &mut open, text).await?;
             return Ok(Before::GivenBack(Box::new(open.to_procedure())));
         }
-        self.record(actor, &open, ("procedure-cancelled", Phase::Fact, "§6.1.1"), text).await?;
+        let paragraph = open.rule().paragraph;
+        self.record(actor, &open, ("procedure-cancelled", Phase::Fact, paragraph), text).await?;
         let end = open.envelope_end();
         self.close(&mut open, ProcedureState::Cancelled, end).await?;
         Ok(Before::Ended((withdrawn == Some(Withdrawn::MayBeSent)).then_some(MAY_HAVE_COME)))
@@ -130,7 +140,8 @@ impl Engine {
         open: &mut Dossier,
         text: String,
     ) -> Result<(), ProcedureError> {
-        self.record(actor, open, ("procedure-taken-over", Phase::Fact, "§9.3.2-2"), text).await?;
+        let paragraph = open.rule().paragraph;
+        self.record(actor, open, ("procedure-taken-over", Phase::Fact, paragraph), text).await?;
         open.warn(format!("Taken over from operator {}", open.operator));
         open.operator.clone_from(&session.operator);
         open.counter.clone_from(&session.counter);

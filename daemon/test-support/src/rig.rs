@@ -509,6 +509,30 @@ impl Rig {
     }
 }
 
+/// Has the database refuse every new or changed row of a table, as when its disk is full.
+pub async fn refuse_writes(database: &Database, table: &str) {
+    let statements = if database::on_postgresql() {
+        vec![
+            "CREATE FUNCTION refuse() RETURNS trigger AS 'BEGIN RAISE ''refused by the test''; END' LANGUAGE plpgsql"
+                .to_owned(),
+            format!(
+                "CREATE TRIGGER refused BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()"
+            ),
+        ]
+    } else {
+        let trigger = |act: &str| {
+            format!(
+                "CREATE TRIGGER refused_{act} BEFORE {act} ON {table} \
+                 BEGIN SELECT RAISE(ABORT, 'refused by the test'); END"
+            )
+        };
+        vec![trigger("INSERT"), trigger("UPDATE")]
+    };
+    for statement in statements {
+        sqlx::query(&statement).execute(database.pool()).await.unwrap();
+    }
+}
+
 /// Makes the card in a folder, with its authentication certificate.
 pub fn personalise(certifier: &Certifier, folder: &Path, order: Personalisation) -> VirtualCard {
     let mut chip = VirtualCard::create_in(folder, order).unwrap();

@@ -1,5 +1,6 @@
 //! §8, §9.3.3: the counter's request about a card of another region goes to the national system, once.
 
+use cns_protocol::audit::Phase;
 use cns_protocol::counter::{
     Answer, AnswerStep, Applicant, Case, Procedure, ProcedureState, Reason, Sheet, SheetKind, Start,
 };
@@ -9,7 +10,7 @@ use cnsd::dispatch::ProgressSender;
 use cnsd::procedure::ProcedureError;
 
 use crate::national_peer::{FIRST_PART, Mood};
-use crate::rig::{Rig, UID, session};
+use crate::rig::{Rig, UID, refuse_writes, session};
 
 /// A procedure that waits at §9.3.3-5.
 async fn asked_what(rig: &Rig, applicant: Applicant) -> Procedure {
@@ -198,6 +199,67 @@ async fn another_operator_gets_an_accepted_request_and_is_warned_of_one_that_may
         "{:?}",
         begun.warnings
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_operator_gets_a_request_that_was_accepted_at_once() {
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let sent = rig.until(ready, "", "§9.3.3-6").await;
+    let refused = rig.start_as("op2", Case::Standard).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§9.3.3"));
+    let taken = rig.start_as("op2", Case::OtherRegion).await.unwrap();
+    assert_eq!((&taken.id, taken.operator.as_str()), (&sent.id, "op2"));
+    for warning in ["Taken over from operator op1", "has accepted the request"] {
+        assert!(taken.warnings.iter().any(|told| told.contains(warning)), "{:?}", taken.warnings);
+    }
+    assert!(form(&rig, &taken).await.contains(FIRST_PART.1), "the codes are not lost");
+    while rig.show(&taken).await.next.is_some() {
+        answer_as(&rig, "op2", &rig.show(&taken).await).await;
+    }
+    assert_eq!(peer.lock().unwrap().done.len(), 1, "done once");
+    let recorded = entries(&rig, "procedure-taken-over").await;
+    assert_eq!(recorded, [(Phase::Fact, Some("§9.3.3".to_owned()))], "of the case that was taken over");
+}
+
+/// What is recorded of an act, oldest first: phases and paragraphs.
+async fn entries(rig: &Rig, act: &str) -> Vec<(Phase, Option<String>)> {
+    let entries = rig.entries().await.into_iter().filter(|entry| entry.act == act);
+    entries.map(|entry| (entry.phase, entry.paragraph)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_back_that_is_not_recorded_before() {
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    peer.lock().unwrap().moods = vec![Mood::Silent];
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let ready = rig.until(ready, "", "§8-out").await;
+    rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    // Another case of another operator's takes its place; the request cannot be taken back now.
+    refuse_writes(&rig.rooms().database, "national_request").await;
+    rig.start_as("op2", Case::Standard).await.unwrap_err();
+    assert_eq!(rig.show(&ready).await.state, ProcedureState::Open);
+    let of_case = |phase| (phase, Some("§9.3.3".to_owned()));
+    assert_eq!(entries(&rig, "national-withdraw").await, [of_case(Phase::Intention)]);
+    assert_eq!(entries(&rig, "procedure-cancelled").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_replaced_procedure_is_recorded_under_its_own_case() {
+    let mut rig = Rig::new().await;
+    let peer = rig.connect().await;
+    peer.lock().unwrap().moods = vec![Mood::Silent];
+    let ready = asked_what(&rig, Applicant::Holder).await;
+    let ready = rig.until(ready, "", "§8-out").await;
+    rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    let begun = rig.start_as("op2", Case::Standard).await.unwrap();
+    assert_ne!(begun.id, ready.id);
+    let of_case = |phase| (phase, Some("§9.3.3".to_owned()));
+    let taken_back = entries(&rig, "national-withdraw").await;
+    assert_eq!(taken_back, [of_case(Phase::Intention), of_case(Phase::Outcome)]);
+    assert_eq!(entries(&rig, "procedure-cancelled").await, [of_case(Phase::Fact)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
