@@ -37,9 +37,8 @@ use crate::config::OrdersConfig;
 use crate::custody::Custody;
 use crate::custody::own_key::{OwnKey, Purpose};
 use crate::database::Database;
-use crate::procedure::{ProcedureError, Procedures};
+use crate::procedure::Procedures;
 use crate::reader::Readers;
-use crate::standing::StandingError;
 
 const ACT: &str = "order";
 const PARAGRAPH: &str = "§9.3.2-7";
@@ -259,14 +258,14 @@ impl Inner {
         };
         match end {
             End::Over(result, tries_left) => {
-                if result == OrderResult::Done {
-                    self.note(contents).await?;
-                }
                 kept.receipt = Some(receipt::sign(self, &kept, action, result, tries_left)?);
                 kept.state = result.name().to_owned();
                 self.store.end(&kept).await?;
                 let text = format!("order {} of {}: {}", kept.number, kept.signer, result.name());
                 self.record(bearer, &kept, Phase::Outcome, text).await?;
+                if result == OrderResult::Done {
+                    self.note(contents).await;
+                }
                 executed(&kept)?.ok_or_else(|| OrderError::Damaged(kept.number.clone()))
             }
             End::Untouched(error) => {
@@ -287,16 +286,11 @@ impl Inner {
         }
     }
 
-    /// Notes the card's certificates, so that it can be suspended when it is lost. A card whose certificates are not the
-    /// authority's has its PIN all the same: the order is the CMS system's.
-    async fn note(&self, contents: &CardContents) -> Result<(), ProcedureError> {
-        match self.procedures.standings().note(contents, true).await {
-            Ok(_) => Ok(()),
-            Err(error @ (StandingError::NotIssued | StandingError::OtherHolder)) => {
-                tracing::warn!(card = %contents.card.serial, %error, "the card's certificates are not noted");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+    /// Notes the card's certificates, so that it can be suspended when it is lost. The order is over: a card whose certificates
+    /// are not the authority's, or cannot be noted, has its PIN all the same.
+    async fn note(&self, contents: &CardContents) {
+        if let Err(error) = self.procedures.standings().note(contents, true).await {
+            tracing::warn!(card = %contents.card.serial, %error, "the card's certificates are not noted");
         }
     }
 

@@ -41,9 +41,9 @@ impl Engine {
             dossier
                 .warn("The card's PIN is unknown: give the citizen new codes with another envelope (§9.4)");
         }
-        if let Some(warning) = renewal::left(&dossier) {
+        let left = renewal::left(&dossier);
+        if let Some(warning) = left {
             dossier.warn(warning);
-            self.note_what_is_left(&dossier).await?;
         } else if let Some(Intent::Signature(begun)) = &dossier.intent
             && begun.request.is_some()
         {
@@ -54,6 +54,9 @@ impl Engine {
         }
         self.withdraw_request(actor, &mut dossier).await?;
         self.close(&mut dossier, ProcedureState::Cancelled, end).await?;
+        if left.is_some() {
+            self.note_what_is_left(&mut dossier).await;
+        }
         Ok(dossier.to_procedure())
     }
 

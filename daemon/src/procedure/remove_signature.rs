@@ -58,7 +58,10 @@ impl Engine {
             return Err(error);
         }
         self.record_of_card(actor, &contents, Phase::Outcome, format!("deleted: {what}")).await?;
-        self.standings.signature_removed(&contents.card.serial).await?;
+        // The work is done: what goes wrong here does not undo it.
+        if let Err(error) = self.standings.signature_removed(&contents.card.serial).await {
+            tracing::error!(%error, "that the certificate is no longer on the card could not be noted");
+        }
         self.readers.reread(&contents.card.reader).await?;
         Ok(SignatureRemoved {
             card: contents.card.serial.clone(),

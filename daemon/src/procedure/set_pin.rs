@@ -89,9 +89,9 @@ impl Engine {
         self.tell_pin(&contents);
         match result {
             Ok(signature) => {
-                self.note_certificates(&contents, true).await?;
                 self.note_signature_pin(dossier, signature).await?;
                 self.conclude(actor, dossier, &meter).await?;
+                self.note_certificates(dossier, &contents, true).await;
                 report(progress, 2, "The PIN is set");
                 Ok(())
             }

@@ -12,6 +12,8 @@ pub(super) mod renewal;
 
 pub use self::by_program::CardInReader;
 
+use std::sync::Arc;
+
 use cns_protocol::SecretText;
 use cns_protocol::audit::Phase;
 use cns_protocol::card::Holder;
@@ -146,19 +148,24 @@ impl Engine {
         let [act, begun, done, outcome] = work.words();
         self.record(actor, dossier, (act, Phase::Intention, PARAGRAPH), begun).await?;
         let asked = (certifier, officer);
-        if let Err(error) = self.work_on(dossier, &contents, (work, &typed), asked, progress).await {
-            let text = format!("not finished: {error}");
-            self.record(actor, dossier, (act, Phase::Outcome, PARAGRAPH), text).await?;
-            return Err(error);
-        }
+        let now = match self.work_on(dossier, &contents, (work, &typed), asked, progress).await {
+            Ok(now) => now,
+            Err(error) => {
+                let text = format!("not finished: {error}");
+                self.record(actor, dossier, (act, Phase::Outcome, PARAGRAPH), text).await?;
+                return Err(error);
+            }
+        };
         self.record(actor, dossier, (act, Phase::Outcome, PARAGRAPH), done).await?;
         self.note(dossier, step, outcome.to_owned(), &meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;
         self.store.update(dossier).await?;
+        self.note_certificates(dossier, &now, false).await;
         Ok(())
     }
 
+    /// Gives the card as it is read afterwards.
     async fn work_on(
         &self,
         dossier: &mut Dossier,
@@ -166,7 +173,7 @@ impl Engine {
         (work, typed): (Work, &Typed),
         (certifier, officer): (&dyn Certifier, Option<&dyn Signer>),
         progress: &ProgressSender,
-    ) -> Result<(), ProcedureError> {
+    ) -> Result<Arc<CardContents>, ProcedureError> {
         let mut intent = begun_or_new(dossier)?;
         self.keep(dossier, &intent).await?;
         if intent.request.is_none() {
@@ -288,7 +295,7 @@ impl Engine {
         (work, codes): (Work, Codes),
         certificate: Vec<u8>,
         progress: &ProgressSender,
-    ) -> Result<(), ProcedureError> {
+    ) -> Result<Arc<CardContents>, ProcedureError> {
         let expected = certificate.clone();
         let sender = progress.clone();
         let job = move |session: &mut CardSession<'_>| {
@@ -302,7 +309,7 @@ impl Engine {
         tell(progress, "read-again", "Reading the card again");
         let now = self.readers.reread(&contents.card.reader).await?;
         match now.signature_certificate.as_deref() {
-            Some(held) if held == expected => self.note_certificates(&now, false).await,
+            Some(held) if held == expected => Ok(now),
             Some(_) => Err(CardError::CertificateMismatch("the card does not hold what was loaded").into()),
             // It was read back when it was loaded: the next attempt loads it again.
             None => Err(CardError::Answer {

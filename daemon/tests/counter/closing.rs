@@ -1,9 +1,11 @@
 //! The end of a procedure always comes, and no procedure stands in the way of another.
 
+use cns_protocol::audit::Phase;
 use cns_protocol::counter::{Answer, Case, ProcedureState};
+use cns_virtual_card::sample;
 
 use crate::faults::cut_after_the_pin_was_set;
-use crate::rig::Rig;
+use crate::rig::{Rig, refuse_writes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envelope_that_was_never_reserved_does_not_hold_the_end_up() {
@@ -73,4 +75,23 @@ async fn a_procedure_that_cannot_be_read_does_not_stop_the_others() {
     rig.put_in().await;
     rig.rooms().procedures.settle().await.unwrap();
     assert_eq!(rig.show(&cut).await.state, ProcedureState::Open);
+}
+
+/// What comes after the work on the card cannot make it fail, nor be done twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_cannot_be_noted_end_nothing() {
+    let rig = Rig::new().await;
+    let ready = rig.start(Case::Standard).await.unwrap();
+    let ready = rig.until(ready, &rig.codes[0], "§9.3.2-7").await;
+    refuse_writes(&rig.rooms().database, "card_certificate").await;
+    let set = rig.answer(&ready, Answer::Confirmed).await.unwrap();
+    assert_eq!(set.next.as_ref().unwrap().paragraph, "§9.3.2-8");
+    assert!(rig.takes_pin(&rig.letter(&rig.codes[0])));
+    let done = rig.until(set, "", "").await;
+    assert_eq!(done.state, ProcedureState::Done);
+    assert!(done.warnings.iter().any(|told| told.contains("could not be noted")), "{:?}", done.warnings);
+    for act in ["pin-set", "signature-certificate"] {
+        assert_eq!(rig.phases(act).await, [Phase::Intention, Phase::Outcome], "{act}");
+    }
+    assert!(rig.rooms().procedures.standings().of_card(sample::ID_CARD).await.unwrap().is_none());
 }

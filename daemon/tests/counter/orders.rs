@@ -7,18 +7,22 @@ use std::time::{Duration, Instant};
 
 use cns_protocol::certificate::{Channel, Status};
 use cns_protocol::order::{Certificates, Execute, Executed, OrderResult, Receipt};
-use cns_protocol::{Client, ErrorKind, reader};
+use cns_protocol::{Client, ErrorKind, audit, reader};
 use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile};
 use cns_virtual_card::fault::{Fault, Trigger};
 use cns_virtual_card::sample;
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
+use cnsd::database::Database;
 use der::{Decode, Encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use x509_cert::request::CertReq;
 
+use crate::database;
 use crate::kill::{CITIZEN, Counter};
+use crate::rig::refuse_writes;
 use crate::running::{PATIENCE, Running, access, kind, refusal};
 
 const RESET_RETRY_COUNTER: u8 = 0x2C;
@@ -306,4 +310,26 @@ fn an_order_that_was_begun_is_not_carried_on_with_another_card_of_that_number() 
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(desk.takes_pin(b"24680"));
+}
+
+#[test]
+fn an_order_ends_also_when_the_cards_certificates_cannot_be_noted() {
+    let desk = Desk::new();
+    let mut client = desk.counter.client();
+    let address = database::address(&desk.counter.running.path("state"));
+    Runtime::new().unwrap().block_on(async {
+        let own = tempfile::tempdir().unwrap();
+        let database = Database::open(&address, own.path()).await.unwrap();
+        refuse_writes(&database, "card_certificate").await;
+        database.close().await;
+    });
+    let order = desk.order(&[]);
+    let executed = client.call(&desk.execute(order)).unwrap();
+    assert_eq!(executed.result, OrderResult::Done);
+    assert_eq!(desk.receipt(&executed)["result"], "done");
+    assert!(desk.takes_pin(b"24680"));
+    let entries = client.call(&audit::List { from: 1, limit: 1000 }).unwrap();
+    let phases: Vec<_> =
+        entries.iter().filter(|entry| entry.act == "order").map(|entry| entry.phase).collect();
+    assert_eq!(phases, [audit::Phase::Intention, audit::Phase::Outcome]);
 }

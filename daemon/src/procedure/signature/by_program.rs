@@ -142,16 +142,17 @@ impl Engine {
         self.record(actor, &dossier, (ACT, Phase::Intention, PARAGRAPH), text).await?;
         let loaded = self.load_checked(&mut dossier, &contents, card, certificate, progress).await;
         let text = match &loaded {
-            Ok(()) => "the certificate is on the card".to_owned(),
+            Ok(_) => "the certificate is on the card".to_owned(),
             Err(error) => format!("not finished: {error}"),
         };
         self.record(actor, &dossier, (ACT, Phase::Outcome, PARAGRAPH), text).await?;
-        loaded?;
+        let now = loaded?;
         let outcome = "the signature certificate came by a program of the counter; its PIN is the card's PIN at first (X1)";
         self.note(&mut dossier, step, outcome.to_owned(), &meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;
         self.store.update(&mut dossier).await?;
+        self.note_certificates(&mut dossier, &now, false).await;
         Ok(())
     }
 
@@ -162,7 +163,7 @@ impl Engine {
         card: &CardInReader,
         certificate: Vec<u8>,
         progress: &ProgressSender,
-    ) -> Result<(), ProcedureError> {
+    ) -> Result<Arc<CardContents>, ProcedureError> {
         let codes = self.codes_of(dossier, &typed(dossier, card)?).await?;
         let Some(Intent::Signature(mut intent)) = dossier.intent.clone() else {
             return Err(ProcedureError::Internal);

@@ -109,16 +109,12 @@ impl Engine {
 
     /// Notes the certificates of a card whose renewal is given up: the new one may be in use already, and is suspended with the
     /// others when the card is lost.
-    pub(in crate::procedure) async fn note_what_is_left(
-        &self,
-        dossier: &Dossier,
-    ) -> Result<(), ProcedureError> {
-        let Some(contents) = self.readers.find_card(&dossier.card) else { return Ok(()) };
+    pub(in crate::procedure) async fn note_what_is_left(&self, dossier: &mut Dossier) {
+        let Some(contents) = self.readers.find_card(&dossier.card) else { return };
         match self.readers.reread(&contents.card.reader).await {
-            Ok(contents) => self.note_certificates(&contents, false).await,
+            Ok(contents) => self.note_certificates(dossier, &contents, false).await,
             Err(error) => {
                 tracing::warn!(procedure = dossier.id, %error, "the card's certificates are not noted");
-                Ok(())
             }
         }
     }

@@ -23,6 +23,10 @@ use crate::standing::{Order, Outcome, StandingError, rules};
 const NOT_THE_AUTHORITYS: &str = "A certificate on the card is not the configured authority's: its own certifier must be \
                                   told to suspend or revoke it (§9.5–§9.7)";
 
+/// A card that is not known cannot be suspended while it is in no reader.
+const NOT_NOTED: &str = "The card's certificates could not be noted: until the card comes to a counter again they cannot be \
+                         suspended or revoked from afar (§9.5)";
+
 impl Engine {
     /// Suspends, reactivates or revokes all certificates of the card, from wherever an earlier attempt got to.
     pub(in crate::procedure) async fn change_status(
@@ -77,22 +81,29 @@ impl Engine {
         }
     }
 
-    /// Notes the certificates of a card that was just worked on. It was judged before: what is wrong with it ends nothing
-    /// now that the work is done.
+    /// Notes the certificates of a card on which the work is done and written down: what goes wrong now ends nothing, and
+    /// the operator is told.
     pub(in crate::procedure) async fn note_certificates(
         &self,
+        dossier: &mut Dossier,
         contents: &CardContents,
         activated: bool,
-    ) -> Result<(), ProcedureError> {
+    ) {
         match self.standings.note(contents, activated).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!("a signature certificate that is not the authority's is not noted"),
+            // It was judged before.
             Err(error @ (StandingError::NotIssued | StandingError::OtherHolder)) => {
                 tracing::warn!(%error, "the card's certificates are not noted");
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, "the card's certificates could not be noted");
+                dossier.warn(NOT_NOTED);
+                if let Err(error) = self.store.update(dossier).await {
+                    tracing::error!(%error, "the operator could not be warned of it");
+                }
+            }
         }
-        Ok(())
     }
 
     /// X12: no codes for a card that was suspended or revoked here, also while the authority does not know it yet. What it
