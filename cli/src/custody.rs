@@ -87,6 +87,11 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
     }
 }
 
+/// Who asked for what a second person must confirm.
+fn asker(user: u32, operator: Option<&str>) -> String {
+    operator.map_or_else(|| format!("user {user}"), |operator| format!("operator {operator}"))
+}
+
 fn stock_text(report: &StockReport) -> String {
     let hint = |low: bool, text: &str| if low { format!("  ({text})") } else { String::new() };
     let available = format!("{}{}", report.available, hint(report.low, "low: order envelopes"));

@@ -8,6 +8,7 @@ use cns_protocol::custody::{
     ShowEnvelope, Stock, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
 };
 
+use super::asker;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
@@ -196,10 +197,7 @@ fn requests_text(requests: &[VoidRequest]) -> String {
         return "Nothing waits for a second person.".into();
     }
     let lines = requests.iter().map(|request| {
-        let who = request
-            .operator
-            .as_ref()
-            .map_or_else(|| format!("user {}", request.user), |operator| format!("operator {operator}"));
+        let who = asker(request.user, request.operator.as_deref());
         let note = request.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         let (id, at) = (&request.request, &request.requested_at);
         format!("{id}  {at}  {who}: {}, {}{note}", request.envelopes, request.reason.name())

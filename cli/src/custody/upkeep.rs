@@ -6,6 +6,7 @@ use cns_protocol::custody::{
     Verify,
 };
 
+use super::asker;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
@@ -88,10 +89,7 @@ fn requests_text(requests: &[RotationRequest]) -> String {
         return "Nothing waits for a second person.".into();
     }
     let lines = requests.iter().map(|request| {
-        let who = request
-            .operator
-            .as_ref()
-            .map_or_else(|| format!("user {}", request.user), |operator| format!("operator {operator}"));
+        let who = asker(request.user, request.operator.as_deref());
         format!("{}  {}  {who}: {} key", request.request, request.requested_at, request.key.name())
     });
     lines.collect::<Vec<_>>().join("\n")

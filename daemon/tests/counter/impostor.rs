@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cns_protocol::card::KeyUse;
-use cns_protocol::certificate::{CardStanding, Channel, Standing};
+use cns_protocol::certificate::{CardStanding, Standing};
 use cns_protocol::counter::{Answer, Case, Procedure, ProcedureState, Reason};
 use cns_virtual_authority::{Authority as Certifier, InitOptions};
 use cns_virtual_card::vpcd::{Endpoint, plug};
 use cns_virtual_card::{Personalisation, sample};
 use cnsd::procedure::ProcedureError;
 use cnsd::procedure::status::StatusChange;
-use cnsd::standing::Order;
 
 use crate::rig::{Rig, personalise};
 use crate::standing::revoked;
+use crate::telling::ask_for;
 
 /// Whoever comes with the forged card, and a card of their own.
 const OTHER: &str = "VRDLGU80A01H501K";
@@ -133,28 +133,14 @@ async fn a_certificate_that_was_removed_from_the_card_is_suspended_too() {
     let rig = activated().await;
     rig.rooms().procedures.standings().signature_removed(sample::ID_CARD).await.unwrap();
     assert!(standing(&rig).await.certificates[1].removed);
-    for (number, (change, expected)) in [
+    for ((change, expected), number) in [
         (StatusChange::Suspend(Some(Reason::Loss)), Standing::Suspended),
         (StatusChange::Reactivate, Standing::Good),
     ]
     .into_iter()
-    .enumerate()
+    .zip(0..)
     {
-        let order = Order {
-            request: format!("{number:016}"),
-            card: sample::ID_CARD.to_owned(),
-            change,
-            reason: None,
-            channel: Channel::Web,
-            paragraph: "§9.5.1",
-            user: None,
-            operator: None,
-            identified: None,
-            paper: None,
-        };
-        let standings = rig.rooms().procedures.standings();
-        standings.ask(&order).await.unwrap();
-        let outcome = standings.deliver(&order, None).await.unwrap();
+        let outcome = ask_for(&rig, sample::ID_CARD, number, change).await;
         assert_eq!((outcome.done, outcome.refused.len()), (2, 0), "{outcome:?}");
         let told = standing(&rig).await;
         assert!(told.certificates.iter().all(|one| one.standing == expected), "{told:?}");

@@ -85,7 +85,7 @@ async fn ask(rig: &Rig, number: u32, change: StatusChange) -> Outcome {
     ask_for(rig, sample::ID_CARD, number, change).await
 }
 
-async fn ask_for(rig: &Rig, card: &str, number: u32, change: StatusChange) -> Outcome {
+pub(crate) async fn ask_for(rig: &Rig, card: &str, number: u32, change: StatusChange) -> Outcome {
     let order = Order {
         request: format!("{number:016}"),
         card: card.to_owned(),
