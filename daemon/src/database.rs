@@ -196,7 +196,10 @@ impl Database {
             Kind::Sqlite => self.empty_log().await?,
             Kind::Postgres => {
                 self.pool
-                    .execute("VACUUM card, puk, envelope, procedures, card_certificate, standing_request")
+                    .execute(
+                        "VACUUM card, puk, envelope, procedures, card_certificate, standing_request, \
+                         standing_change, national_request, national_mail, sealed_order, user_code_attempt",
+                    )
                     .await?;
             }
         }

@@ -1,13 +1,17 @@
 //! Forgetting a holder (Regulation (EU) 2016/679, article 17).
 
+mod acted;
+
 use std::collections::BTreeSet;
 
 use cns_protocol::custody::Erased;
 use serde_json::Value;
 use sqlx::{Any, Transaction};
 
+use self::acted::{forget_in_papers, forget_representative};
+use crate::custody::data_key::DataKeys;
 use crate::custody::error::CustodyError;
-use crate::database::Database;
+use crate::database::{Database, now};
 
 /// Second parts for the mail, which only come with requests of other regions'.
 const NATIONAL_MAIL: &str = "DELETE FROM national_mail WHERE id IN \
@@ -16,17 +20,26 @@ const NATIONAL_MAIL: &str = "DELETE FROM national_mail WHERE id IN \
 /// Requests to and from other regions, whatever became of them.
 const NATIONAL_REQUESTS: &str = "DELETE FROM national_request WHERE document LIKE $1";
 
+/// The orders for a card, of which their numbers stay: none comes twice. One that was not carried out yet never is.
+const ORDERS: &str = "UPDATE sealed_order SET card = '', certificate_sha256 = NULL, message = NULL, receipt = NULL, \
+    state = CASE state WHEN 'accepted' THEN 'expired' ELSE state END, ended_at = COALESCE(ended_at, $2) \
+    WHERE card = $1";
+
 /// Erases what is kept of a holder, all of it or nothing; `tag` is what stands for them where the codice fiscale does not.
 pub(super) async fn erase(
     database: &Database,
+    keys: &DataKeys,
     codice_fiscale: &str,
     tag: &str,
 ) -> Result<Erased, CustodyError> {
     if codice_fiscale.len() != 16 || !codice_fiscale.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(CustodyError::Invalid("the codice fiscale"));
     }
+    // What is sealed is opened below, also what another daemon has sealed under a new key.
+    keys.reload().await?;
     let mut transaction = database.alone().await?;
     refuse_waiting(&mut transaction, codice_fiscale).await?;
+    refuse_staged(&mut transaction, codice_fiscale).await?;
     let cards = cards_of(&mut transaction, codice_fiscale, tag).await?;
     for card in &cards {
         refuse_open(&mut transaction, card).await?;
@@ -37,11 +50,13 @@ pub(super) async fn erase(
         let procedures = "DELETE FROM procedures WHERE card = $1";
         erased.procedures = erased.procedures.saturating_add(run(&mut transaction, procedures, card).await?);
         forget_certificates(&mut transaction, card).await?;
+        sqlx::query(ORDERS).bind(card).bind(now()).execute(&mut *transaction).await?;
         run(&mut transaction, "DELETE FROM puk WHERE serial = $1", card).await?;
         run(&mut transaction, "DELETE FROM card WHERE serial = $1", card).await?;
     }
     let left = forget_representative(&mut transaction, codice_fiscale).await?;
     erased.procedures = erased.procedures.saturating_add(left);
+    forget_in_papers(&mut transaction, keys.sealer(), codice_fiscale).await?;
     for sql in [NATIONAL_MAIL, NATIONAL_REQUESTS] {
         run(&mut transaction, sql, &naming(codice_fiscale)).await?;
     }
@@ -128,38 +143,27 @@ async fn refuse_waiting(
             .fetch_optional(&mut **transaction)
             .await?;
     match waiting {
-        Some((request,)) => Err(CustodyError::RequestWaits { request }),
+        Some((name,)) => Err(CustodyError::Waits { what: "the request to or from another region", name }),
         None => Ok(()),
     }
 }
 
-/// Takes the holder out of the procedures of others for whom they acted (§6.4); the rest of those is the others'. One that
-/// cannot be read is of no use to anybody and goes as a whole. Gives the number of those.
-async fn forget_representative(
+/// An import that was not finished would bring the holder back.
+async fn refuse_staged(
     transaction: &mut Transaction<'_, Any>,
     codice_fiscale: &str,
-) -> Result<u64, CustodyError> {
-    let mut gone = 0;
-    for found in named(transaction, codice_fiscale).await? {
-        if !found.is_over {
-            return Err(CustodyError::InProcedure { procedure: found.id });
-        }
-        let acted = found.has("/representative/codice_fiscale", codice_fiscale);
-        let Some(mut document) = found.document else {
-            let deleted = run(transaction, "DELETE FROM procedures WHERE id = $1", &found.id).await?;
-            gone = deleted.saturating_add(gone);
-            continue;
-        };
-        if acted && let Some(members) = document.as_object_mut() {
-            members.remove("representative");
-            sqlx::query("UPDATE procedures SET document = $2, revision = revision + 1 WHERE id = $1")
-                .bind(&found.id)
-                .bind(document.to_string())
-                .execute(&mut **transaction)
-                .await?;
-        }
+) -> Result<(), CustodyError> {
+    let staged: Option<(String,)> = sqlx::query_as(
+        "SELECT digest FROM import_card JOIN import_file ON import_file.id = import_id \
+         WHERE codice_fiscale = $1 AND state = 'staging' LIMIT 1",
+    )
+    .bind(codice_fiscale)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    match staged {
+        Some((name,)) => Err(CustodyError::Waits { what: "the import of file", name }),
+        None => Ok(()),
     }
-    Ok(gone)
 }
 
 async fn refuse_open(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<(), CustodyError> {
@@ -180,8 +184,17 @@ async fn refuse_open(transaction: &mut Transaction<'_, Any>, card: &str) -> Resu
     .bind(card)
     .fetch_optional(&mut **transaction)
     .await?;
-    match untold {
-        Some((procedure,)) => Err(CustodyError::InProcedure { procedure }),
+    if let Some((procedure,)) = untold {
+        return Err(CustodyError::InProcedure { procedure });
+    }
+    // Its codes may be on the card or not: the order's end tells.
+    let begun: Option<(String,)> =
+        sqlx::query_as("SELECT number FROM sealed_order WHERE card = $1 AND state = 'begun'")
+            .bind(card)
+            .fetch_optional(&mut **transaction)
+            .await?;
+    match begun {
+        Some((name,)) => Err(CustodyError::Waits { what: "order", name }),
         None => Ok(()),
     }
 }

@@ -127,11 +127,13 @@ pub enum CustodyError {
         /// Its identifier.
         procedure: String,
     },
-    /// A request of this holder to or from another region has no answer yet.
-    #[error("request {request} to or from another region has no answer yet")]
-    RequestWaits {
-        /// Its key.
-        request: String,
+    /// Something else of this holder is not over.
+    #[error("{what} {name} names this holder and is not over")]
+    Waits {
+        /// A request to or from another region, an order, an import.
+        what: &'static str,
+        /// Its name.
+        name: String,
     },
     /// The backup cannot be written.
     #[error("the backup {path}: {source}")]

@@ -111,15 +111,19 @@ impl Custody {
     }
 
     /// Forgets a holder: the codice fiscale, the cards' PUKs, the procedures that are over, the requests to and from other
-    /// regions with what still waits for the mail, and what would check the user codes of their envelopes. The envelopes themselves stay, as used or void, so that none is used twice.
+    /// regions with what still waits for the mail, and what would check the user codes of their envelopes. The envelopes
+    /// and the numbers of orders stay, so that none is used twice. Out of what is others', for whom they acted, they are
+    /// taken.
     ///
     /// # Errors
-    /// [`CustodyError::InProcedure`] while a procedure of a card is not over, [`CustodyError::RequestWaits`] while another
-    /// region has not answered; then nothing was changed.
+    /// [`CustodyError::InProcedure`] while a procedure of a card is not over, [`CustodyError::Waits`] while another region
+    /// has not answered, an order that was begun has not ended, or an import that names them is not finished; then nothing was
+    /// changed.
     pub async fn erase(&self, codice_fiscale: &str) -> Result<Erased, CustodyError> {
         let codice_fiscale = codice_fiscale.to_ascii_uppercase();
         let tag = self.holder_tag(&codice_fiscale)?;
-        let erased = super::erase::erase(&self.inner.database, &codice_fiscale, &tag).await?;
+        let erased =
+            super::erase::erase(&self.inner.database, &self.inner.keys, &codice_fiscale, &tag).await?;
         self.inner.database.forget().await?;
         Ok(erased)
     }

@@ -31,9 +31,8 @@ impl From<CustodyError> for RpcError {
                     .hint("Take another one of the envelopes assigned to you")
                     .paragraph("§9.3.2-6")
             }
-            CustodyError::InProcedure { .. } | CustodyError::RequestWaits { .. } => {
-                say(ErrorKind::InvalidParams)
-                    .hint("Finish or cancel the procedure, or wait until the request has its answer")
+            CustodyError::InProcedure { .. } | CustodyError::Waits { .. } => {
+                say(ErrorKind::InvalidParams).hint("Finish or end what it names, or wait until that is over")
             }
             CustodyError::BackupElsewhere => {
                 say(ErrorKind::InvalidParams).hint("docs/operations.md has the commands")

@@ -18,6 +18,7 @@ mod closing;
 mod coverage;
 mod desk;
 mod faults;
+mod forgotten;
 mod impostor;
 mod interoperability;
 mod kill;

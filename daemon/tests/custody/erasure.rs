@@ -83,7 +83,7 @@ async fn a_request_that_has_no_answer_yet_is_not_dropped() {
         stands("queued").await.unwrap();
         let refused = daemon.custody.erase(HOLDER).await;
         assert!(
-            matches!(&refused, Err(CustodyError::RequestWaits { request }) if request == id),
+            matches!(&refused, Err(CustodyError::Waits { name, .. }) if name == id),
             "{}",
             name(&refused)
         );
@@ -101,4 +101,68 @@ async fn a_request_that_has_no_answer_yet_is_not_dropped() {
     let left = "SELECT id FROM national_request";
     let left: Vec<(String,)> = sqlx::query_as(left).fetch_all(daemon.database.pool()).await.unwrap();
     assert_eq!(left, [("ours-4".to_owned(),)]);
+}
+
+/// An order for the card, as it is kept.
+async fn keep_order(daemon: &Daemon, number: &str, card: &str, state: &str) {
+    sqlx::query(
+        "INSERT INTO sealed_order (signer, number, sha256, card, certificate_sha256, state, not_after, message, receipt, \
+         accepted_at) VALUES ('cms', $1, $1, $2, 'c0ffee', $3, '2099-12-31T12:00:00Z', $4, $4, '2026-11-29T10:00:00.000Z')",
+    )
+    .bind(number)
+    .bind(card)
+    .bind(state)
+    .bind(b"the order or its receipt".to_vec())
+    .execute(daemon.database.pool())
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn of_orders_only_the_numbers_stay_and_one_that_is_not_over_is_waited_for() {
+    type Row = (String, String, String, Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
+    let daemon = stocked().await;
+    for (number, card, state) in [("1", CARD, "accepted"), ("2", CARD, "done"), ("3", SECOND, "accepted")] {
+        keep_order(&daemon, number, card, state).await;
+    }
+    keep_order(&daemon, "4", CARD, "begun").await;
+    let refused = daemon.custody.erase(HOLDER).await;
+    assert!(matches!(&refused, Err(CustodyError::Waits { name, .. }) if name == "4"), "{}", name(&refused));
+    assert!(daemon.custody.has_puk(CARD, PukKind::Cns).await.unwrap(), "nothing was changed");
+    sqlx::query("UPDATE sealed_order SET state = 'done' WHERE number = '4'")
+        .execute(daemon.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(daemon.custody.erase(HOLDER).await.unwrap().cards, [CARD]);
+    let query =
+        "SELECT number, card, state, certificate_sha256, message, receipt FROM sealed_order ORDER BY number";
+    let rows: Vec<Row> = sqlx::query_as(query).fetch_all(daemon.database.pool()).await.unwrap();
+    let told = |(number, card, state, certificate, message, receipt): &Row| {
+        let left = certificate.is_some() || message.is_some() || receipt.is_some();
+        (number.clone(), card.clone(), state.clone(), left)
+    };
+    let expected = [
+        ("1", "", "expired", false),
+        ("2", "", "done", false),
+        ("3", SECOND, "accepted", true),
+        ("4", "", "done", false),
+    ]
+    .map(|(number, card, state, left)| (number.to_owned(), card.to_owned(), state.to_owned(), left));
+    assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn an_import_that_is_not_finished_does_not_bring_an_erased_holder_back() {
+    let daemon = stocked().await;
+    for statement in [
+        "INSERT INTO import_file (id, digest, state, records, started_at) VALUES (7, 'd1', 'staging', 0, '2026-11-29T10:00:00.000Z')",
+        "INSERT INTO import_card (import_id, line, serial, codice_fiscale, sealed) VALUES (7, 2, '6999000000009999', \
+         'RSSMRA80A01H501U', '')",
+    ] {
+        sqlx::query(statement).execute(daemon.database.pool()).await.unwrap();
+    }
+    let refused = daemon.custody.erase(HOLDER).await;
+    assert!(matches!(&refused, Err(CustodyError::Waits { name, .. }) if name == "d1"), "{}", name(&refused));
+    sqlx::query("DELETE FROM import_card").execute(daemon.database.pool()).await.unwrap();
+    daemon.custody.erase(HOLDER).await.unwrap();
 }
