@@ -173,6 +173,11 @@ pub enum PaperKind {
     SelfDeclaration,
 }
 
+impl PaperKind {
+    /// Every kind.
+    pub const ALL: [PaperKind; 2] = [PaperKind::Report, PaperKind::SelfDeclaration];
+}
+
 /// Who was identified at the counter, and how (§6.1, §6.4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]

@@ -17,6 +17,7 @@ pub use self::form::{
 pub use self::people::{Applicant, Evidence, Person, Reason, Representative};
 pub use self::sheet::{Sheet, SheetDocument, SheetKind};
 use crate::card::Holder;
+use crate::certificate::Paper;
 use crate::national::RequestKind;
 use crate::rpc::Traffic;
 use crate::secret_text::{self, SecretText};
@@ -122,6 +123,8 @@ pub enum Wants {
     NationalRequest,
     /// An address of electronic mail: [`Answer::Email`].
     Email,
+    /// The report of a theft or loss, or the self-declaration: [`Answer::Paper`].
+    Paper,
 }
 
 /// A step of a procedure.
@@ -271,6 +274,8 @@ pub enum Answer {
     NationalRequest(RequestKind),
     /// The address.
     Email(String),
+    /// The report or self-declaration.
+    Paper(Paper),
     /// The values of the fields that `counter.next` asked for, by name: fits every step. A secret field is none of
     /// them: its value is the request's `pin`.
     Fields(BTreeMap<String, FieldValue>),

@@ -97,11 +97,12 @@ impl Answers {
                 Some(text) => read(field, &text),
                 None => ask(language, step, field)?,
             };
-            let label = language.of(&field.text, &field.text_it);
-            let value = value.ok_or_else(|| CliError::AnswerNeeded {
-                paragraph: step.paragraph.clone(),
-                what: format!("{} (--set {}={})", label, field.name, wanted(field)),
-            })?;
+            let Some(value) = value else {
+                if field.optional {
+                    continue;
+                }
+                return Err(missing(language, step, field));
+            };
             values.insert(field.name.clone(), value);
         }
         Ok(values)
@@ -133,6 +134,15 @@ impl Answers {
             "wanted" => self.signature.map(yes_no),
             _ => None,
         }
+    }
+}
+
+/// That a field's value is missing, and how to give it.
+fn missing(language: Language, step: &Step, field: &Field) -> CliError {
+    let label = language.of(&field.text, &field.text_it);
+    CliError::AnswerNeeded {
+        paragraph: step.paragraph.clone(),
+        what: format!("{label} (--set {}={})", field.name, wanted(field)),
     }
 }
 
@@ -224,6 +234,7 @@ mod tests {
             name: "f".to_owned(),
             kind,
             secret: false,
+            optional: false,
             allowed: allowed.iter().map(allow).collect(),
             text: String::new(),
             text_it: String::new(),

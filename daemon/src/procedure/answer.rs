@@ -91,7 +91,8 @@ impl Engine {
                 | Wants::Evidence
                 | Wants::Reason
                 | Wants::NationalRequest
-                | Wants::Email,
+                | Wants::Email
+                | Wants::Paper,
                 answer,
             ) => facts::take(dossier, step, answer),
             (wants, _) => Err(ProcedureError::WrongAnswer { wants }),

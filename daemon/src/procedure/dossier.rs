@@ -1,6 +1,7 @@
 //! What is kept of a procedure: everything needed to go on after a power cut, and nothing secret.
 
 use cns_protocol::card::Holder;
+use cns_protocol::certificate::Paper;
 use cns_protocol::counter::{
     Applicant, Case, Document, Evidence, Procedure, ProcedureState, Reason, Representative, StepDone,
 };
@@ -75,6 +76,9 @@ pub struct Dossier {
     /// The reason that was stated (§9.5, §9.7.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// The report or self-declaration of a theft or loss (§9.7.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paper: Option<Paper>,
     /// What is asked of the national system (§9.3.3-5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub national_request: Option<NationalRequest>,
@@ -333,6 +337,18 @@ mod tests {
         let dossier: Dossier = serde_json::from_str(SECOND).unwrap();
         assert_eq!(dossier.clone().upgraded(), dossier);
         assert_eq!(dossier.next().map(|step| step.paragraph), Some("§9.7.1-report"));
+        let text = serde_json::to_string(&dossier).unwrap();
+        assert_eq!(serde_json::from_str::<Dossier>(&text).unwrap(), dossier);
+    }
+
+    #[test]
+    fn a_report_is_kept_in_the_dossier() {
+        let paper =
+            r#""reason":"theft","paper":{"kind":"report","number":"1","issuer":"i","date":"2026-01-15"}"#;
+        let text =
+            SECOND.replace(r#""reason":"theft""#, paper).replace(r#""last":"reason""#, r#""last":"report""#);
+        let dossier: Dossier = serde_json::from_str(&text).unwrap();
+        assert_eq!(dossier.paper.as_ref().and_then(|paper| paper.number.as_deref()), Some("1"));
         let text = serde_json::to_string(&dossier).unwrap();
         assert_eq!(serde_json::from_str::<Dossier>(&text).unwrap(), dossier);
     }

@@ -56,6 +56,12 @@ pub(super) fn take(dossier: &mut Dossier, step: &StepRule, answer: Answer) -> Re
             request.email = email;
             Ok(Led::On(step.name.outcome().to_owned()))
         }
+        (Wants::Paper, Answer::Paper(paper)) => {
+            let paper = identity::check_paper(&paper, clock::today())?;
+            let outcome = format!("collected: {}", labels::paper(paper.kind).0);
+            dossier.paper = Some(paper);
+            Ok(Led::On(outcome))
+        }
         (wants, _) => Err(ProcedureError::WrongAnswer { wants }),
     }
 }

@@ -2,6 +2,7 @@
 //! term (§9.2).
 
 use cns_protocol::card::Holder;
+use cns_protocol::certificate::{Paper, PaperKind};
 use cns_protocol::counter::{Applicant, Document, Person, Representative};
 use time::Date;
 
@@ -122,6 +123,25 @@ pub(crate) fn check_email(email: &str) -> Result<String, ProcedureError> {
         "§9.3.3-6",
         "this is no address of electronic mail",
         "l'indirizzo email non è valido",
+    ))
+}
+
+/// Judges what shows that somebody reported a theft or loss (§9.7.1), and gives it back with its texts trimmed.
+pub(crate) fn check_paper(paper: &Paper, today: Date) -> Result<Paper, ProcedureError> {
+    let told = |text: &Option<String>| text.as_deref().and_then(sound);
+    let (number, issuer) = (told(&paper.number), told(&paper.issuer));
+    let whole = match paper.kind {
+        PaperKind::Report => number.is_some() && issuer.is_some(),
+        PaperKind::SelfDeclaration => paper.number.is_none() && paper.issuer.is_none(),
+    };
+    let date = paper.date.trim();
+    if whole && clock::parse_date(date).is_some_and(|date| date <= today) {
+        return Ok(Paper { kind: paper.kind, number, issuer, date: date.to_owned() });
+    }
+    Err(ProcedureError::rule(
+        "§9.7.1-report",
+        "a report has number, issuer and date, a self-declaration its date, none of them in the future",
+        "la denuncia ha numero, autorità e data, l'autodichiarazione la sola data, non futura",
     ))
 }
 

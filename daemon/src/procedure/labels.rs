@@ -1,5 +1,6 @@
 //! What the values of closed lists are called, in English and Italian.
 
+use cns_protocol::certificate::PaperKind;
 use cns_protocol::counter::{Applicant, DocumentKind, Evidence, Reason, Verdict};
 use cns_protocol::national::RequestKind;
 
@@ -96,6 +97,14 @@ pub(super) fn evidence(evidence: Evidence) -> Label {
         }
         Evidence::CourtAct => ("act of the court", "provvedimento del giudice"),
         Evidence::SelfDeclaration => ("self-declaration", "autodichiarazione"),
+    }
+}
+
+/// What shows that a theft or loss was reported (§9.7.1).
+pub(super) fn paper(kind: PaperKind) -> Label {
+    match kind {
+        PaperKind::Report => ("report to the police", "denuncia"),
+        PaperKind::SelfDeclaration => ("self-declaration", "autodichiarazione"),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use cns_protocol::certificate::PaperKind;
 use cns_protocol::counter::{
     Allowed, Answer, Evidence, Field, FieldKind, FieldValue, Question, Shown, Verdict, Wants,
 };
@@ -146,6 +147,7 @@ pub(super) fn fields(wants: Wants, case: &CaseRule) -> Vec<Field> {
             let question = ("address for the second part", "email per la seconda parte");
             vec![plain("email", FieldKind::Email, question)]
         }
+        Wants::Paper => paper(),
     }
 }
 
@@ -154,6 +156,7 @@ fn plain(name: &str, kind: FieldKind, (text, text_it): Label) -> Field {
         name: name.to_owned(),
         kind,
         secret: false,
+        optional: false,
         allowed: Vec::new(),
         text: text.to_owned(),
         text_it: text_it.to_owned(),
@@ -197,6 +200,25 @@ fn document() -> Vec<Field> {
     ]
 }
 
+/// Of the names, that the daemon's clients can tell them from a document's.
+fn paper() -> Vec<Field> {
+    let optional = |name: &str, label: Label| Field { optional: true, ..plain(name, FieldKind::Text, label) };
+    let number = (
+        "number of the report, none for a self-declaration",
+        "numero della denuncia, non per l'autodichiarazione",
+    );
+    let issuer = (
+        "who took the report, none for a self-declaration",
+        "autorità che ha ricevuto la denuncia, non per l'autodichiarazione",
+    );
+    vec![
+        choice("paper", ("what was collected", "documento ritirato"), &PaperKind::ALL, labels::paper),
+        optional("paper_number", number),
+        optional("paper_issuer", issuer),
+        plain("paper_date", FieldKind::Date, ("date", "data")),
+    ]
+}
+
 /// The answer that the values of a step's fields make.
 pub(super) fn answer(
     wants: Wants,
@@ -206,8 +228,15 @@ pub(super) fn answer(
     let mut object = serde_json::Map::new();
     // A secret is no value: the request has it beside the others.
     for field in fields(wants, case).iter().filter(|field| !field.secret) {
-        let value = values.remove(&field.name).ok_or_else(|| wrong(field))?;
-        object.insert(field.name.clone(), judged(field, value)?);
+        match values.remove(&field.name) {
+            None if field.optional => {}
+            // What an empty line of a form leaves.
+            Some(FieldValue::Text(text)) if field.optional && text.trim().is_empty() => {}
+            value => {
+                let value = value.ok_or_else(|| wrong(field))?;
+                object.insert(field.name.clone(), judged(field, value)?);
+            }
+        }
     }
     if let Some((name, _)) = values.first_key_value() {
         // The name is not repeated: it may be anything.
@@ -230,6 +259,12 @@ pub(super) fn answer(
         Wants::Reason => read(one("reason")).map(Answer::Reason),
         Wants::NationalRequest => read(one("request")).map(Answer::NationalRequest),
         Wants::Email => read(one("email")).map(Answer::Email),
+        Wants::Paper => {
+            let members =
+                ["number", "issuer", "date"].map(|member| (member, one(&format!("paper_{member}"))));
+            let members = [("kind", one("paper"))].into_iter().chain(members);
+            read(members.map(|(member, value)| (member.to_owned(), value)).collect()).map(Answer::Paper)
+        }
     }
 }
 
@@ -307,6 +342,13 @@ mod tests {
                     for field in fields.iter().filter(|field| !field.secret) {
                         let mut missing = values.clone();
                         missing.remove(&field.name);
+                        if field.optional {
+                            let mut empty = values.clone();
+                            empty.insert(field.name.clone(), FieldValue::Text(" ".to_owned()));
+                            let left_out = answer(step.wants, case_rule(case), missing.clone()).unwrap();
+                            assert_eq!(answer(step.wants, case_rule(case), empty).unwrap(), left_out);
+                            missing.insert(field.name.clone(), FieldValue::Flag(true));
+                        }
                         let mut other = values.clone();
                         let another = match &values[&field.name] {
                             FieldValue::Flag(_) => FieldValue::Text("yes".to_owned()),

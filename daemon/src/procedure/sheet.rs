@@ -2,6 +2,7 @@
 //! A4, in Italian. A dossier holds no secret, so neither can they.
 
 use askama::Template;
+use cns_protocol::certificate::{Paper, PaperKind};
 use cns_protocol::counter::{Applicant, Case, Reason, Sheet, SheetDocument, SheetKind};
 use cns_protocol::national::{FirstPart, RequestKind};
 use time::format_description::well_known::Rfc3339;
@@ -221,7 +222,10 @@ fn statements(dossier: &Dossier) -> Vec<String> {
     if let Some(reason) = dossier.reason {
         statements.push(format!("Motivo della richiesta: {}.", labels::reason(reason).1));
         if matches!(reason, Reason::Theft | Reason::Loss) {
-            statements.push("Si allega copia della denuncia, o si autodichiara il fatto.".to_owned());
+            statements.push(dossier.paper.as_ref().map_or_else(
+                || "Si allega copia della denuncia, o si autodichiara il fatto.".to_owned(),
+                reported,
+            ));
         }
     }
     if let Some(request) = &dossier.national_request {
@@ -237,6 +241,19 @@ fn statements(dossier: &Dossier) -> Vec<String> {
         statements.push("Si chiede un lettore gratuito, uno per nucleo familiare.".to_owned());
     }
     statements
+}
+
+/// What was collected for a theft or loss.
+fn reported(paper: &Paper) -> String {
+    let day = clock::parse_date(&paper.date).map_or_else(|| paper.date.clone(), written);
+    match (paper.kind, &paper.number, &paper.issuer) {
+        (PaperKind::Report, Some(number), Some(issuer)) => {
+            format!("Si allega copia della denuncia n. {number} del {day}, presentata a: {issuer}.")
+        }
+        (PaperKind::Report | PaperKind::SelfDeclaration, _, _) => {
+            format!("Si autodichiara il fatto, con dichiarazione del {day}.")
+        }
+    }
 }
 
 /// The day of a time as it is written in Italy.
@@ -305,6 +322,12 @@ mod tests {
             }),
             evidence: None,
             reason: Some(Reason::Theft),
+            paper: Some(Paper {
+                kind: PaperKind::Report,
+                number: Some(text()),
+                issuer: Some(text()),
+                date: text(),
+            }),
             national_request: None,
             renews: None,
             intent: None,

@@ -269,6 +269,7 @@ fn new_dossier(
         representative: None,
         evidence: None,
         reason: None,
+        paper: None,
         national_request: None,
         renews: None,
         intent: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cns_protocol::Role;
 use cns_protocol::certificate::{
-    Act, CardStanding, CertificateStanding, ChangeRequest, Channel, Paper, PaperKind, Standing, Status,
+    Act, CardStanding, CertificateStanding, ChangeRequest, Channel, Standing, Status,
 };
 use cns_protocol::counter::Case;
 use cns_protocol::operator::Session;
@@ -135,7 +135,7 @@ impl Desk<'_> {
         if channel == Channel::Counter {
             check_counter(caller, act)?;
         }
-        check_form(act, channel, paragraph, &request)?;
+        check_form(act, channel, paragraph, &mut request)?;
         if !self.standings.has_authority() {
             return Err(ProcedureError::NoStatusAuthority.into());
         }
@@ -299,12 +299,12 @@ fn check_counter(caller: Caller<'_>, act: Act) -> Result<(), DeskError> {
     }
 }
 
-/// What must be in the request beside who asks and for whom.
+/// What must be in the request beside who asks and for whom; texts are trimmed.
 fn check_form(
     act: Act,
     channel: Channel,
     paragraph: &'static str,
-    request: &ChangeRequest,
+    request: &mut ChangeRequest,
 ) -> Result<(), ProcedureError> {
     if act == Act::Reactivate && !request.reason_gone {
         return Err(ProcedureError::rule(
@@ -313,8 +313,11 @@ fn check_form(
             "il titolare deve dichiarare che sono venuti meno i motivi della sospensione",
         ));
     }
-    match &request.paper {
-        Some(paper) => check_paper(paper),
+    match &mut request.paper {
+        Some(paper) => {
+            *paper = identity::check_paper(paper, clock::today())?;
+            Ok(())
+        }
         None if needs_paper(act, channel, request.reason) => Err(ProcedureError::rule(
             "§9.7.1-report",
             "for theft or loss a copy of the report or a self-declaration is needed",
@@ -326,23 +329,6 @@ fn check_form(
         )),
         None => Ok(()),
     }
-}
-
-fn check_paper(paper: &Paper) -> Result<(), ProcedureError> {
-    let told = |text: &Option<String>| text.as_deref().and_then(identity::sound).is_some();
-    let whole = match paper.kind {
-        PaperKind::Report => told(&paper.number) && told(&paper.issuer),
-        PaperKind::SelfDeclaration => paper.number.is_none() && paper.issuer.is_none(),
-    };
-    let dated = clock::parse_date(&paper.date).is_some_and(|date| date <= clock::today());
-    if whole && dated {
-        return Ok(());
-    }
-    Err(ProcedureError::rule(
-        "§9.7.1-report",
-        "a report has number, issuer and date, a self-declaration its date, none of them in the future",
-        "la denuncia ha numero, autorità e data, l'autodichiarazione la sola data, non futura",
-    ))
 }
 
 fn change(act: Act, request: &ChangeRequest) -> Result<StatusChange, DeskError> {

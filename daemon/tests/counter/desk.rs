@@ -12,7 +12,7 @@ use cnsd::config::UserCodesConfig;
 use cnsd::holder::Holders;
 use cnsd::standing::desk::{Caller, Desk, DeskError};
 
-use crate::rig::answers::{document, representative};
+use crate::rig::answers::{document, report, representative};
 use crate::rig::{Rig, secret, session};
 use crate::standing::revoked;
 
@@ -71,15 +71,6 @@ fn identified() -> Option<Identified> {
         declaration: false,
         evidence: None,
     })
-}
-
-fn report() -> Paper {
-    Paper {
-        kind: PaperKind::Report,
-        number: Some("2026/1234".to_owned()),
-        issuer: Some("Questura di prova".to_owned()),
-        date: "2026-01-15".to_owned(),
-    }
 }
 
 fn self_declaration() -> Paper {

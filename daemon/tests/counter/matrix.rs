@@ -151,7 +151,8 @@ impl Walk<'_> {
             | Wants::Evidence
             | Wants::Reason
             | Wants::NationalRequest
-            | Wants::Email => usual_answer(step, &self.code, self.path.signature),
+            | Wants::Email
+            | Wants::Paper => usual_answer(step, &self.code, self.path.signature),
         }
     }
 

@@ -5,7 +5,10 @@ use std::time::SystemTime;
 
 use cns_protocol::audit::Phase;
 use cns_protocol::card::KeyUse;
-use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, Reason};
+use cns_protocol::certificate::{Paper, PaperKind};
+use cns_protocol::counter::{
+    Answer, Applicant, Case, FieldValue, Procedure, ProcedureState, Reason, Sheet, SheetKind,
+};
 use cns_virtual_authority::{Authority as Certifier, Reason as Code, Status};
 use cnsd::authority::Signer;
 use cnsd::procedure::ProcedureError;
@@ -14,6 +17,7 @@ use cnsd::procedure::status::{
 };
 
 use crate::rig::Rig;
+use crate::rig::answers::report;
 
 /// The certifier's own record of certificates; `refuses_after` changes it is as good as away.
 pub(crate) struct Registry {
@@ -148,6 +152,67 @@ async fn all_certificates_of_the_card_are_suspended_reactivated_and_revoked() {
     let intentions = phases.iter().filter(|phase| **phase == Phase::Intention).count();
     // Four attempts, of which one was cut off; three changes of two certificates.
     assert_eq!((intentions, phases.len() - intentions), (4, 6), "{phases:?}");
+}
+
+/// What shows a theft or loss is judged, kept with the procedure, printed, and in no record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_theft_is_reported_with_number_authority_and_date() {
+    let rig = Rig::new().await;
+    Registry::link(&rig, usize::MAX);
+    let ready = reason(&rig, Case::Revocation, Reason::Theft).await;
+    let confirmed = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
+    assert!(matches!(confirmed, ProcedureError::WrongAnswer { .. }), "{confirmed:?}");
+    let declared = Paper { kind: PaperKind::SelfDeclaration, number: None, issuer: None, ..report() };
+    for wrong in [
+        Paper { number: None, ..report() },
+        Paper { number: Some("  ".to_owned()), ..report() },
+        Paper { issuer: None, ..report() },
+        Paper { issuer: Some("x".repeat(65)), ..report() },
+        Paper { date: "2099-01-01".to_owned(), ..report() },
+        Paper { date: "yesterday".to_owned(), ..report() },
+        Paper { date: String::new(), ..declared.clone() },
+        Paper { number: Some("1".to_owned()), ..declared.clone() },
+    ] {
+        let refused = rig.answer(&ready, Answer::Paper(wrong)).await.unwrap_err();
+        assert_eq!(refused.paragraph(), Some("§9.7.1-report"), "{refused:?}");
+        assert!(refused.italian().is_some_and(|text| text.contains("denuncia")));
+    }
+    let fields = |values: [(&str, &str); 4]| {
+        Answer::Fields(values.map(|(name, text)| (name.to_owned(), FieldValue::Text(text.to_owned()))).into())
+    };
+    let told = fields([
+        ("paper", "report"),
+        ("paper_number", " 2026/77 "),
+        ("paper_issuer", "Questura di prova"),
+        ("paper_date", "2026-01-15"),
+    ]);
+    let ready = rig.answer(&ready, told).await.unwrap();
+    assert_eq!(ready.done.last().unwrap().outcome, "collected: report to the police");
+    let sheet = Sheet { procedure: ready.id.clone(), kind: SheetKind::Request };
+    let html = rig.rooms().procedures.sheet(&sheet).await.unwrap().html;
+    assert!(html.contains("denuncia n. 2026/77 del 15/01/2026, presentata a: Questura di prova."), "{html}");
+    let query = "SELECT document FROM procedures WHERE id = $1";
+    let (kept,): (String,) =
+        sqlx::query_as(query).bind(&ready.id).fetch_one(rig.rooms().database.pool()).await.unwrap();
+    assert!(
+        kept.contains(
+            r#""paper":{"kind":"report","number":"2026/77","issuer":"Questura di prova","date":"2026-01-15"}"#
+        ),
+        "{kept}"
+    );
+    assert!(rig.entries().await.iter().all(|entry| !entry.text.contains("2026/77")));
+    // A self-declaration has a date alone: the empty lines of a form are none.
+    rig.cancel(&ready).await.unwrap();
+    let ready = reason(&rig, Case::Revocation, Reason::Loss).await;
+    let told = fields([
+        ("paper", "self-declaration"),
+        ("paper_number", ""),
+        ("paper_issuer", " "),
+        ("paper_date", "2026-01-15"),
+    ]);
+    let ready = rig.answer(&ready, told).await.unwrap();
+    assert_eq!(ready.done.last().unwrap().outcome, "collected: self-declaration");
+    assert_eq!(rig.until(ready, "", "").await.state, ProcedureState::Done);
 }
 
 #[tokio::test(flavor = "multi_thread")]

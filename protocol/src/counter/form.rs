@@ -71,6 +71,9 @@ pub struct Field {
     pub kind: FieldKind,
     /// Whether it is a secret: asked for without echo, and sent as the request's parameter of this name.
     pub secret: bool,
+    /// Whether it may be left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
     /// What may be chosen; empty unless the kind is `choice`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<Allowed>,

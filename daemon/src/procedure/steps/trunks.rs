@@ -417,10 +417,10 @@ const REVOCATION_REASON: StepRule = StepRule {
 const REPORT: StepRule = StepRule {
     name: StepName::Report,
     paragraph: "§9.7.1-report",
-    wants: Wants::Confirmation,
+    wants: Wants::Paper,
     when: When::IfTheftOrLoss,
-    text: "Collect a copy of the report to the police, or a self-declaration.",
-    text_it: "Ritirare copia della denuncia o un'autodichiarazione.",
+    text: "Collect a copy of the report to the police, or a self-declaration, and enter its data.",
+    text_it: "Ritirare copia della denuncia o un'autodichiarazione e registrarne i dati.",
 };
 
 /// §9.7.1.

@@ -1,5 +1,6 @@
 //! What is on the papers, and what is answered when all is well.
 
+use cns_protocol::certificate::{Paper, PaperKind};
 use cns_protocol::counter::{
     Answer, Applicant, Document, DocumentKind, Evidence, Person, Reason, Representative, Step, Verdict, Wants,
 };
@@ -28,6 +29,16 @@ pub fn representative() -> Representative {
     }
 }
 
+/// What shows that the card was stolen or lost.
+pub fn report() -> Paper {
+    Paper {
+        kind: PaperKind::Report,
+        number: Some("2026/1234".to_owned()),
+        issuer: Some("Questura di prova".to_owned()),
+        date: "2026-01-15".to_owned(),
+    }
+}
+
 /// What is answered to a step when all is well.
 pub fn usual_answer(step: &Step, code: &str, wants_signature: bool) -> Answer {
     match step.wants {
@@ -47,5 +58,6 @@ pub fn usual_answer(step: &Step, code: &str, wants_signature: bool) -> Answer {
         Wants::Reason => Answer::Reason(Reason::CodesCompromised),
         Wants::NationalRequest => Answer::NationalRequest(RequestKind::Activation),
         Wants::Email => Answer::Email("mario@example.it".to_owned()),
+        Wants::Paper => Answer::Paper(report()),
     }
 }
