@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use cns_protocol::card::{
-    Card, Certificate, CertificateStatus, Finding, KeyUse, List, Report, Show, Standing, StatusSource, Trace,
+    Card, Certificate, CertificateStatus, Finding, KeyUse, List, Report, Show, StatusSource, Trace,
 };
+use cns_protocol::certificate::Standing;
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -186,10 +187,10 @@ fn certificate_text(certificate: &Certificate) -> String {
 /// How a certificate stands, who says so, and of when that is.
 fn status_text(status: &CertificateStatus) -> String {
     let mut text = match status.standing {
-        Standing::Good => "good".to_owned(),
-        Standing::Suspended => "SUSPENDED".to_owned(),
-        Standing::Revoked => "REVOKED".to_owned(),
-        Standing::Unknown => "not known".to_owned(),
+        Some(Standing::Good) => "good".to_owned(),
+        Some(Standing::Suspended) => "SUSPENDED".to_owned(),
+        Some(Standing::Revoked) => "REVOKED".to_owned(),
+        None => "not known".to_owned(),
     };
     if let Some(since) = &status.since {
         text += &format!(" since {since}");
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn a_status_is_told_with_who_says_so_and_until_when() {
         let known = CertificateStatus {
-            standing: Standing::Suspended,
+            standing: Some(Standing::Suspended),
             since: Some("2026-03-01T10:00:00Z".into()),
             reason: Some("certificateHold".into()),
             source: Some(StatusSource::List),
@@ -238,7 +239,7 @@ mod tests {
              which counts until 2026-03-03T00:00:00Z"
         );
         let unknown = CertificateStatus {
-            standing: Standing::Unknown,
+            standing: None,
             since: None,
             reason: None,
             source: None,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Standing;
 use crate::encoding::base64_bytes;
 use crate::{Method, Role};
 
@@ -47,21 +48,6 @@ pub struct Certificate {
     pub status: Option<CertificateStatus>,
 }
 
-/// How a certificate stands (§1.3.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Standing {
-    /// In force, as far as its authority is concerned.
-    Good,
-    /// Out of force for a time.
-    Suspended,
-    /// Out of force for good.
-    Revoked,
-    /// Nobody told who is believed.
-    Unknown,
-}
-
 /// Who told how a certificate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
@@ -77,8 +63,9 @@ pub enum StatusSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
 pub struct CertificateStatus {
-    /// How.
-    pub standing: Standing,
+    /// How; absent when nobody told who is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
     /// Since when it is out of force, RFC 3339 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,

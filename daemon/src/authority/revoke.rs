@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use cns_protocol::card::KeyUse;
+use cns_protocol::certificate::Standing;
 use x509_cert::ext::pkix::CrlReason;
 
 use crate::authority::checks::verify_issued;
 use crate::authority::{Authority, AuthorityError, CmpError, Signer, SignerError};
-use crate::procedure::status::{Asked, CertificateStatus, StatusAuthority, StatusChange, StatusError};
+use crate::procedure::status::{Asked, StatusAuthority, StatusChange, StatusError};
 
 /// Refusals that say nothing of the certificate: the same request may fare better when the authority, or our
 /// credentials with it, are in order again.
@@ -70,7 +71,7 @@ impl StatusAuthority for Authority {
         certificate: Vec<u8>,
         change: StatusChange,
         officer: Option<&'a dyn Signer>,
-    ) -> Asked<'a, CertificateStatus> {
+    ) -> Asked<'a, Standing> {
         Box::pin(async move {
             match self.revoke(&certificate, change.code(), transaction, officer).await {
                 Ok(Changed::Now) => Ok(change.leads_to()),

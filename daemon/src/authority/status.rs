@@ -309,7 +309,7 @@ impl StatusSource for StatusService {
     fn status(&self, certificate: Vec<u8>) -> Asked<'_, Heard> {
         Box::pin(async move {
             match self.standing(&certificate).await {
-                Ok(known) => Ok(Heard { status: known.standing.into(), at: known.at }),
+                Ok(known) => Ok(Heard { standing: known.standing.into(), at: known.at }),
                 Err(error) => {
                     tracing::warn!(%error, "the status of a card's certificate is not known");
                     Err(Seam::Unknown(error.for_clients()))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cns_protocol::card::{
-    Card, CertificateStatus, List, Recorded, Report, ReportText, Show, Standing, StatusSource, Trace,
+    Card, CertificateStatus, List, Recorded, Report, ReportText, Show, StatusSource, Trace,
 };
 use cns_protocol::reader::ReaderState;
 use cns_protocol::{ErrorKind, Method, RpcError};
@@ -65,15 +65,14 @@ async fn tell_status(status: &Arc<StatusService>, card: &mut Card) {
 }
 
 fn shown(known: &Known) -> CertificateStatus {
-    let (standing, since, reason) = match known.standing {
-        Revocation::Good => (Standing::Good, None, None),
-        Revocation::Revoked { since, suspended, reason } => {
-            let standing = if suspended { Standing::Suspended } else { Standing::Revoked };
-            (standing, Some(rfc3339(since)), reason.map(|reason| reason_name(reason).to_owned()))
+    let (since, reason) = match known.standing {
+        Revocation::Good => (None, None),
+        Revocation::Revoked { since, reason, .. } => {
+            (Some(rfc3339(since)), reason.map(|reason| reason_name(reason).to_owned()))
         }
     };
     CertificateStatus {
-        standing,
+        standing: Some(known.standing.into()),
         since,
         reason,
         source: Some(match known.source {
@@ -88,7 +87,7 @@ fn shown(known: &Known) -> CertificateStatus {
 
 fn unknown(error: &StatusError) -> CertificateStatus {
     CertificateStatus {
-        standing: Standing::Unknown,
+        standing: None,
         since: None,
         reason: None,
         source: None,

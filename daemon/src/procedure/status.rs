@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::time::SystemTime;
 
 use cns_protocol::card::KeyUse;
+use cns_protocol::certificate::Standing;
 use cns_protocol::counter::Reason;
 
 use crate::authority::Signer;
@@ -18,22 +19,11 @@ use crate::procedure::dossier::Dossier;
 use crate::procedure::signature::renewal;
 use crate::procedure::{Engine, ProcedureError};
 
-/// How a certificate stands with its authority (§1.3.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CertificateStatus {
-    /// Neither suspended nor revoked.
-    Good,
-    /// Suspended: it may be reactivated.
-    Suspended,
-    /// Revoked for ever.
-    Revoked,
-}
-
 /// How a certificate stands, and of when that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// How.
-    pub status: CertificateStatus,
+    pub standing: Standing,
     /// When it was so.
     pub at: SystemTime,
 }
@@ -52,11 +42,11 @@ pub enum StatusChange {
 impl StatusChange {
     /// How a certificate stands afterwards.
     #[must_use]
-    pub fn leads_to(self) -> CertificateStatus {
+    pub fn leads_to(self) -> Standing {
         match self {
-            Self::Suspend(_) => CertificateStatus::Suspended,
-            Self::Reactivate => CertificateStatus::Good,
-            Self::Revoke(_) => CertificateStatus::Revoked,
+            Self::Suspend(_) => Standing::Suspended,
+            Self::Reactivate => Standing::Good,
+            Self::Revoke(_) => Standing::Revoked,
         }
     }
 }
@@ -120,7 +110,7 @@ pub trait StatusAuthority: Send + Sync {
         certificate: Vec<u8>,
         change: StatusChange,
         officer: Option<&'a dyn Signer>,
-    ) -> Asked<'a, CertificateStatus>;
+    ) -> Asked<'a, Standing>;
 }
 
 impl Engine {
@@ -169,21 +159,21 @@ impl Engine {
             }
             heard => heard?,
         };
-        match heard.status {
-            CertificateStatus::Good => self.refuse_out_of_force(card, Some(heard.at)).await,
-            CertificateStatus::Suspended => {
+        match heard.standing {
+            Standing::Good => self.refuse_out_of_force(card, Some(heard.at)).await,
+            Standing::Suspended => {
                 Err(ProcedureError::rule("§9.3b", "the card is suspended", "la carta è sospesa").hinting(
                     "Reactivate it first (§9.6.2), in the same visit",
                     "Riattivarla prima (§9.6.2), nella stessa visita",
                 ))
             }
-            CertificateStatus::Revoked if key_use == KeyUse::Signature => Err(ProcedureError::rule(
+            Standing::Revoked if key_use == KeyUse::Signature => Err(ProcedureError::rule(
                 "§9.3b",
                 "the card's signature certificate is revoked",
                 "il certificato di firma della carta è revocato",
             )
             .hinting(renewal::ANOTHER.0, renewal::ANOTHER.1)),
-            CertificateStatus::Revoked => Err(ProcedureError::rule(
+            Standing::Revoked => Err(ProcedureError::rule(
                 "§9.3b",
                 "the card's certificate is revoked",
                 "il certificato della carta è revocato",

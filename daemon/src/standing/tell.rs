@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::audit::Record;
 use crate::authority::Signer;
-use crate::procedure::status::{CertificateStatus, StatusAuthority, StatusChange, StatusError};
+use crate::procedure::status::{StatusAuthority, StatusChange, StatusError};
 use crate::standing::queue::Told;
 use crate::standing::row::{Certificate, Change};
 use crate::standing::{ACT, StandingError, Standings, rules, view, words};
@@ -119,13 +119,13 @@ impl Standings {
             source.forget(&der);
         }
         Ok(match answer {
-            Ok(status) => Answer::Told(Told::Done(standing(status), None)),
+            Ok(standing) => Answer::Told(Told::Done(standing, None)),
             Err(StatusError::Refused(said)) => Answer::Told(refused(certificate, change, said)),
             Err(StatusError::Failed(said) | StatusError::Unknown(said)) => Answer::Unanswered(said),
             Err(StatusError::Already(said)) => {
                 let heard = match self.0.source.get() {
                     Some(source) => match source.status(der).await {
-                        Ok(told) => Heard::Status(told.status),
+                        Ok(told) => Heard::Standing(told.standing),
                         Err(_) => Heard::Nothing,
                     },
                     None => Heard::NoSource,
@@ -181,21 +181,21 @@ enum Heard {
     /// It does not know.
     Nothing,
     /// This.
-    Status(CertificateStatus),
+    Standing(Standing),
 }
 
 /// What follows when the authority says that it is so already, which leaves open how the certificate stands: an earlier
 /// answer was lost, somebody else asked, or it is suspended and the authority has one word for both.
 fn already(before: Standing, change: StatusChange, heard: Heard, said: String) -> Answer {
     let now = match (change, heard) {
-        (_, Heard::Status(CertificateStatus::Revoked)) => Standing::Revoked,
+        (_, Heard::Standing(Standing::Revoked)) => Standing::Revoked,
         (StatusChange::Suspend(_), _) if before == Standing::Revoked => Standing::Revoked,
         // It is out of force, which is all that was wanted.
         (StatusChange::Suspend(_), _) => Standing::Suspended,
-        (StatusChange::Reactivate, Heard::Status(CertificateStatus::Good)) => Standing::Good,
+        (StatusChange::Reactivate, Heard::Standing(Standing::Good)) => Standing::Good,
         (StatusChange::Reactivate, _) => return Answer::Told(Told::Refused(said)),
         (StatusChange::Revoke(_), Heard::NoSource) => Standing::Revoked,
-        (StatusChange::Revoke(_), Heard::Nothing | Heard::Status(_)) => {
+        (StatusChange::Revoke(_), Heard::Nothing | Heard::Standing(_)) => {
             return Answer::Unanswered(format!("{said}, but its status does not tell so yet"));
         }
     };
@@ -204,18 +204,10 @@ fn already(before: Standing, change: StatusChange, heard: Heard, said: String) -
 
 /// A refusal. Of a certificate that was brought to this standing before, it says no more than that it is so already.
 fn refused(certificate: &Certificate, change: &Change, said: String) -> Told {
-    if certificate.standing == standing(change.change.leads_to()) && change.act() == Act::Suspend {
+    if certificate.standing == change.change.leads_to() && change.act() == Act::Suspend {
         Told::Done(certificate.standing, Some(said))
     } else {
         Told::Refused(said)
-    }
-}
-
-fn standing(status: CertificateStatus) -> Standing {
-    match status {
-        CertificateStatus::Good => Standing::Good,
-        CertificateStatus::Suspended => Standing::Suspended,
-        CertificateStatus::Revoked => Standing::Revoked,
     }
 }
 

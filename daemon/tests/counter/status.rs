@@ -5,16 +5,14 @@ use std::time::SystemTime;
 
 use cns_protocol::audit::Phase;
 use cns_protocol::card::KeyUse;
-use cns_protocol::certificate::{Paper, PaperKind};
+use cns_protocol::certificate::{Paper, PaperKind, Standing};
 use cns_protocol::counter::{
     Answer, Applicant, Case, FieldValue, Procedure, ProcedureState, Reason, Sheet, SheetKind,
 };
 use cns_virtual_authority::{Authority as Certifier, Reason as Code, Status};
 use cnsd::authority::Signer;
 use cnsd::procedure::ProcedureError;
-use cnsd::procedure::status::{
-    Asked, CertificateStatus, Heard, StatusAuthority, StatusChange, StatusError, StatusSource,
-};
+use cnsd::procedure::status::{Asked, Heard, StatusAuthority, StatusChange, StatusError, StatusSource};
 
 use crate::rig::Rig;
 use crate::rig::answers::report;
@@ -36,13 +34,13 @@ impl Registry {
         registry
     }
 
-    pub(crate) fn status_now(&self, certificate: &[u8]) -> Option<(String, CertificateStatus)> {
+    pub(crate) fn status_now(&self, certificate: &[u8]) -> Option<(String, Standing)> {
         let records = self.certifier.list().unwrap();
         let record = records.iter().find(|record| record.certificate == certificate)?;
         let status = match record.status {
-            Status::Suspended { .. } => CertificateStatus::Suspended,
-            Status::Revoked { .. } => CertificateStatus::Revoked,
-            Status::Valid | Status::Unconfirmed => CertificateStatus::Good,
+            Status::Suspended { .. } => Standing::Suspended,
+            Status::Revoked { .. } => Standing::Revoked,
+            Status::Valid | Status::Unconfirmed => Standing::Good,
         };
         Some((record.serial.clone(), status))
     }
@@ -52,7 +50,7 @@ impl StatusSource for Registry {
     fn status(&self, certificate: Vec<u8>) -> Asked<'_, Heard> {
         Box::pin(async move {
             let found =
-                self.status_now(&certificate).map(|(_, status)| Heard { status, at: SystemTime::now() });
+                self.status_now(&certificate).map(|(_, standing)| Heard { standing, at: SystemTime::now() });
             found.ok_or_else(|| StatusError::Unknown("not issued here".to_owned()))
         })
     }
@@ -69,7 +67,7 @@ impl StatusAuthority for Registry {
         certificate: Vec<u8>,
         change: StatusChange,
         _: Option<&'a dyn Signer>,
-    ) -> Asked<'a, CertificateStatus> {
+    ) -> Asked<'a, Standing> {
         Box::pin(async move {
             let number = self.changes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if number == self.refuses_after {
@@ -92,7 +90,7 @@ impl StatusAuthority for Registry {
     }
 }
 
-fn statuses(rig: &Rig, registry: &Registry) -> Vec<CertificateStatus> {
+fn statuses(rig: &Rig, registry: &Registry) -> Vec<Standing> {
     let contents = rig.rooms().readers.find_card(cns_virtual_card::sample::ID_CARD).unwrap();
     let held = [&contents.authentication_certificate, &contents.signature_certificate];
     held.into_iter().flatten().map(|held| registry.status_now(held).unwrap().1).collect()
@@ -116,9 +114,9 @@ async fn all_certificates_of_the_card_are_suspended_reactivated_and_revoked() {
     let ready = reason(&rig, Case::Suspension, Reason::Loss).await;
     let away = rig.answer(&ready, Answer::Confirmed).await.unwrap_err();
     assert!(matches!(away, ProcedureError::Status(StatusError::Failed(_))), "{away:?}");
-    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Suspended, CertificateStatus::Good]);
+    assert_eq!(statuses(&rig, &registry), [Standing::Suspended, Standing::Good]);
     let again = rig.answer(&ready, Answer::Confirmed).await.unwrap();
-    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Suspended; 2]);
+    assert_eq!(statuses(&rig, &registry), [Standing::Suspended; 2]);
     assert_eq!(
         registry.changes.load(std::sync::atomic::Ordering::Relaxed),
         3,
@@ -133,7 +131,7 @@ async fn all_certificates_of_the_card_are_suspended_reactivated_and_revoked() {
     assert!(refused.hint().is_some_and(|hint| hint.contains("§9.6.2")));
     let back = rig.start(Case::Reactivation).await.unwrap();
     rig.until(back, "", "").await;
-    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Good; 2]);
+    assert_eq!(statuses(&rig, &registry), [Standing::Good; 2]);
     let codes = rig.start(Case::NewCodes).await.unwrap();
     rig.cancel(&codes).await.unwrap();
 
@@ -141,7 +139,7 @@ async fn all_certificates_of_the_card_are_suspended_reactivated_and_revoked() {
     let ready = reason(&rig, Case::Revocation, Reason::Theft).await;
     assert_eq!(ready.next.as_ref().unwrap().paragraph, "§9.7.1-report");
     rig.until(ready, "", "").await;
-    assert_eq!(statuses(&rig, &registry), [CertificateStatus::Revoked; 2]);
+    assert_eq!(statuses(&rig, &registry), [Standing::Revoked; 2]);
     let refused = rig.start(Case::NewCodes).await.unwrap_err();
     assert_eq!(refused.paragraph(), Some("§9.3b"));
     let started = rig.start(Case::Revocation).await.unwrap();

@@ -9,16 +9,14 @@ use cns_protocol::certificate::{CardStanding, Channel, Standing};
 use cns_protocol::counter::{Case, Reason};
 use cns_virtual_card::sample;
 use cnsd::authority::Signer;
-use cnsd::procedure::status::{
-    Asked, CertificateStatus, Heard, StatusAuthority, StatusChange, StatusError, StatusSource,
-};
+use cnsd::procedure::status::{Asked, Heard, StatusAuthority, StatusChange, StatusError, StatusSource};
 use cnsd::standing::{Order, Outcome};
 
 use crate::rig::Rig;
 
 const OTHER_CARD: &str = "6999000000001248";
 
-type Answer = Result<CertificateStatus, StatusError>;
+type Answer = Result<Standing, StatusError>;
 type Says = Box<dyn FnMut(KeyUse, StatusChange) -> Answer + Send>;
 
 /// An authority that answers as a test wants it.
@@ -64,7 +62,7 @@ impl StatusAuthority for Words {
         certificate: Vec<u8>,
         change: StatusChange,
         _: Option<&'a dyn Signer>,
-    ) -> Asked<'a, CertificateStatus> {
+    ) -> Asked<'a, Standing> {
         let key_use = if certificate == self.signature { KeyUse::Signature } else { KeyUse::Authentication };
         self.asked.lock().unwrap().push((key_use, change));
         let answer = (self.says.lock().unwrap())(key_use, change);
@@ -205,10 +203,10 @@ async fn a_certificate_that_cannot_be_read_does_not_hold_up_the_cards_other() {
 }
 
 /// Who is asked how the certificates stand; nothing is "not known".
-struct List(Mutex<Option<CertificateStatus>>);
+struct List(Mutex<Option<Standing>>);
 
 impl List {
-    fn link(rig: &Rig, status: Option<CertificateStatus>) -> Arc<Self> {
+    fn link(rig: &Rig, status: Option<Standing>) -> Arc<Self> {
         let list = Arc::new(Self(Mutex::new(status)));
         rig.rooms().procedures.ask_status_of(list.clone());
         list
@@ -217,7 +215,7 @@ impl List {
 
 impl StatusSource for List {
     fn status(&self, _: Vec<u8>) -> Asked<'_, Heard> {
-        let known = self.0.lock().unwrap().map(|status| Heard { status, at: SystemTime::now() });
+        let known = self.0.lock().unwrap().map(|standing| Heard { standing, at: SystemTime::now() });
         Box::pin(async move { known.ok_or_else(|| StatusError::Unknown("away".to_owned())) })
     }
 }
@@ -245,11 +243,11 @@ async fn a_reactivation_whose_answer_was_lost_does_not_end_as_a_revocation() {
     assert_eq!((outcome.done, outcome.pending.len(), outcome.refused.len()), (0, 0, 2), "{outcome:?}");
     assert_eq!(standings(&rig).await, [Standing::Suspended; 2], "nobody said that they are revoked");
     // Whoever can be asked how they stand settles it.
-    let list = List::link(&rig, Some(CertificateStatus::Good));
+    let list = List::link(&rig, Some(Standing::Good));
     let outcome = ask(&rig, 3, StatusChange::Reactivate).await;
     assert_eq!((outcome.done, outcome.refused.len()), (2, 0), "{outcome:?}");
     assert_eq!(standings(&rig).await, [Standing::Good; 2]);
-    *list.0.lock().unwrap() = Some(CertificateStatus::Revoked);
+    *list.0.lock().unwrap() = Some(Standing::Revoked);
     let outcome = ask(&rig, 4, SUSPEND).await;
     assert_eq!(outcome.done, 2, "{outcome:?}");
     assert_eq!(
@@ -280,13 +278,13 @@ async fn a_revocation_is_done_when_its_status_says_so() {
     let rig = activated().await;
     Words::link(&rig, false, |_, _| one_word_for_both());
     let list = List::link(&rig, None);
-    for heard in [None, Some(CertificateStatus::Suspended), Some(CertificateStatus::Good)] {
+    for heard in [None, Some(Standing::Suspended), Some(Standing::Good)] {
         *list.0.lock().unwrap() = heard;
         let outcome = ask(&rig, 1, StatusChange::Revoke(Reason::Loss)).await;
         assert_eq!((outcome.done, outcome.pending.len()), (0, 2), "{heard:?}: {outcome:?}");
         assert_eq!(standings(&rig).await, [Standing::Good; 2]);
     }
-    *list.0.lock().unwrap() = Some(CertificateStatus::Revoked);
+    *list.0.lock().unwrap() = Some(Standing::Revoked);
     execute(&rig, "UPDATE standing_change SET next_at = 0 WHERE state = 'open'").await;
     rig.rooms().procedures.standings().work().await.unwrap();
     assert_eq!(standings(&rig).await, [Standing::Revoked; 2]);

@@ -5,7 +5,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cns_protocol::card::{self, CertificateStatus, Standing, StatusSource};
+use cns_protocol::card::{self, CertificateStatus, StatusSource};
+use cns_protocol::certificate::Standing;
 use cns_protocol::operator::Login;
 use cns_protocol::{ErrorKind, reader};
 use cns_virtual_authority::{Authority as Certifier, Profile, Reason};
@@ -95,7 +96,7 @@ fn a_card_is_shown_with_how_it_stands_and_listed_without_asking_anybody() {
     assert_eq!(server.asked(), 0, "who lists certificates asks nobody");
 
     let known = shown(&running, true).unwrap();
-    assert_eq!((known.standing, known.source), (Standing::Revoked, Some(StatusSource::Ocsp)));
+    assert_eq!((known.standing, known.source), (Some(Standing::Revoked), Some(StatusSource::Ocsp)));
     assert_eq!(known.since.as_deref(), Some("2026-03-01T10:00:00Z"));
     assert_eq!(known.reason.as_deref(), Some("keyCompromise"));
     assert!(known.as_of.unwrap() < known.valid_until.unwrap() && known.why_unknown.is_none());
@@ -113,7 +114,7 @@ fn a_source_that_hangs_makes_the_view_of_a_card_wait_five_seconds_and_no_longer(
     let begin = Instant::now();
     let known = shown(&running, true).unwrap();
     let took = begin.elapsed();
-    assert_eq!((known.standing, known.source, known.as_of), (Standing::Unknown, None, None));
+    assert_eq!((known.standing, known.source, known.as_of), (None, None, None));
     assert_eq!(known.why_unknown.as_deref(), Some("no answer in time"));
     assert!(took < Duration::from_secs(8), "{took:?}");
     let begin = Instant::now();
@@ -142,7 +143,7 @@ fn an_operator_whose_certificate_is_suspended_or_revoked_is_refused_with_the_rea
         assert_eq!(refused.paragraph.as_deref(), Some("§9.3.2-2"));
         let known = shown(&running, true).unwrap();
         assert_eq!(known.source, Some(StatusSource::List));
-        assert_eq!(known.standing == Standing::Suspended, reason == Reason::CertificateHold);
+        assert_eq!(known.standing == Some(Standing::Suspended), reason == Reason::CertificateHold);
     }
     let after = client.call(&reader::List {}).unwrap().readers[0].traffic;
     assert_eq!(before, after, "the PIN is not presented");
@@ -188,7 +189,7 @@ fn an_operator_of_whom_nobody_tells_is_refused_or_warned_as_the_configuration_sa
         }
         assert!(running.log().contains("the status of an operator's certificate is not known"));
         let known = shown(&running, true).unwrap();
-        assert_eq!(known.standing, Standing::Unknown);
+        assert_eq!(known.standing, None);
         assert!(known.why_unknown.unwrap().contains("503"));
     }
 }

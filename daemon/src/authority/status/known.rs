@@ -2,12 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cns_protocol::certificate::Standing;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::authority::checks::{Revocation, reason_name};
 use crate::authority::status::ocsp::Told;
-use crate::procedure::status::CertificateStatus;
 
 /// Who said how a certificate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl From<Told> for Known {
     }
 }
 
-impl From<Revocation> for CertificateStatus {
+impl From<Revocation> for Standing {
     fn from(standing: Revocation) -> Self {
         match standing {
             Revocation::Good => Self::Good,
