@@ -1,9 +1,11 @@
 //! What the certifier has done, kept so that a kill at any moment loses nothing that was answered.
 //!
-//! The file is a journal: one JSON object a line, only ever appended to, each append flushed to the disk before
-//! anybody is told. A line cut short by a kill was never answered and is dropped. The file is locked while it is
-//! read and appended to, so that `cns-authority revoke` may run beside the server.
+//! The file is a journal: one JSON object a line, appended to, each append flushed to the disk before anybody is told. A
+//! line cut short by a kill was never answered and is dropped. A journal that has grown long is replaced, whole or not at
+//! all, by one whose first line is a snapshot of what it said. The file is locked while it is read, appended to and
+//! replaced, so that `cns-authority revoke` may run beside the server.
 
+mod hexadecimal;
 mod journal;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -36,7 +38,10 @@ pub enum StateError {
     Poisoned,
 }
 
-/// One thing that happened. The names are frozen: journals outlive programs.
+/// For so long a transaction is remembered, in seconds: a message that comes again later is one of its own.
+const REMEMBERED: u64 = 7 * 24 * 3600;
+
+/// One thing that happened. The names are frozen, those of [`State`] too: journals outlive programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Event {
@@ -86,6 +91,8 @@ pub(crate) enum Event {
     },
     /// A CRL was numbered.
     Published { number: u64, at: u64 },
+    /// All that happened before this line, which is the first.
+    Snapshot { state: Box<State> },
 }
 
 /// A change of status that was asked for over CMP.
@@ -109,7 +116,8 @@ pub(crate) struct Deferral {
 }
 
 /// A certificate that was issued, and how it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Record {
     /// Serial number, in hexadecimal.
     pub serial: String,
@@ -124,6 +132,7 @@ pub struct Record {
     /// How it stands.
     pub status: Status,
     /// The certificate, DER.
+    #[serde(with = "hexadecimal")]
     pub certificate: Vec<u8>,
     /// When its status was last changed on request; `None` if never.
     pub(crate) changed: Option<Moment>,
@@ -139,16 +148,16 @@ impl Record {
 }
 
 /// When something happened: the place among all events, for a second holds many of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moment {
-    /// The event's place in the journal.
+    /// The event's place among all that ever happened.
     pub(crate) event: u64,
     /// In seconds since 1970.
     pub(crate) at: u64,
 }
 
 /// A CRL that was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Publication {
     /// Its number.
     pub(crate) number: u64,
@@ -157,22 +166,25 @@ pub(crate) struct Publication {
 }
 
 /// A CMP transaction that was answered with a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub(crate) serial: String,
     pub(crate) request: String,
     pub(crate) nonce: String,
+    at: u64,
 }
 
 /// A CMP transaction that changed the status of certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answered {
     pub(crate) request: String,
     pub(crate) answer: String,
+    at: u64,
 }
 
 /// Everything that the journal says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct State {
     records: BTreeMap<String, Record>,
     order: Vec<String>,
@@ -243,7 +255,16 @@ impl State {
         self.publications.front().copied()
     }
 
-    /// Takes in one event; says what is wrong with it if it cannot follow what came before.
+    /// Takes in the next line; says what is wrong with it if it cannot follow what came before.
+    fn take_in(&mut self, event: Event) -> Result<(), String> {
+        let Event::Snapshot { state } = event else { return self.apply(event) };
+        if self.events > 0 {
+            return Err("a snapshot is a journal's first line".to_owned());
+        }
+        *self = *state;
+        Ok(())
+    }
+
     fn apply(&mut self, event: Event) -> Result<(), String> {
         self.events = self.events.saturating_add(1);
         let event_number = self.events;
@@ -278,7 +299,7 @@ impl State {
             Event::Delivered { serial, transaction, request, nonce, at } => {
                 let record = self.known(&serial)?;
                 record.delivered_at = at;
-                self.deliveries.insert(transaction, Delivery { serial, request, nonce });
+                self.deliveries.insert(transaction, Delivery { serial, request, nonce, at });
             }
             Event::Confirmed { serial, .. } => {
                 let record = self.known(&serial)?;
@@ -296,14 +317,23 @@ impl State {
                 for change in &changes {
                     self.change(change, Moment { event: event_number, at })?;
                 }
-                self.answered.insert(transaction, Answered { request, answer });
+                self.answered.insert(transaction, Answered { request, answer, at });
             }
             Event::Published { number, at } => {
                 let moment = Moment { event: event_number, at };
                 self.publish(Publication { number, moment });
             }
+            Event::Snapshot { .. } => {}
         }
         Ok(())
+    }
+
+    /// Forgets the transactions that nobody will come back to.
+    fn forget_old(&mut self, now: u64) {
+        let is_recent = |at: u64| now.saturating_sub(at) < REMEMBERED;
+        self.deliveries.retain(|_, delivery| is_recent(delivery.at));
+        self.deferrals.retain(|_, deferral| is_recent(deferral.until));
+        self.answered.retain(|_, answered| is_recent(answered.at));
     }
 
     fn change(&mut self, change: &Change, moment: Moment) -> Result<(), String> {

@@ -13,7 +13,8 @@ use x509_cert::ext::pkix::CrlReason;
 use crate::state::Record;
 
 /// The state of an issued certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Status {
     /// Issued, and the client has not yet said that it received it (RFC 4210 §5.2.8).
     Unconfirmed,

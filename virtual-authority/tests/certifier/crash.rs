@@ -130,6 +130,57 @@ fn killed_at_any_moment_of_a_suspension_the_journal_and_the_crl_agree() {
     assert_eq!(is_suspended(), !suspended);
 }
 
+/// The journal of a certificate that was suspended and reactivated thousands of times is replaced by a short one at the
+/// start, and whenever that is killed, it says the same.
+#[test]
+fn killed_while_it_shortens_its_journal_the_certifier_knows_all_that_it_knew() {
+    let folder = workplace();
+    let path = folder.path();
+    let ca = path.join("ca");
+    let asked = request(path, "first.pem", CNS_SUBJECT);
+    let authority = Authority::open(&ca).unwrap();
+    authority.issue(Profile::Authentication, &asked).unwrap();
+    let serial = authority.list().unwrap()[0].serial.clone();
+    drop(authority);
+    let journal = ca.join("journal.jsonl");
+    let mut long = fs::read(&journal).unwrap();
+    for at in 0..20_000 {
+        for reason in ["certificateHold", "removeFromCRL"] {
+            let line = format!(
+                "{{\"event\":\"changed\",\"serial\":\"{serial}\",\"reason\":\"{reason}\",\"at\":{at}}}\n"
+            );
+            long.extend(line.as_bytes());
+        }
+    }
+    let held = format!(
+        "{{\"event\":\"changed\",\"serial\":\"{serial}\",\"reason\":\"certificateHold\",\"at\":7}}\n"
+    );
+    long.extend(held.as_bytes());
+    let (mut shortened, mut left_over) = (0, 0);
+    for round in 0..40 {
+        fs::write(&journal, &long).unwrap();
+        let mut list = Command::new(env!("CARGO_BIN_EXE_cns-authority"))
+            .args(["list", "ca"])
+            .current_dir(path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(round * 5));
+        list.kill().unwrap();
+        list.wait().unwrap();
+        let length = fs::metadata(&journal).unwrap().len();
+        shortened += u32::from(length < long.len() as u64 / 100);
+        left_over += u32::from(ca.join("journal.new").exists());
+        let records = Authority::open(&ca).unwrap().list().unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!((&records[0].serial, records[0].status), (&serial, Status::Suspended { since: 7 }));
+        assert!(fs::metadata(&journal).unwrap().len() < 100_000);
+        assert!(!ca.join("journal.new").exists());
+    }
+    println!("40 kills: {shortened} after the journal was short, {left_over} while the new one was written");
+    assert!(shortened > 0 && shortened < 40, "{shortened}");
+}
+
 #[test]
 fn the_program_says_what_is_wrong() {
     let folder = workplace();
