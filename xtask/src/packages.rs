@@ -17,8 +17,9 @@ pub(crate) const DEMO: &[&str] = &["opensc", "openssl", "libengine-pkcs11-openss
 /// To build libFuzzer.
 pub(crate) const FUZZ: &[&str] = &["g++"];
 
-/// For the members' tests: the server that daemons share, an HSM, and what the module is used under by a C program.
-pub(crate) const MEMBERS: &[&str] = &["postgresql", "softhsm2", "valgrind"];
+/// For the members' tests: the server that daemons share, an HSM, what the module is used under by a C program, and what
+/// stands before a certifier.
+pub(crate) const MEMBERS: &[&str] = &["nginx-light", "postgresql", "softhsm2", "tinyproxy-bin", "valgrind"];
 
 /// For the tests on real parts: pcscd's, and those that show what leaves the daemon.
 pub(crate) const REAL_PARTS: &[&str] = &["pcscd", "vsmartcard-vpcd", "iproute2", "gdb", "strace"];
@@ -29,7 +30,6 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "default-jdk-headless",
     "gnutls-bin",
     "libnss3-tools",
-    "nginx-light",
     "openssh-client",
     "openssh-server",
     "p11-kit",

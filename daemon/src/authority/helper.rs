@@ -9,6 +9,7 @@ mod frame;
 
 use std::fs::File;
 use std::io;
+use std::net::Ipv6Addr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -60,6 +61,11 @@ pub enum NetworkError {
     /// The proxy's address cannot be used.
     #[error("{0:?} is not a proxy of the form http://HOST:PORT (one that wants a password is not supported)")]
     Proxy(String),
+    /// A server that is to be reached without the proxy is not named so that it could be known again.
+    #[error(
+        "{0:?} in `network.no_proxy` is no host such as ca.example, .example, 10.1.* or ::1, without a port or a mask"
+    )]
+    NoProxy(String),
     /// The helper could not be started.
     #[error("the network helper cannot be started: {0}")]
     Start(io::Error),
@@ -72,6 +78,17 @@ pub enum NetworkError {
     /// There was no connection, or it broke.
     #[error("{0}")]
     Transport(String),
+    /// The server's certificate is not what it should be; nothing was sent to it.
+    #[error("the server's certificate is not trusted: {0}")]
+    Untrusted(String),
+    /// The proxy does not connect to the server.
+    #[error("the proxy does not connect to the server: {words}")]
+    Unconnected {
+        /// The status of HTTP that it answered with, if it did.
+        status: Option<u16>,
+        /// Why.
+        words: String,
+    },
     /// The server answered with an error of HTTP.
     #[error("the server answered with HTTP status {0}")]
     Status(u16),
@@ -87,10 +104,13 @@ impl NetworkError {
         match self {
             Self::Helper(_) | Self::TimedOut | Self::Transport(_) => true,
             Self::Status(status) => *status >= 500,
+            Self::Unconnected { status, .. } => status.is_none_or(|status| status >= 500),
             Self::Url(_)
             | Self::NoRoots(_)
             | Self::File { .. }
             | Self::Proxy(_)
+            | Self::NoProxy(_)
+            | Self::Untrusted(_)
             | Self::Start(_)
             | Self::TooLarge => false,
         }
@@ -103,6 +123,8 @@ impl From<Fault> for NetworkError {
             Fault::TimedOut => Self::TimedOut,
             Fault::TooLarge => Self::TooLarge,
             Fault::Transport(words) => Self::Transport(words),
+            Fault::Untrusted(words) => Self::Untrusted(words),
+            Fault::Unconnected { status, words } => Self::Unconnected { status, words },
         }
     }
 }
@@ -126,6 +148,21 @@ fn check_proxy(proxy: &str) -> Result<(), NetworkError> {
     check_url(proxy).ok().filter(|()| proxy.starts_with("http://") && matches!(port, Some(Ok(_)))).ok_or_else(
         || NetworkError::Proxy(proxy.chars().filter(|sign| !sign.is_control()).take(100).collect()),
     )
+}
+
+/// A host of `no_proxy`, as the library compares it: a pattern that it does not know it would pass over in silence.
+fn without_proxy(host: &str) -> Result<String, NetworkError> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if bare.parse::<Ipv6Addr>().is_ok() {
+        return Ok(format!("[{bare}]"));
+    }
+    let name = host.strip_prefix('*').unwrap_or(host);
+    let name = name.strip_suffix('*').unwrap_or(name);
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    if is_name && !host.is_empty() {
+        return Ok(host.to_owned());
+    }
+    Err(NetworkError::NoProxy(host.chars().filter(|sign| !sign.is_control()).take(100).collect()))
 }
 
 /// The roots of TLS, as the helper wants them.
@@ -184,13 +221,14 @@ impl NetworkHelper {
     /// The same by the configured way.
     ///
     /// # Errors
-    /// When the proxy's address or the file of the roots cannot be used.
+    /// When the proxy's address, a host that is reached without it, or the file of the roots cannot be used.
     pub fn with_route(self, config: &NetworkConfig) -> Result<Self, NetworkError> {
         if let Some(proxy) = &config.proxy {
             check_proxy(proxy)?;
         }
         let tls_roots = config.tls_roots.as_deref().map(read_roots).transpose()?.unwrap_or_default();
-        let no_proxy = config.no_proxy.clone();
+        let no_proxy =
+            config.no_proxy.iter().map(|host| without_proxy(host)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { route: Route { proxy: config.proxy.clone(), no_proxy, tls_roots }, ..self })
     }
 
@@ -357,6 +395,26 @@ mod tests {
         }
         for bad in ["", "proxy:3128", "http://proxy", "https://proxy:1", "http://u:p@proxy:1", "http://p:x"] {
             assert!(matches!(check_proxy(bad), Err(NetworkError::Proxy(_))), "{bad}");
+        }
+    }
+    #[test]
+    fn hosts_without_the_proxy_are_names_and_addresses() {
+        for (host, compared) in [
+            ("ca.example", "ca.example"),
+            (".example", ".example"),
+            ("*.example", "*.example"),
+            ("*", "*"),
+            ("10.1.*", "10.1.*"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(without_proxy(host).unwrap(), compared);
+        }
+        for bad in
+            ["", "ca.example:443", "[::1]:443", "10.0.0.0/8", "http://ca.example", "a.*.example", "a b"]
+        {
+            assert!(matches!(without_proxy(bad), Err(NetworkError::NoProxy(_))), "{bad}");
         }
     }
 }

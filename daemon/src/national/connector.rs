@@ -91,7 +91,12 @@ impl Connector for HttpConnector {
                 Err(error) if error.is_passing() || matches!(error, NetworkError::Status(408 | 429)) => {
                     Err(ConnectorError::Passing(error.to_string()))
                 }
-                Err(error @ NetworkError::Start(_)) => Err(ConnectorError::Passing(error.to_string())),
+                // What is set right on this side, or on the way, is no word of the national system.
+                Err(
+                    error @ (NetworkError::Start(_)
+                    | NetworkError::Untrusted(_)
+                    | NetworkError::Unconnected { .. }),
+                ) => Err(ConnectorError::Passing(error.to_string())),
                 Err(error) => Err(ConnectorError::Refused(error.to_string())),
             }
         })

@@ -14,7 +14,10 @@ mod checks;
 mod enrolment;
 mod helper;
 mod hostile;
+mod https;
 mod mock;
 mod protections;
+mod proxy;
+mod tls;
 
 use cnsd_test_support::fixture;

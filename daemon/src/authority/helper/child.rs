@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use nix::errno::Errno;
 use nix::unistd::close;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustls::CertificateError;
 use rustls::crypto::aws_lc_rs;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error, Proxy, ProxyProtocol};
@@ -132,6 +133,9 @@ fn fetch(agent: &Agent, order: &Order, body: &[u8]) -> Result<(u16, Vec<u8>), Fa
 }
 
 fn fault(error: &Error) -> Fault {
+    if let Some(words) = untrusted(error) {
+        return Fault::Untrusted(words.chars().take(TEXT_LIMIT).collect());
+    }
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the library's errors are open; all others are told in words"
@@ -139,6 +143,29 @@ fn fault(error: &Error) -> Fault {
     match error {
         Error::Timeout(_) => Fault::TimedOut,
         Error::BodyExceedsLimit(_) => Fault::TooLarge,
+        Error::ConnectProxyFailed(reason) => unconnected(reason),
         other => Fault::Transport(other.to_string().chars().take(TEXT_LIMIT).collect()),
     }
+}
+
+/// What is wrong with the server's certificate, if that is what is wrong.
+fn untrusted(error: &Error) -> Option<String> {
+    let Error::Io(error) = error else { return None };
+    let rustls::Error::InvalidCertificate(fault) = error.get_ref()?.downcast_ref()? else { return None };
+    if *fault == CertificateError::UnknownIssuer {
+        return Some("none of `network.tls_roots` issued it".to_owned());
+    }
+    let is_over = matches!(fault, CertificateError::Expired | CertificateError::ExpiredContext { .. });
+    Some(if is_over { "it has expired".to_owned() } else { fault.to_string() })
+}
+
+/// The library tells in words alone what the proxy answered: `proxy server responded 403/403`.
+fn unconnected(reason: &str) -> Fault {
+    let status = reason.rsplit_once(' ').and_then(|(_, last)| last.split('/').next()?.parse().ok());
+    let words = match status {
+        Some(407) => "it wants a password (HTTP status 407), which is not supported".to_owned(),
+        Some(status) => format!("it answers with HTTP status {status}"),
+        None => reason.chars().take(TEXT_LIMIT).collect(),
+    };
+    Fault::Unconnected { status, words }
 }

@@ -46,6 +46,8 @@ pub(super) enum Fault {
     TimedOut,
     TooLarge,
     Transport(String),
+    Untrusted(String),
+    Unconnected { status: Option<u16>, words: String },
 }
 
 /// The header of an answer; the response's body follows.
