@@ -3,7 +3,7 @@
 //!
 //! A key has 8 bytes (all three parts alike), 16 (the third part is the first again) or 24.
 
-use cns_secret::{Secret, SecretError};
+use cns_secret::{Secret, SecretError, on_wiped_stack};
 use des::cipher::generic_array::GenericArray;
 use des::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use des::{Des, TdesEde3};
@@ -44,19 +44,21 @@ pub const fn is_key_length(length: usize) -> bool {
 /// The key has a wrong length, or there is no locked memory.
 pub fn mac3(key: &Secret, message: &[u8]) -> Result<[u8; MAC_LENGTH], TripleDesError> {
     let parts = parts(key)?;
-    let cipher = |index: usize| -> Result<Des, TripleDesError> {
-        let part = parts.expose().get(index * BLOCK..(index + 1) * BLOCK).ok_or(TripleDesError::Key)?;
-        Des::new_from_slice(part).map_err(|_| TripleDesError::Key)
-    };
-    let first = cipher(0)?;
-    let mut chain = GenericArray::from([0; BLOCK]);
-    for block in message.chunks(BLOCK) {
-        chain.iter_mut().zip(block).for_each(|(state, byte)| *state ^= byte);
-        first.encrypt_block(&mut chain);
-    }
-    cipher(1)?.decrypt_block(&mut chain);
-    cipher(2)?.encrypt_block(&mut chain);
-    Ok(chain.into())
+    on_wiped_stack(|| {
+        let cipher = |index: usize| -> Result<Des, TripleDesError> {
+            let part = parts.expose().get(index * BLOCK..(index + 1) * BLOCK).ok_or(TripleDesError::Key)?;
+            Des::new_from_slice(part).map_err(|_| TripleDesError::Key)
+        };
+        let first = cipher(0)?;
+        let mut chain = GenericArray::from([0; BLOCK]);
+        for block in message.chunks(BLOCK) {
+            chain.iter_mut().zip(block).for_each(|(state, byte)| *state ^= byte);
+            first.encrypt_block(&mut chain);
+        }
+        cipher(1)?.decrypt_block(&mut chain);
+        cipher(2)?.encrypt_block(&mut chain);
+        Ok(chain.into())
+    })
 }
 
 /// Pads and enciphers; the cryptogram is longer than `data` by 1 to 8 bytes.
@@ -64,15 +66,16 @@ pub fn mac3(key: &Secret, message: &[u8]) -> Result<[u8; MAC_LENGTH], TripleDesE
 /// # Errors
 /// The key has a wrong length, or there is no locked memory.
 pub fn encrypt(key: &Secret, data: &[u8]) -> Result<Vec<u8>, TripleDesError> {
-    let cipher = triple_des(key)?;
     let mut buffer = Secret::zeroed(padded_length(data.len()))?;
     buffer.expose_mut().iter_mut().zip(data.iter().chain(&[PADDING])).for_each(|(to, from)| *to = *from);
-    let mut chain = GenericArray::from([0; BLOCK]);
-    for block in buffer.expose_mut().chunks_mut(BLOCK) {
-        chain.iter_mut().zip(block.iter()).for_each(|(state, byte)| *state ^= byte);
-        cipher.encrypt_block(&mut chain);
-        block.copy_from_slice(&chain);
-    }
+    with_cipher(key, |cipher| {
+        let mut chain = GenericArray::from([0; BLOCK]);
+        for block in buffer.expose_mut().chunks_mut(BLOCK) {
+            chain.iter_mut().zip(block.iter()).for_each(|(state, byte)| *state ^= byte);
+            cipher.encrypt_block(&mut chain);
+            block.copy_from_slice(&chain);
+        }
+    })?;
     Ok(buffer.expose().to_vec())
 }
 
@@ -82,17 +85,18 @@ pub fn encrypt(key: &Secret, data: &[u8]) -> Result<Vec<u8>, TripleDesError> {
 /// The key has a wrong length, the cryptogram is not of whole blocks, its padding is wrong, or there is no locked
 /// memory.
 pub fn decrypt(key: &Secret, cryptogram: &[u8]) -> Result<Secret, TripleDesError> {
-    let cipher = triple_des(key)?;
     if cryptogram.is_empty() || !cryptogram.len().is_multiple_of(BLOCK) {
         return Err(TripleDesError::Cryptogram);
     }
     let mut plain = Secret::copy_from(cryptogram)?;
-    let mut previous = &[0; BLOCK][..];
-    for (block, sealed) in plain.expose_mut().chunks_mut(BLOCK).zip(cryptogram.chunks(BLOCK)) {
-        cipher.decrypt_block(GenericArray::from_mut_slice(block));
-        block.iter_mut().zip(previous).for_each(|(byte, before)| *byte ^= before);
-        previous = sealed;
-    }
+    with_cipher(key, |cipher| {
+        let mut previous = &[0; BLOCK][..];
+        for (block, sealed) in plain.expose_mut().chunks_mut(BLOCK).zip(cryptogram.chunks(BLOCK)) {
+            cipher.decrypt_block(GenericArray::from_mut_slice(block));
+            block.iter_mut().zip(previous).for_each(|(byte, before)| *byte ^= before);
+            previous = sealed;
+        }
+    })?;
     let marker = plain.expose().iter().rposition(|byte| *byte != 0).ok_or(TripleDesError::Cryptogram)?;
     let padding = plain.len() - marker;
     if plain.expose().get(marker) != Some(&PADDING) || padding > BLOCK {
@@ -107,8 +111,14 @@ pub const fn padded_length(length: usize) -> usize {
     length.saturating_add(1).saturating_add(BLOCK - 1) / BLOCK * BLOCK
 }
 
-fn triple_des(key: &Secret) -> Result<TdesEde3, TripleDesError> {
-    TdesEde3::new_from_slice(parts(key)?.expose()).map_err(|_| TripleDesError::Key)
+/// Runs `work` with the key's schedule, which nothing is left of.
+fn with_cipher(key: &Secret, work: impl FnOnce(&TdesEde3)) -> Result<(), TripleDesError> {
+    let parts = parts(key)?;
+    on_wiped_stack(|| {
+        let cipher = TdesEde3::new_from_slice(parts.expose()).map_err(|_| TripleDesError::Key)?;
+        work(&cipher);
+        Ok(())
+    })
 }
 
 /// The three parts of a key, 24 bytes.

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
+use std::panic::catch_unwind;
 
 use cns_secret::on_wiped_stack;
 
@@ -43,6 +44,26 @@ fn what_was_left_on_the_stack_is_wiped() {
     assert!(leave_mark() > 0);
     let left = marks();
     assert!(on_wiped_stack(leave_mark) > 0);
+    assert!(left > 0, "the search finds nothing");
+    assert_eq!(marks(), 0);
+}
+
+/// As a cipher that panics over its block.
+#[inline(never)]
+fn leave_mark_and_panic() -> usize {
+    let mut block = [0_u8; 20 * 1024];
+    for (place, byte) in block.iter_mut().skip(100).zip(INVERTED) {
+        *place = !byte;
+    }
+    assert!(black_box(&mut block).is_empty(), "as it should");
+    block.len()
+}
+
+#[test]
+fn what_was_left_by_a_panic_is_wiped() {
+    assert!(catch_unwind(leave_mark_and_panic).is_err());
+    let left = marks();
+    assert!(catch_unwind(|| on_wiped_stack(leave_mark_and_panic)).is_err());
     assert!(left > 0, "the search finds nothing");
     assert_eq!(marks(), 0);
 }

@@ -9,7 +9,7 @@
 
 use aws_lc_rs::hmac;
 use cns_protocol::key::Hash;
-use cns_secret::{Secret, SecretError};
+use cns_secret::{Secret, SecretError, on_wiped_stack};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
 
 use super::padding::{hash_of, mask};
@@ -122,9 +122,11 @@ fn drawn(seed: &[u8], label: &[u8], length: usize) -> Result<Secret, SecretError
 }
 
 fn authenticate(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    parts.iter().for_each(|part| context.update(part));
-    context.sign()
+    on_wiped_stack(|| {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+        parts.iter().for_each(|part| context.update(part));
+        context.sign()
+    })
 }
 
 #[cfg(test)]

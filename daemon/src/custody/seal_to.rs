@@ -53,12 +53,14 @@ pub(crate) fn seal_to(certificate: &Certificate, content: &Secret) -> Result<Vec
     let iv = random_secret(BLOCK)?;
     let iv: [u8; BLOCK] =
         iv.expose().try_into().map_err(|_| CustodyError::Cryptography("an IV has 16 bytes"))?;
-    let unbound = UnboundCipherKey::new(&AES_256, key.expose()).map_err(failed)?;
-    let cipher = PaddedBlockEncryptingKey::cbc_pkcs7(unbound).map_err(failed)?;
     let mut padded = Padded { secret: Secret::zeroed(content.len().saturating_add(BLOCK))?, length: 0 };
     padded.extend(content.expose());
     let context = EncryptionContext::Iv128(FixedLength::from(iv));
-    on_wiped_stack(|| cipher.less_safe_encrypt(&mut padded, context).map(drop)).map_err(failed)?;
+    on_wiped_stack(|| {
+        let unbound = UnboundCipherKey::new(&AES_256, key.expose())?;
+        PaddedBlockEncryptingKey::cbc_pkcs7(unbound)?.less_safe_encrypt(&mut padded, context).map(drop)
+    })
+    .map_err(failed)?;
     let spki = certificate.tbs_certificate.subject_public_key_info.to_der()?;
     let public = PublicEncryptingKey::from_der(&spki)
         .map_err(|_| CustodyError::Cryptography("the certificate's key is not an RSA key"))?;

@@ -5,6 +5,7 @@
 //! on whoever has the database *and* the key file still pays 19 MiB and two passes for each of ten thousand million codes.
 
 use argon2::{Algorithm, Argon2, Params, Version};
+use cns_secret::on_wiped_stack;
 
 use crate::custody::error::CustodyError;
 
@@ -21,9 +22,8 @@ pub(super) fn harden(salt: &[u8], keyed: &[u8]) -> Result<Vec<u8>, CustodyError>
     let parameters = Params::new(KIBIBYTES, PASSES, LANES, Some(HASH_LEN)).map_err(failed)?;
     let mut hardened = vec![MARK; 1 + HASH_LEN];
     let (_, hash) = hardened.split_at_mut(1);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
-        .hash_password_into(keyed, salt, hash)
-        .map_err(failed)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
+    on_wiped_stack(|| argon2.hash_password_into(keyed, salt, hash)).map_err(failed)?;
     Ok(hardened)
 }
 

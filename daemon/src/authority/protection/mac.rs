@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use cmpv2::parameter::PbmParameter;
-use cns_secret::{Secret, SecretError};
+use cns_secret::{Secret, SecretError, on_wiped_stack};
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::{ID_SHA_1, ID_SHA_256};
 use der::asn1::{BitString, OctetString};
@@ -218,7 +218,8 @@ impl Method {
         secret: &Secret,
         protected: &[u8],
     ) -> Result<BitString, ProtectionError> {
-        Ok(BitString::from_bytes(hmac::sign(&self.key(secret)?, protected).as_ref())?)
+        let tag = on_wiped_stack(|| Ok::<_, ProtectionError>(hmac::sign(&self.key(secret)?, protected)))?;
+        Ok(BitString::from_bytes(tag.as_ref())?)
     }
 }
 
@@ -232,9 +233,9 @@ pub(in crate::authority) fn verify(
     let (Some(algorithm), Some(protection)) = (algorithm, protection) else {
         return Err(ProtectionError::Absent);
     };
-    let key = Method::read(algorithm)?.key(secret)?;
+    let method = Method::read(algorithm)?;
     let tag = protection.as_bytes().ok_or(ProtectionError::Wrong)?;
-    hmac::verify(&key, protected, tag).map_err(|_| ProtectionError::Wrong)
+    on_wiped_stack(|| hmac::verify(&method.key(secret)?, protected, tag).map_err(|_| ProtectionError::Wrong))
 }
 
 #[cfg(test)]
