@@ -26,7 +26,6 @@ pub use crate::authority::cmp::{
 };
 pub use crate::authority::helper::{NetworkError, NetworkHelper};
 pub use crate::authority::protection::{RaKey, RaKeyError, Signing};
-pub use crate::authority::revoke::Changed;
 use crate::config::{AuthorityConfig, Protection, RequestForm};
 
 /// The secret may be a random key or a pass phrase, but not a file given by mistake.

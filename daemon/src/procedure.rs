@@ -21,7 +21,7 @@ pub(crate) mod locks;
 mod national;
 pub(crate) mod officer;
 mod question;
-mod random;
+pub(crate) mod random;
 mod remove_signature;
 mod request;
 mod same_card;

@@ -24,7 +24,6 @@ mod view;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use aws_lc_rs::rand;
 use cns_protocol::audit::Phase;
 use cns_protocol::card::{Holder, KeyUse};
 use cns_protocol::certificate::{Act, CardStanding, ChangeState, Standing};
@@ -318,11 +317,4 @@ fn words(change: StatusChange) -> &'static str {
         StatusChange::Reactivate => "reactivated",
         StatusChange::Revoke(_) => "revoked",
     }
-}
-
-/// `N` random bytes in hexadecimal.
-fn random<const N: usize>() -> Result<String, StandingError> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| StandingError::Random)?;
-    Ok(hex::encode(bytes))
 }

@@ -236,7 +236,8 @@ struct Writer {
     path: PathBuf,
     file: File,
     tail: Tail,
-    /// A write or sync failed: what is on the disk after `tail` is not known.
+    /// A write or sync failed, and what is on the disk after `tail` is not known; or a rotation did, and which file has which
+    /// name is not.
     failed: bool,
 }
 
@@ -301,8 +302,9 @@ impl Writer {
         Ok(entry.number)
     }
 
-    /// Goes on after a write or sync that failed, for want of room for instance: cuts off all that came after the last entry
-    /// that is on the disk for sure, and makes certain that the log ends there. The act of an entry that is cut off was refused.
+    /// Goes on after what failed, for want of room for instance: cuts off all that came after the last entry
+    /// that is on the disk for sure, and makes certain that the log ends there. Who wanted an entry that is cut off was told
+    /// that it failed.
     fn mend(&mut self) -> Result<(), AuditError> {
         let failed = |source| AuditError::File { path: self.path.clone(), source };
         let file = self.file.metadata().map_err(failed)?;

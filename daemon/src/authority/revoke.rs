@@ -15,15 +15,6 @@ use crate::procedure::status::{Asked, StatusAuthority, StatusChange, StatusError
 const PASSING: [&str; 6] =
     ["systemUnavail", "systemFailure", "badMessageCheck", "badTime", "notAuthorized", "signerNotTrusted"];
 
-/// What came of asking for another standing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// The authority did it.
-    Now,
-    /// The authority says that it is so already: an earlier answer was lost, or somebody else asked.
-    Already,
-}
-
 impl Authority {
     /// Asks that a certificate be suspended (`certificateHold`), reactivated (`removeFromCRL`) or revoked (any other
     /// reason). Sending it again with the same `transaction` is harmless.
@@ -36,19 +27,10 @@ impl Authority {
         reason: CrlReason,
         transaction: [u8; 16],
         officer: Option<&dyn Signer>,
-    ) -> Result<Changed, AuthorityError> {
+    ) -> Result<(), AuthorityError> {
         let client = self.client(officer)?;
         let (message, sent) = client.revocation(certificate, reason, transaction).await?;
-        match client.read_revocation(&self.post(&message).await?, &sent) {
-            Ok(()) => Ok(Changed::Now),
-            // What is revoked is out of force, which is all that a suspension or revocation wants.
-            Err(CmpError::Refused(refusal))
-                if refusal.names("certRevoked") && reason != CrlReason::RemoveFromCRL =>
-            {
-                Ok(Changed::Already)
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(client.read_revocation(&self.post(&message).await?, &sent)?)
     }
 }
 
@@ -74,8 +56,7 @@ impl StatusAuthority for Authority {
     ) -> Asked<'a, Standing> {
         Box::pin(async move {
             match self.revoke(&certificate, change.code(), transaction, officer).await {
-                Ok(Changed::Now) => Ok(change.leads_to()),
-                Ok(Changed::Already) => Err(StatusError::Already("certRevoked".to_owned())),
+                Ok(()) => Ok(change.leads_to()),
                 Err(AuthorityError::Cmp(CmpError::Refused(refusal))) if refusal.names("certRevoked") => {
                     Err(StatusError::Already(refusal.to_string()))
                 }

@@ -9,6 +9,7 @@ use sqlx::{Any, Transaction};
 use crate::custody::envelope::{Desk, EnvelopeState, unavailable};
 use crate::custody::envelope_code::EnvelopeCode;
 use crate::custody::error::{CustodyError, Unavailable};
+use crate::custody::seal::random_secret;
 use crate::database::{Pool, now};
 
 /// The most codes in a list: as many as the audit log has room for by name.
@@ -17,8 +18,15 @@ pub(super) const MAXIMUM_LISTED: usize = 300;
 const MAXIMUM_RANGE: u64 = 100_000;
 /// The most requests that wait for a second person and are listed.
 const MAXIMUM_REQUESTS: i64 = 1000;
+/// Random bytes of the identifier of a request that waits for a second person.
+const REQUEST_BYTES: usize = 8;
 const MAXIMUM_NAME: usize = 128;
 const MAXIMUM_NOTE: usize = 200;
+
+/// A new identifier of a request that waits for a second person.
+pub(super) fn request_identifier() -> Result<String, CustodyError> {
+    Ok(hex::encode(random_secret(REQUEST_BYTES)?.expose()))
+}
 
 /// Which envelopes, their codes judged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,10 @@
 
 use cns_protocol::custody::{KeyState, RotatedKey, Rotation, RotationRequest};
 
-use super::batch::Asker;
-use super::seal::random_secret;
+use super::batch::{Asker, request_identifier};
 use super::{Custody, CustodyError};
 use crate::database::now;
 
-/// The length of a request's identifier.
-const REQUEST_BYTES: usize = 8;
 /// The most requests that are listed.
 const MAXIMUM_REQUESTS: i64 = 1000;
 
@@ -21,7 +18,7 @@ impl Custody {
         if !self.inner.policy.rotate_four_eyes {
             return Ok(Rotation { keys: self.replace(key).await?, request: None });
         }
-        let request = hex::encode(random_secret(REQUEST_BYTES)?.expose());
+        let request = request_identifier()?;
         sqlx::query(
             "INSERT INTO rotation_request (id, key_name, user_id, operator_id, requested_at) VALUES ($1, $2, $3, $4, $5)",
         )

@@ -4,14 +4,10 @@ use cns_protocol::custody::{
     Assignee, Changed, EnvelopeStanding, HolderStock, StockReport, VoidReason, VoidRequest, Voided,
 };
 
-use super::batch::{Asker, Selection};
+use super::batch::{Asker, Selection, request_identifier};
 use super::envelope::EnvelopeState;
 use super::envelope_code::EnvelopeCode;
-use super::seal::random_secret;
 use super::{Custody, CustodyError};
-
-/// Random bytes of a void request's identifier.
-const REQUEST_BYTES: usize = 8;
 
 impl Custody {
     /// Gives envelopes to an operator (§9.3.2-6), all or none.
@@ -59,11 +55,7 @@ impl Custody {
         asker: &Asker,
         (reason, note): (VoidReason, Option<&str>),
     ) -> Result<Voided, CustodyError> {
-        let request = if self.inner.policy.void_four_eyes {
-            Some(hex::encode(random_secret(REQUEST_BYTES)?.expose()))
-        } else {
-            None
-        };
+        let request = if self.inner.policy.void_four_eyes { Some(request_identifier()?) } else { None };
         let voided = self.inner.batches.void(selection, asker, (reason, note), request).await?;
         if voided.request.is_none() {
             self.inner.database.empty_log().await?;

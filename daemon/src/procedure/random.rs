@@ -11,7 +11,7 @@ const PUK_DIGITS: usize = 8;
 const FAIR: u8 = 250;
 
 /// `N` random bytes in hexadecimal.
-pub(super) fn hexadecimal<const N: usize>() -> Result<String, ProcedureError> {
+pub(crate) fn hexadecimal<const N: usize>() -> Result<String, ProcedureError> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| ProcedureError::Internal)?;
     Ok(hex::encode(bytes))

@@ -27,7 +27,9 @@ pub(super) fn concerns(change: StatusChange, certificate: &Certificate, last: Op
             let taken = last.is_some_and(|last| match last.act() {
                 Act::Suspend => last.state != ChangeState::Refused,
                 Act::Reactivate => true,
-                Act::Revoke => false,
+                Act::Revoke => {
+                    last.state == ChangeState::Refused && certificate.standing == Standing::Suspended
+                }
             });
             !expired && taken && certificate.standing != Standing::Revoked
         }

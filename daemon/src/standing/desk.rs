@@ -18,13 +18,14 @@ use tokio::time::timeout;
 use crate::authority::Signer;
 use crate::holder::{HolderError, Holders};
 use crate::procedure::officer::Officer;
+use crate::procedure::random::hexadecimal;
 use crate::procedure::status::{StatusChange, StatusError};
 use crate::procedure::steps::case_rule;
 use crate::procedure::{ProcedureError, clock, identity};
 use crate::reader::Readers;
 use crate::standing::concern::is_for_ever;
 use crate::standing::rules::{Proof, Rule, Verdict, needs_paper, proof_to_look, rule};
-use crate::standing::{Order, StandingError, Standings, random};
+use crate::standing::{Order, StandingError, Standings};
 
 /// For so long a caller waits for the authority; it is told on without them.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -155,7 +156,7 @@ impl Desk<'_> {
         };
         self.refuse_revoked(&card, act).await?;
         let order = Order {
-            request: random::<8>()?,
+            request: hexadecimal::<8>()?,
             card: card.clone(),
             change: change(act, &request)?,
             reason: request.reason,

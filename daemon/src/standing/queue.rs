@@ -7,9 +7,10 @@ use sqlx::{Any, Row as _, Transaction};
 
 use crate::custody::Sealer;
 use crate::database::{Database, now};
+use crate::procedure::random::hexadecimal;
 use crate::procedure::status::StatusChange;
 use crate::standing::row::{Certificate, Change, Papers, act_of, read_word, record, seal, word};
-use crate::standing::{Order, StandingError, random};
+use crate::standing::{Order, StandingError};
 
 const CHANGES: &str = "SELECT standing_change.sha256, number, request, standing_change.act, reason, paragraph, channel, \
                        operator, asked_at, cmp_transaction, state, said, attempts, answered_at \
@@ -69,7 +70,7 @@ impl Queue {
             .bind(number)
             .bind(&order.request)
             .bind(word(act_of(order.change))?)
-            .bind(random::<16>()?)
+            .bind(hexadecimal::<16>().map_err(|_| StandingError::Random)?)
             .execute(&mut *transaction)
             .await?;
         }

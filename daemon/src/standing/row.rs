@@ -73,6 +73,11 @@ impl Change {
     pub(super) fn act(&self) -> Act {
         act_of(self.change)
     }
+
+    /// Whether it had been asked for at this moment. One whose time cannot be read had not.
+    pub(super) fn is_asked_by(&self, moment: SystemTime) -> bool {
+        OffsetDateTime::parse(&self.asked, &Rfc3339).is_ok_and(|asked| SystemTime::from(asked) <= moment)
+    }
 }
 
 /// What a change does.

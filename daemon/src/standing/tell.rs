@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 
 use crate::audit::Record;
 use crate::authority::Signer;
-use crate::procedure::status::{StatusAuthority, StatusChange, StatusError};
+use crate::custody::CustodyError;
+use crate::procedure::status::{Heard, StatusAuthority, StatusChange, StatusError};
 use crate::standing::queue::Told;
 use crate::standing::row::{Certificate, Change};
 use crate::standing::{ACT, StandingError, Standings, rules, view, words};
@@ -94,7 +95,7 @@ impl Standings {
                     }
                     Ok(Answer::Unsigned(error)) => return Ok(Some(error)),
                     Err(error) if is_of_record(&error) => {
-                        self.put_off(change, error.to_string(), UNREADABLE_PAUSE).await?;
+                        self.put_off(change, error.to_string(), pause_after(&error, change.attempts)).await?;
                         waiting.insert(change.sha256.clone());
                     }
                     Err(error) => return Err(error),
@@ -123,17 +124,21 @@ impl Standings {
             Err(StatusError::Refused(said)) => Answer::Told(refused(certificate, change, said)),
             Err(StatusError::Failed(said) | StatusError::Unknown(said)) => Answer::Unanswered(said),
             Err(StatusError::Already(said)) => {
-                let heard = match self.0.source.get() {
-                    Some(source) => match source.status(der).await {
-                        Ok(told) => Heard::Standing(told.standing),
-                        Err(_) => Heard::Nothing,
-                    },
-                    None => Heard::NoSource,
-                };
-                already(certificate.standing, change.change, heard, said)
+                already(certificate.standing, change.change, self.news(der, change).await, said)
             }
             Err(error @ StatusError::Officer(_)) => Answer::Unsigned(error),
         })
+    }
+
+    /// What the source says of a certificate since a change of it was asked for. What it knew before is no answer to that,
+    /// but a revocation is for ever.
+    async fn news(&self, certificate: Vec<u8>, change: &Change) -> News {
+        let Some(source) = self.0.source.get() else { return News::NoSource };
+        match source.status(certificate).await {
+            Ok(Heard { standing: Standing::Revoked, .. }) => News::Standing(Standing::Revoked),
+            Ok(heard) if change.is_asked_by(heard.at) => News::Standing(heard.standing),
+            Ok(_) | Err(_) => News::Nothing,
+        }
     }
 
     fn certificate(&self, certificate: &Certificate) -> Result<Vec<u8>, StandingError> {
@@ -173,9 +178,9 @@ impl Standings {
     }
 }
 
-/// What the source says of a certificate.
+/// What the source says of a certificate since it was asked for a change of it.
 #[derive(Clone, Copy)]
-enum Heard {
+enum News {
     /// There is none.
     NoSource,
     /// It does not know.
@@ -186,20 +191,32 @@ enum Heard {
 
 /// What follows when the authority says that it is so already, which leaves open how the certificate stands: an earlier
 /// answer was lost, somebody else asked, or it is suspended and the authority has one word for both.
-fn already(before: Standing, change: StatusChange, heard: Heard, said: String) -> Answer {
-    let now = match (change, heard) {
-        (_, Heard::Standing(Standing::Revoked)) => Standing::Revoked,
+fn already(before: Standing, change: StatusChange, news: News, said: String) -> Answer {
+    let now = match (change, news) {
+        (_, News::Standing(Standing::Revoked)) => Standing::Revoked,
         (StatusChange::Suspend(_), _) if before == Standing::Revoked => Standing::Revoked,
         // It is out of force, which is all that was wanted.
         (StatusChange::Suspend(_), _) => Standing::Suspended,
-        (StatusChange::Reactivate, Heard::Standing(Standing::Good)) => Standing::Good,
-        (StatusChange::Reactivate, _) => return Answer::Told(Told::Refused(said)),
-        (StatusChange::Revoke(_), Heard::NoSource) => Standing::Revoked,
-        (StatusChange::Revoke(_), Heard::Nothing | Heard::Standing(_)) => {
+        (StatusChange::Reactivate, News::Standing(Standing::Good)) => Standing::Good,
+        (StatusChange::Reactivate, News::NoSource | News::Standing(Standing::Suspended)) => {
+            return Answer::Told(Told::Refused(said));
+        }
+        (StatusChange::Revoke(_), News::Standing(Standing::Suspended)) => return on_hold(&said),
+        (StatusChange::Revoke(_), News::NoSource) if before == Standing::Suspended => return on_hold(&said),
+        (StatusChange::Revoke(_), News::NoSource) => Standing::Revoked,
+        (StatusChange::Revoke(_), News::Standing(Standing::Good)) | (_, News::Nothing) => {
             return Answer::Unanswered(format!("{said}, but its status does not tell so yet"));
         }
     };
     Answer::Told(Told::Done(now, Some(said)))
+}
+
+/// A revocation that the authority does not make of what is suspended.
+fn on_hold(said: &str) -> Answer {
+    let told = format!(
+        "{said}: the certificate is suspended, and the authority revokes none that is; reactivate it and revoke it right after"
+    );
+    Answer::Told(Told::Refused(told))
 }
 
 /// A refusal. Of a certificate that was brought to this standing before, it says no more than that it is so already.
@@ -225,6 +242,16 @@ fn is_of_record(error: &StandingError) -> bool {
     }
 }
 
+/// Seconds until a certificate whose record could not be read is tried again. Memory may be free in a moment; what is
+/// damaged stays so until somebody mends it.
+fn pause_after(error: &StandingError, attempts: u32) -> i64 {
+    if matches!(error, StandingError::Custody(CustodyError::Memory(_))) {
+        pause(attempts.saturating_add(1))
+    } else {
+        UNREADABLE_PAUSE
+    }
+}
+
 /// The time after a pause, in seconds since 1970.
 fn in_seconds(pause: i64) -> i64 {
     OffsetDateTime::now_utc().unix_timestamp().saturating_add(pause)
@@ -233,4 +260,56 @@ fn in_seconds(pause: i64) -> i64 {
 /// Seconds until the next attempt: 1, 2, 4 and so on.
 fn pause(attempts: u32) -> i64 {
     1_i64.checked_shl(attempts.saturating_sub(1).min(12)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use cns_protocol::counter::Reason;
+    use cns_secret::Secret;
+
+    use super::*;
+
+    #[test]
+    fn want_of_memory_passes_and_damage_stays() {
+        let memory = Secret::zeroed(usize::MAX).err().unwrap();
+        let memory = StandingError::Custody(CustodyError::Memory(memory));
+        let damaged = StandingError::Damaged("card_certificate");
+        for (attempts, soon) in [(0, 1), (3, 8), (100, LONGEST_PAUSE)] {
+            assert_eq!(pause_after(&memory, attempts), soon);
+            assert_eq!(pause_after(&damaged, attempts), UNREADABLE_PAUSE);
+        }
+    }
+
+    /// What "it is so already" comes to: by what the certificate was here, what was asked, and what the source says since.
+    #[test]
+    fn already_is_what_the_source_says_and_never_more() {
+        use Standing::{Good, Revoked, Suspended};
+        let revoke = StatusChange::Revoke(Reason::Loss);
+        let suspend = StatusChange::Suspend(None);
+        let done = |standing| format!("done, {standing:?}");
+        for (before, change, news, expected) in [
+            (Good, suspend, News::NoSource, done(Suspended)),
+            (Good, suspend, News::Nothing, done(Suspended)),
+            (Good, suspend, News::Standing(Revoked), done(Revoked)),
+            (Suspended, StatusChange::Reactivate, News::NoSource, "refused".to_owned()),
+            (Suspended, StatusChange::Reactivate, News::Nothing, "unanswered".to_owned()),
+            (Suspended, StatusChange::Reactivate, News::Standing(Suspended), "refused".to_owned()),
+            (Suspended, StatusChange::Reactivate, News::Standing(Good), done(Good)),
+            (Suspended, StatusChange::Reactivate, News::Standing(Revoked), done(Revoked)),
+            (Good, revoke, News::NoSource, done(Revoked)),
+            (Suspended, revoke, News::NoSource, "refused".to_owned()),
+            (Good, revoke, News::Nothing, "unanswered".to_owned()),
+            (Good, revoke, News::Standing(Good), "unanswered".to_owned()),
+            (Good, revoke, News::Standing(Suspended), "refused".to_owned()),
+            (Suspended, revoke, News::Standing(Revoked), done(Revoked)),
+        ] {
+            let told = match already(before, change, news, "certRevoked".to_owned()) {
+                Answer::Told(Told::Done(standing, _)) => done(standing),
+                Answer::Told(Told::Refused(_)) => "refused".to_owned(),
+                Answer::Unanswered(_) => "unanswered".to_owned(),
+                Answer::Told(Told::Later(..)) | Answer::Unsigned(_) => "something else".to_owned(),
+            };
+            assert_eq!(told, expected, "{before:?}, {change:?}");
+        }
+    }
 }

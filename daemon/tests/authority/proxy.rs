@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use cnsd::authority::{Authority, AuthorityError, NetworkError, NetworkHelper};
 use cnsd::config::NetworkConfig;
+use cnsd_test_support::network;
 
-use crate::fixture::{Running, SECRET, SUBJECT, config, expected, network, public_key, request};
+use crate::fixture::{Running, SECRET, SUBJECT, config, expected, public_key, request};
 use crate::tls::{AT_LOOPBACK, Program, by_way, certificate, free_ports, nginx, root, start};
 
 const LIMIT: usize = 1024 * 1024;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use cnsd::authority::NetworkHelper;
 use cnsd::config::NetworkConfig;
+use cnsd_test_support::network;
 
-use crate::fixture::{network, openssl};
+use crate::fixture::openssl;
 
 /// What makes a certificate one of a server at 127.0.0.1.
 pub(crate) const AT_LOOPBACK: &str = "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n";

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::certificate::{CardStanding, Channel, Standing};
@@ -203,19 +203,29 @@ async fn a_certificate_that_cannot_be_read_does_not_hold_up_the_cards_other() {
 }
 
 /// Who is asked how the certificates stand; nothing is "not known".
-struct List(Mutex<Option<Standing>>);
+struct List {
+    status: Mutex<Option<Standing>>,
+    /// Whether it is from an hour ago.
+    is_old: AtomicBool,
+}
 
 impl List {
     fn link(rig: &Rig, status: Option<Standing>) -> Arc<Self> {
-        let list = Arc::new(Self(Mutex::new(status)));
+        let list = Arc::new(Self { status: Mutex::new(status), is_old: AtomicBool::new(false) });
         rig.rooms().procedures.ask_status_of(list.clone());
         list
+    }
+
+    fn say(&self, status: Option<Standing>) {
+        *self.status.lock().unwrap() = status;
     }
 }
 
 impl StatusSource for List {
     fn status(&self, _: Vec<u8>) -> Asked<'_, Heard> {
-        let known = self.0.lock().unwrap().map(|standing| Heard { standing, at: SystemTime::now() });
+        let age = Duration::from_secs(if self.is_old.load(Ordering::Relaxed) { 3600 } else { 0 });
+        let at = SystemTime::now() - age;
+        let known = self.status.lock().unwrap().map(|standing| Heard { standing, at });
         Box::pin(async move { known.ok_or_else(|| StatusError::Unknown("away".to_owned())) })
     }
 }
@@ -247,7 +257,7 @@ async fn a_reactivation_whose_answer_was_lost_does_not_end_as_a_revocation() {
     let outcome = ask(&rig, 3, StatusChange::Reactivate).await;
     assert_eq!((outcome.done, outcome.refused.len()), (2, 0), "{outcome:?}");
     assert_eq!(standings(&rig).await, [Standing::Good; 2]);
-    *list.0.lock().unwrap() = Some(Standing::Revoked);
+    list.say(Some(Standing::Revoked));
     let outcome = ask(&rig, 4, SUSPEND).await;
     assert_eq!(outcome.done, 2, "{outcome:?}");
     assert_eq!(
@@ -256,21 +266,87 @@ async fn a_reactivation_whose_answer_was_lost_does_not_end_as_a_revocation() {
     );
 }
 
+/// The source that could settle it is away, or knows what was before: that is no answer, and the authority is asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn news_from_before_a_reactivation_and_silence_settle_nothing() {
+    let rig = activated().await;
+    Words::link(&rig, false, |_, change| match change {
+        StatusChange::Reactivate => one_word_for_both(),
+        StatusChange::Suspend(_) | StatusChange::Revoke(_) => Ok(change.leads_to()),
+    });
+    let list = List::link(&rig, None);
+    ask(&rig, 1, SUSPEND).await;
+    for (status, is_old) in [(None, false), (Some(Standing::Good), true)] {
+        list.say(status);
+        list.is_old.store(is_old, Ordering::Relaxed);
+        let outcome = ask(&rig, 2, StatusChange::Reactivate).await;
+        assert_eq!((outcome.done, outcome.pending.len(), outcome.refused.len()), (0, 2, 0), "{outcome:?}");
+        assert_eq!(standings(&rig).await, [Standing::Suspended; 2], "{status:?}");
+    }
+    list.is_old.store(false, Ordering::Relaxed);
+    execute(&rig, "UPDATE standing_change SET next_at = 0 WHERE state = 'open'").await;
+    rig.rooms().procedures.standings().work().await.unwrap();
+    assert_eq!(standings(&rig).await, [Standing::Good; 2]);
+}
+
+/// Whoever revokes what is on hold is told what to do, and not that it is revoked: it could be reactivated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_of_what_is_on_hold_is_refused_and_says_what_to_do() {
+    let rig = activated().await;
+    let is_held = AtomicBool::new(false);
+    Words::link(&rig, false, move |key_use, change| {
+        if matches!(change, StatusChange::Revoke(_)) && is_held.load(Ordering::Relaxed) {
+            return one_word_for_both();
+        }
+        if key_use == KeyUse::Signature {
+            is_held.store(matches!(change, StatusChange::Suspend(_)), Ordering::Relaxed);
+        }
+        Ok(change.leads_to())
+    });
+    ask(&rig, 1, SUSPEND).await;
+    // By what is known here, and by what the source says.
+    for number in [2, 3] {
+        let outcome = ask(&rig, number, StatusChange::Revoke(Reason::Loss)).await;
+        assert_eq!((outcome.done, outcome.pending.len(), outcome.refused.len()), (0, 0, 2), "{outcome:?}");
+        let words = "the certificate is suspended, and the authority revokes none that is; reactivate it and revoke it";
+        assert!(outcome.refused.iter().all(|said| said.contains(words)), "{outcome:?}");
+        assert_eq!(standings(&rig).await, [Standing::Suspended; 2]);
+        if number == 2 {
+            List::link(&rig, Some(Standing::Suspended));
+        }
+    }
+    // The signature certificate is taken off the card: it is reactivated with the others all the same.
+    rig.rooms().procedures.standings().signature_removed(sample::ID_CARD).await.unwrap();
+    assert_eq!(ask(&rig, 4, StatusChange::Reactivate).await.done, 2);
+    assert_eq!(standings(&rig).await, [Standing::Good; 2]);
+    assert_eq!(ask(&rig, 5, StatusChange::Revoke(Reason::Loss)).await.done, 2);
+    assert_eq!(standings(&rig).await, [Standing::Revoked; 2]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspension_of_what_is_out_of_force_already_is_a_suspension() {
     let rig = activated().await;
-    let authority = Words::link(&rig, false, |_, _| one_word_for_both());
+    Words::link(&rig, false, |_, _| one_word_for_both());
     assert_eq!(ask(&rig, 1, SUSPEND).await.done, 2);
     assert_eq!(standings(&rig).await, [Standing::Suspended; 2]);
-    // Without a source its word is all there is; and it is no more than a word: what is asked next is sent all the same.
+    // Of what is suspended here its word is no revocation.
+    assert_eq!(ask(&rig, 2, StatusChange::Revoke(Reason::Loss)).await.refused.len(), 2);
+    assert_eq!(standings(&rig).await, [Standing::Suspended; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_source_the_word_of_the_authority_is_all_there_is() {
+    let rig = activated().await;
+    let authority = Words::link(&rig, false, |_, _| one_word_for_both());
     assert_eq!(ask(&rig, 2, StatusChange::Revoke(Reason::Loss)).await.done, 2);
     assert_eq!(standings(&rig).await, [Standing::Revoked; 2]);
+    // It is no more than a word: what is asked next is sent all the same.
     assert_eq!(ask(&rig, 3, SUSPEND).await.done, 2);
     assert_eq!(ask(&rig, 4, StatusChange::Revoke(Reason::Theft)).await.done, 2);
-    assert_eq!((authority.asked(KeyUse::Signature), standings(&rig).await), (4, vec![Standing::Revoked; 2]));
+    assert_eq!((authority.asked(KeyUse::Signature), standings(&rig).await), (3, vec![Standing::Revoked; 2]));
     // A reactivation is not: §9.7.
     assert_eq!(ask(&rig, 5, StatusChange::Reactivate).await.refused.len(), 2);
-    assert_eq!(authority.asked(KeyUse::Signature), 4);
+    assert_eq!(authority.asked(KeyUse::Signature), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,13 +354,13 @@ async fn a_revocation_is_done_when_its_status_says_so() {
     let rig = activated().await;
     Words::link(&rig, false, |_, _| one_word_for_both());
     let list = List::link(&rig, None);
-    for heard in [None, Some(Standing::Suspended), Some(Standing::Good)] {
-        *list.0.lock().unwrap() = heard;
+    for heard in [None, Some(Standing::Good)] {
+        list.say(heard);
         let outcome = ask(&rig, 1, StatusChange::Revoke(Reason::Loss)).await;
         assert_eq!((outcome.done, outcome.pending.len()), (0, 2), "{heard:?}: {outcome:?}");
         assert_eq!(standings(&rig).await, [Standing::Good; 2]);
     }
-    *list.0.lock().unwrap() = Some(Standing::Revoked);
+    list.say(Some(Standing::Revoked));
     execute(&rig, "UPDATE standing_change SET next_at = 0 WHERE state = 'open'").await;
     rig.rooms().procedures.standings().work().await.unwrap();
     assert_eq!(standings(&rig).await, [Standing::Revoked; 2]);
