@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn fill(custody: &Custody) -> Result<(), Box<dyn Error>> {
     let mut cards = Content::with_capacity(Kind::Cards, 1024)?;
     for (serial, codice_fiscale, puk) in
-        [(CARD, "RSSMRA80A01H501U", "24681357"), (REFUSED, "BNCLRA85A41H501Z", "11223344")]
+        [(CARD, "RSSMRA80A01H501U", "24681357"), (REFUSED, "BNCLRA85A41H501I", "11223344")]
     {
         let members = [("id_card", serial), ("codice_fiscale", codice_fiscale), ("puk", puk)];
         cards.push_object(&members.map(|(name, value)| (name, value.as_bytes())))?;

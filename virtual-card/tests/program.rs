@@ -21,7 +21,7 @@ surname = "DESSÌ"
 name = "GRAZIA"
 birth_date = "1980-01-01"
 sex = "F"
-codice_fiscale = "DSSGRZ80A41B354X"
+codice_fiscale = "DSSGRZ80A41B354S"
 birth_place = "B354"
 residence = "B354"
 issuer = "6200"
@@ -118,10 +118,10 @@ fn a_card_is_made_loaded_shown_and_plugged_in() {
 
     let request = openssl(folder, "req -inform DER -in request.der -noout -verify -subject");
     assert!(request.contains("C = IT, OU = Regione Autonoma della Sardegna, CN = "), "{request}");
-    assert!(request.contains("DSSGRZ80A41B354X/6200"), "{request}");
+    assert!(request.contains("DSSGRZ80A41B354S/6200"), "{request}");
     let sealed = openssl(folder, "cms -decrypt -inform DER -in puk.cms -recip import.pem -inkey import.key");
     let line: serde_json::Value = serde_json::from_str(sealed.lines().nth(1).unwrap()).unwrap();
-    assert_eq!(line["codice_fiscale"], "DSSGRZ80A41B354X");
+    assert_eq!(line["codice_fiscale"], "DSSGRZ80A41B354S");
     let puk = line["puk"].as_str().unwrap();
     assert!(puk.len() == 8 && puk.bytes().all(|digit| digit.is_ascii_digit()));
 
@@ -267,7 +267,7 @@ fn a_card_is_made_with_a_signature_key_of_its_own() {
     create.stdin.take().unwrap().write_all(b"2468013\n97531\n").unwrap();
     assert!(create.wait().unwrap().success());
     let request = openssl(folder, "req -inform DER -in signature.der -noout -verify -subject");
-    assert!(request.contains("serialNumber = TINIT-DSSGRZ80A41B354X"), "{request}");
+    assert!(request.contains("serialNumber = TINIT-DSSGRZ80A41B354S"), "{request}");
     openssl(folder, "x509 -in import.pem -outform DER -out certificate.der");
     succeed(folder, &["load", "CARD", "certificate.der", "--signature"]);
     let shown = succeed(folder, &["show", "CARD"]);

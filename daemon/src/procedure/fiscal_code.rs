@@ -113,7 +113,7 @@ mod tests {
             "RSSMRA80A01H501A",
             "RSSMRA80A01H501",
             "RSSMRA80A01H501UU",
-            "RSSMRA80F01H501U",
+            "RSSMRA80F01H501G",
             "",
             "RSSMR180A01H501U",
             "ÀSSMRA80A01H501U",

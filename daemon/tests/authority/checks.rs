@@ -45,7 +45,7 @@ fn a_signature_certificate_in_order_and_out_of_it() {
     let judge = |holder, now| scene.judge(&holder, Profile::Signature, now);
     judge(HOLDER, now).unwrap();
     judge(Holder { given_name: "Mario", surname: "Rossi", ..HOLDER }, now).unwrap();
-    let other = Holder { codice_fiscale: "BNCLRA85B42H501Y", ..HOLDER };
+    let other = Holder { codice_fiscale: "BNCLRA85B42H501M", ..HOLDER };
     assert_eq!(judge(other, now), Err(CheckError::Holder("codice fiscale")));
     assert_eq!(
         judge(Holder { codice_fiscale: "", ..HOLDER }, now),
@@ -68,7 +68,7 @@ fn an_authentication_certificate_in_order_and_out_of_it() {
     let scene = Scene::new(Kind::Authentication, CNS_SUBJECT);
     let now = SystemTime::now();
     scene.judge(&HOLDER, Profile::Authentication, now).unwrap();
-    let other = Holder { codice_fiscale: "BNCLRA85B42H501Y", ..HOLDER };
+    let other = Holder { codice_fiscale: "BNCLRA85B42H501M", ..HOLDER };
     assert_eq!(scene.judge(&other, Profile::Authentication, now), Err(CheckError::Holder("codice fiscale")));
     assert_eq!(scene.judge(&HOLDER, Profile::Signature, now), Err(CheckError::KeyUsage(Profile::Signature)));
 }

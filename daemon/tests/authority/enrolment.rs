@@ -67,7 +67,7 @@ async fn the_procedure_s_way() {
         birth_place: "H501".into(),
     };
     authority.check(&certificate, &asked, &holder).unwrap();
-    holder.codice_fiscale = "BNCLRA85B42H501Y".into();
+    holder.codice_fiscale = "BNCLRA85B42H501M".into();
     let refused = authority.check(&certificate, &asked, &holder).unwrap_err();
     assert!(matches!(refused, CertifierError::Unfit(_)), "{refused}");
     let refused =

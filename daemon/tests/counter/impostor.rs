@@ -17,7 +17,7 @@ use crate::standing::revoked;
 use crate::telling::ask_for;
 
 /// Whoever comes with the forged card, and a card of their own.
-const OTHER: &str = "VRDLGU80A01H501K";
+const OTHER: &str = "VRDLGU80A01H501Q";
 const OTHER_CARD: &str = "6999000000001248";
 
 /// A counter at which the sample card was activated, with both certificates.

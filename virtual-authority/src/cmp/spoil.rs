@@ -105,7 +105,7 @@ fn another(
 /// The name, with a codice fiscale of somebody else.
 fn another_holder(name: &Name) -> Result<Name, AuthorityError> {
     const FISCAL_CODE: &[u8] = b"RSSMRA80A01H501U";
-    const ANOTHER: &[u8] = b"BNCLRA85B42H501Y";
+    const ANOTHER: &[u8] = b"BNCLRA85B42H501M";
     let mut name = name.clone();
     for rdn in &mut name.0 {
         let mut attributes = Vec::from(std::mem::take(&mut rdn.0));

@@ -163,7 +163,7 @@ fn a_transaction_may_not_ask_for_something_else() {
     assert_eq!(first, again);
     let mut other = CertReq::from_der(&request).unwrap();
     other.info.subject =
-        "CN=BNCLRA85B42H501Y/6999000000001248.2jmj7l5rSw0yVb/vlWAYkK/YBwk=,C=IT".parse().unwrap();
+        "CN=BNCLRA85B42H501M/6999000000001248.2jmj7l5rSw0yVb/vlWAYkK/YBwk=,C=IT".parse().unwrap();
     let signature = scene.authority.ca().sign(&other.info.to_der().unwrap()).unwrap();
     other.signature = BitString::from_bytes(&signature).unwrap();
     scene.refused(scene.header(&[1; 16], None), BodyKind::P10cr, &other.to_der().unwrap(), 21);

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn codice_fiscale_by_form() {
         assert!(is_codice_fiscale("RSSMRA80A01H501U"));
-        assert!(is_codice_fiscale("RSSMRAULAL1HRLMU"), "omocodia");
+        assert!(is_codice_fiscale("RSSMRAULAL1HRLML"), "omocodia");
         for wrong in [
             "",
             "RSSMRA80A01H501",

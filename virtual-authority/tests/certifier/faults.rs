@@ -65,7 +65,7 @@ fn another_holder_s_certificate_is_well_signed() {
     let lax = [&IR[..], &["-disable_confirm"]].concat();
     let (_, said) = running.cmp("authentication", &lax);
     let leaf = certificate(running.path().join("leaf.pem"));
-    assert!(leaf.tbs_certificate.subject.to_string().contains("BNCLRA85B42H501Y"), "{said}");
+    assert!(leaf.tbs_certificate.subject.to_string().contains("BNCLRA85B42H501M"), "{said}");
     let verify = ["verify", "-CAfile", "ca/ca.pem", "leaf.pem"];
     crate::fixture::openssl(running.path(), &verify);
 }

@@ -10,7 +10,7 @@ use x509_cert::der::pem::LineEnding;
 use crate::fixture::{CNS_SUBJECT, Running, SIGNATURE_SUBJECT, certificate, get, openssl, request};
 
 const OFFICER_SUBJECT: &str =
-    r"/C=IT/OU=Regione Prova/CN=BNCLRA85B42H501Y\/6999000000001248.2jmj7l5rSw0yVb\/vlWAYkK\/YBwk=";
+    r"/C=IT/OU=Regione Prova/CN=BNCLRA85B42H501M\/6999000000001248.2jmj7l5rSw0yVb\/vlWAYkK\/YBwk=";
 
 /// A running certifier; the second key is the officer's, whose card's certificate is in `officer.crt`.
 fn with_officer() -> Running {

@@ -25,7 +25,7 @@ mod tests {
         assert!(agrees("RSSMRA80A01H501U/6999000000001230", &data, "6999000000001230"));
         assert!(!agrees(name, &data, "6999000000001231"));
         assert!(!agrees("RSSMRA80A01H501U", &data, "6999000000001230"));
-        assert!(!agrees("VRDMRA80A01H501U/6999000000001230.x", &data, "6999000000001230"));
+        assert!(!agrees("VRDMRA80A01H501Q/6999000000001230.x", &data, "6999000000001230"));
         assert!(!agrees("/6999000000001230.x", &PersonalData::default(), "6999000000001230"));
     }
 }

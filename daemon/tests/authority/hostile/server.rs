@@ -217,7 +217,7 @@ fn certificates(folder: &Path, asked: &[u8]) -> Answers {
         certifier.issue(Profile::QualifiedSignature, &asked).unwrap().to_der().unwrap()
     };
     let good = issue("ca", asked);
-    let other = "/C=IT/GN=LAURA/SN=BIANCHI/CN=LAURA BIANCHI/serialNumber=TINIT-BNCLRA85B42H501Y";
+    let other = "/C=IT/GN=LAURA/SN=BIANCHI/CN=LAURA BIANCHI/serialNumber=TINIT-BNCLRA85B42H501M";
     let other_holder = issue("ca", &request(folder, other));
     let stranger = issue("stranger", asked);
     fs::rename(folder.join("key.pem"), folder.join("first.pem")).unwrap();
