@@ -3,8 +3,9 @@
 //! An answer counts as long as it says itself, and no longer. A list that is older than one that was seen before is
 //! refused, also after a restart: whoever can bring an old list could otherwise bring a revoked card back to life. What
 //! follows when nobody can be asked is the configuration's word (`status.offline`); but a certificate that was out of force
-//! when it was last heard of stays so until somebody who is believed says otherwise.
+//! when it was last heard of stays so until somebody who is believed says otherwise, and what OCSP told over restarts too.
 
+mod kept;
 mod known;
 pub mod list;
 mod lists;
@@ -24,11 +25,12 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use crate::authority::checks::{CheckError, TrustAnchors, verify_chain};
+use crate::authority::status::kept::OutOfForce;
 use crate::authority::status::lists::Lists;
 use crate::authority::status::ocsp::{OcspError, Question, Told};
 use crate::authority::{NetworkError, NetworkHelper};
 use crate::config::Offline;
-use crate::procedure::status::{Asked, Heard, StatusError as Seam, StatusSource};
+use crate::procedure::status::{Asked, Forgetting, Heard, StatusError as Seam, StatusSource};
 
 pub(crate) use crate::authority::status::known::rfc3339;
 pub use crate::authority::status::known::{Known, Source, standing_in_words};
@@ -122,6 +124,7 @@ pub struct StatusService {
     network: Arc<NetworkHelper>,
     asked_anew: Duration,
     answers: StdMutex<Answers>,
+    out_of_force: OutOfForce,
     at_once: Arc<Semaphore>,
 }
 
@@ -192,7 +195,7 @@ impl StatusService {
         let asked = timeout(LONGEST, self.ask(certificate, (&decoded, issuer), now)).await;
         match asked.unwrap_or(Err(StatusError::TimedOut)) {
             Ok(known) => Ok(known),
-            Err(error) => match self.last_known(certificate, &decoded, issuer) {
+            Err(error) => match self.last_known(certificate, (&decoded, issuer)).await {
                 Some(known) => {
                     tracing::warn!(%error, "nobody tells how a certificate stands that was out of force");
                     Ok(known)
@@ -242,15 +245,18 @@ impl StatusService {
         }
         let lists = self.lists.as_ref().ok_or(StatusError::NoSource)?;
         let listed = lists.standing(decoded, issuer, now).await?;
-        Ok(self.told_since(certificate, &listed).unwrap_or(listed))
-    }
-
-    /// What OCSP told of a certificate that was out of force, if the list is not from later: the list cannot know of it, and
-    /// whoever keeps OCSP from us must not bring the certificate back into force.
-    fn told_since(&self, certificate: &[u8], listed: &Known) -> Option<Known> {
-        let name: [u8; 32] = Sha256::digest(certificate).into();
-        let told = self.answers().of(&name).map(Known::from);
-        told.filter(|told| !told.standing.is_good() && listed.standing.is_good() && listed.at <= told.at)
+        if !listed.standing.is_good() {
+            return Ok(listed);
+        }
+        let Some(told) = self.told_out_of_force(certificate, (decoded, issuer)).await else {
+            return Ok(listed);
+        };
+        if listed.at <= told.at {
+            // The list cannot know of it, and whoever keeps OCSP from us must not bring the certificate back into force.
+            return Ok(told);
+        }
+        self.forget_told(certificate).await;
+        Ok(listed)
     }
 
     async fn by_ocsp(
@@ -272,32 +278,67 @@ impl StatusService {
         let answer = self.network.post(url, ocsp::REQUEST_TYPE, &request).await?;
         let now = SystemTime::now();
         let told = question.read(&answer, issuer, &self.anchors, self.ocsp_without_nonce, now)?;
-        let mut answers = self.answers();
-        if answers.forgotten == forgotten {
+        let _alone = self.out_of_force.alone().await;
+        {
+            let mut answers = self.answers();
+            if answers.forgotten != forgotten {
+                return Ok(told);
+            }
             answers.keep(name, told, (now, self.asked_anew));
+        }
+        if told.standing.is_good() {
+            self.out_of_force.forget(&hex::encode(name)).await;
+        } else {
+            self.out_of_force.keep(&hex::encode(name), decoded, (&answer, now)).await;
         }
         Ok(told)
     }
 
-    /// What was last heard of a certificate, if it was out of force then.
-    fn last_known(&self, certificate: &[u8], decoded: &Certificate, issuer: &Certificate) -> Option<Known> {
+    /// What OCSP told last of a certificate, if it was out of force then; also before the daemon was started.
+    async fn told_out_of_force(
+        &self,
+        certificate: &[u8],
+        (decoded, issuer): (&Certificate, &Certificate),
+    ) -> Option<Known> {
         let name: [u8; 32] = Sha256::digest(certificate).into();
-        let told = self.answers().of(&name).map(Known::from);
+        let told = self.answers().of(&name);
+        let told = match told {
+            Some(told) => Some(told),
+            None => self.out_of_force.told(&hex::encode(name), (decoded, issuer), &self.anchors).await,
+        };
+        told.filter(|told| !told.standing.is_good()).map(Known::from)
+    }
+
+    /// What was last heard of a certificate, if it was out of force then.
+    async fn last_known(
+        &self,
+        certificate: &[u8],
+        (decoded, issuer): (&Certificate, &Certificate),
+    ) -> Option<Known> {
+        let told = self.told_out_of_force(certificate, (decoded, issuer)).await;
         let listed = self.lists.as_ref().and_then(|lists| lists.last_known(decoded, issuer));
-        [told, listed].into_iter().flatten().find(|known| !known.standing.is_good())
+        told.or(listed.filter(|known| !known.standing.is_good()))
     }
 
     /// Forgets what was heard of a certificate, and the lists: it was just suspended, reactivated or revoked. Whoever
     /// changes a status calls this, also by [`StatusSource::forget`].
-    pub fn forget(&self, certificate: &[u8]) {
-        let name: [u8; 32] = Sha256::digest(certificate).into();
-        let mut answers = self.answers();
-        answers.told.remove(&name);
-        answers.forgotten = answers.forgotten.wrapping_add(1);
-        drop(answers);
+    pub async fn forget(&self, certificate: &[u8]) {
+        self.forget_told(certificate).await;
         if let Some(lists) = &self.lists {
             lists.forget();
         }
+    }
+
+    /// Forgets what OCSP told of a certificate.
+    async fn forget_told(&self, certificate: &[u8]) {
+        let name: [u8; 32] = Sha256::digest(certificate).into();
+        {
+            let mut answers = self.answers();
+            answers.told.remove(&name);
+            answers.forgotten = answers.forgotten.wrapping_add(1);
+        }
+        let _alone = self.out_of_force.alone().await;
+        self.out_of_force.forget(&hex::encode(name)).await;
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
@@ -322,8 +363,8 @@ impl StatusSource for StatusService {
         self.offline
     }
 
-    fn forget(&self, certificate: &[u8]) {
-        Self::forget(self, certificate);
+    fn forget<'a>(&'a self, certificate: &'a [u8]) -> Forgetting<'a> {
+        Box::pin(Self::forget(self, certificate))
     }
 }
 

@@ -203,7 +203,10 @@ async fn refuse_open(transaction: &mut Transaction<'_, Any>, card: &str) -> Resu
 async fn forget_certificates(transaction: &mut Transaction<'_, Any>, card: &str) -> Result<(), CustodyError> {
     let changes =
         "DELETE FROM standing_change WHERE sha256 IN (SELECT sha256 FROM card_certificate WHERE card = $1)";
+    let told =
+        "DELETE FROM ocsp_out_of_force WHERE sha256 IN (SELECT sha256 FROM card_certificate WHERE card = $1)";
     run(transaction, changes, card).await?;
+    run(transaction, told, card).await?;
     run(transaction, "DELETE FROM standing_request WHERE card = $1", card).await?;
     run(transaction, "DELETE FROM card_certificate WHERE card = $1", card).await?;
     Ok(())

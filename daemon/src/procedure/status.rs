@@ -75,6 +75,9 @@ pub enum StatusError {
 /// What comes of asking.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, StatusError>> + Send + 'a>>;
 
+/// What is done when something is forgotten.
+pub type Forgetting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// Whoever knows the status of certificates: a revocation list, OCSP.
 pub trait StatusSource: Send + Sync {
     /// How a certificate, DER, stands now.
@@ -87,7 +90,9 @@ pub trait StatusSource: Send + Sync {
 
     /// Forgets what it knows of a certificate whose status was just changed. To be called after each change: what was
     /// heard before counts no more.
-    fn forget(&self, _certificate: &[u8]) {}
+    fn forget<'a>(&'a self, _certificate: &'a [u8]) -> Forgetting<'a> {
+        Box::pin(async {})
+    }
 }
 
 /// Whoever suspends, reactivates and revokes certificates.

@@ -117,7 +117,7 @@ impl Standings {
         let answer = authority.change(transaction, der.clone(), change.change, officer).await;
         // Also when the answer was lost.
         if let Some(source) = self.0.source.get() {
-            source.forget(&der);
+            source.forget(&der).await;
         }
         Ok(match answer {
             Ok(standing) => Answer::Told(Told::Done(standing, None)),

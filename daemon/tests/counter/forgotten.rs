@@ -21,7 +21,9 @@ const HOLDER: &str = "RSSMRA80A01H501U";
 /// What is known of who acts for the holder.
 const ACTING: [&str; 5] = ["VRDLCU80A01H501G", "Verdi", "\"Luca\"", "UT7766554X", "mario@example.it"];
 /// What is known of the holder.
-const OWN: [&str; 5] = [HOLDER, "ROSSI", "MARIO", "CA12345AA", sample::ID_CARD];
+const OWN: [&str; 6] = [HOLDER, "ROSSI", "MARIO", "CA12345AA", sample::ID_CARD, TOLD];
+/// Stands for what a responder told of the holder's certificate.
+const TOLD: &str = "what OCSP told";
 
 /// Every column of sealed records that tell of people, with what names the record in its seal.
 const SEALED: [(&str, &str, &str); 5] = [
@@ -117,6 +119,14 @@ async fn left<'t>(rig: &Rig, texts: &[&'t str]) -> Vec<&'t str> {
     texts.iter().copied().filter(is_left).collect()
 }
 
+/// What is kept of a certificate that is out of force.
+async fn told(rig: &Rig) {
+    let query = "INSERT INTO ocsp_out_of_force (sha256, answer, heard, not_after) \
+                 SELECT sha256, $1, 1, 1 FROM card_certificate WHERE key_use = 'authentication'";
+    let kept = sqlx::query(query).bind(TOLD.as_bytes()).execute(rig.rooms().database.pool()).await.unwrap();
+    assert_eq!(kept.rows_affected(), 1);
+}
+
 async fn procedures(rig: &Rig) -> i64 {
     let query = sqlx::query_as("SELECT COUNT(*) FROM procedures");
     let (count,): (i64,) = query.fetch_one(rig.rooms().database.pool()).await.unwrap();
@@ -134,6 +144,7 @@ async fn nothing_is_left_of_who_acted_for_another_and_the_others_stays() {
     acted(&rig, Case::NewCodes, Applicant::Delegate, &rig.codes[1]).await;
     acted(&rig, Case::OtherRegion, Applicant::Delegate, "").await;
     suspended_without_the_card(&rig).await;
+    told(&rig).await;
     assert_eq!(left(&rig, &ACTING).await, ACTING, "the search finds what is there");
     let before = (procedures(&rig).await, left(&rig, &OWN).await);
 

@@ -126,7 +126,7 @@ async fn a_card_that_was_known_to_be_suspended_is_refused_also_when_nobody_can_b
     assert!(matches!(refused, ProcedureError::Rule { paragraph: "§9.3b", .. }), "{refused:?}");
     // A change by our own hand ends what was known.
     let contents = rig.rooms().readers.find_card(cns_virtual_card::sample::ID_CARD).unwrap();
-    service.forget(contents.authentication_certificate.as_ref().unwrap());
+    service.forget(contents.authentication_certificate.as_ref().unwrap()).await;
     let started = rig.start(Case::NewCodes).await.unwrap();
     assert!(started.warnings.iter().any(|warning| warning.contains("§9.3b")), "{:?}", started.warnings);
 }

@@ -236,18 +236,18 @@ async fn the_certifier_s_delta_lists_add_and_remove() {
     assert_eq!(two.server.asked(), 2, "each list is fetched once");
     // Removed by it.
     two.say(&held, &delta_back);
-    service.forget(&scene.leaf);
+    service.forget(&scene.leaf).await;
     is_good(scene.standing(&service).await, Source::List);
     // Added again for good, to a complete list on which it stands no more; and both of one moment.
     two.say(&back, &delta_gone);
-    service.forget(&scene.leaf);
+    service.forget(&scene.leaf).await;
     is_out(scene.standing(&service).await, false);
     two.say(&gone, &delta_gone);
-    service.forget(&scene.leaf);
+    service.forget(&scene.leaf).await;
     is_out(scene.standing(&service).await, false);
     // A delta list that was seen to be followed by others takes no revocation back.
     two.say(&gone, &delta_back);
-    service.forget(&scene.leaf);
+    service.forget(&scene.leaf).await;
     let error = scene.standing(&service).await.unwrap_err();
     assert!(matches!(error, StatusError::Replayed), "{error:?}");
 }

@@ -16,6 +16,7 @@ mod daemon;
 mod lists;
 mod ocsp;
 mod openssl;
+mod restart;
 mod scene;
 mod server;
 

@@ -49,14 +49,14 @@ async fn openssl_s_responder_says_good_suspended_and_revoked_and_is_asked_once()
     let since = Entry::Revoked("260301100000Z", "certificateHold");
     index(scene.path(), &[(&scene.serial, since)]);
     is_good(scene.standing(&service).await, Source::Ocsp);
-    service.forget(&scene.leaf);
+    service.forget(&scene.leaf).await;
     let known = scene.standing(&service).await.unwrap();
     let Revocation::Revoked { suspended: true, reason, since } = known.standing else { panic!("{known:?}") };
     assert_eq!(reason, Some(CrlReason::CertificateHold));
     assert_eq!(since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(), 1_772_359_200);
     for (reason, code) in [("keyCompromise", Some(CrlReason::KeyCompromise)), ("", None)] {
         index(scene.path(), &[(&scene.serial, Entry::Revoked("260301100000Z", reason))]);
-        service.forget(&scene.leaf);
+        service.forget(&scene.leaf).await;
         let known = scene.standing(&service).await.unwrap();
         let Revocation::Revoked { suspended: false, reason, .. } = known.standing else {
             panic!("{known:?}")
@@ -67,7 +67,7 @@ async fn openssl_s_responder_says_good_suspended_and_revoked_and_is_asked_once()
 
     // A certificate that the responder does not know.
     index(scene.path(), &[("0BAD", Entry::Valid)]);
-    service.forget(&scene.leaf);
+    service.forget(&scene.leaf).await;
     let error = scene.standing(&service).await.unwrap_err();
     assert!(matches!(error, StatusError::Ocsp(OcspError::Unknown)), "{error:?}");
     println!(
@@ -130,7 +130,7 @@ async fn the_certifier_s_responder_is_believed() {
     is_good(scene.standing(&service).await, Source::Ocsp);
     for (reason, suspended) in [(Reason::CertificateHold, true), (Reason::KeyCompromise, false)] {
         scene.certifier.revoke(&scene.serial, reason).unwrap();
-        service.forget(&scene.leaf);
+        service.forget(&scene.leaf).await;
         is_out(scene.standing(&service).await, suspended);
     }
     server.abort();
@@ -157,7 +157,7 @@ async fn an_answer_without_the_nonce_counts_only_where_that_is_allowed() {
     });
     let service = scene.service(&lenient);
     is_good(scene.standing(&service).await, Source::Ocsp);
-    service.forget(&scene.leaf);
+    service.forget(&scene.leaf).await;
     let error = scene.standing(&service).await.unwrap_err();
     assert!(matches!(error, StatusError::Ocsp(OcspError::Nonce)), "{error:?}");
 }

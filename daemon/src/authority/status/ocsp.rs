@@ -65,6 +65,24 @@ struct CertId {
     serial: Int,
 }
 
+impl CertId {
+    fn of(certificate: &Certificate, issuer: &Certificate) -> der::Result<Self> {
+        let sha1 = |bytes: &[u8]| {
+            let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
+            OctetString::new(hash.as_ref())
+        };
+        let issuer = &issuer.tbs_certificate;
+        let key = issuer.subject_public_key_info.subject_public_key.as_bytes().unwrap_or_default();
+        Ok(Self {
+            // A name for the certificate, which nothing rests on; every responder knows it.
+            algorithm: AlgorithmIdentifierOwned { oid: ID_SHA_1, parameters: Some(Any::null()) },
+            name_hash: sha1(&issuer.subject.to_der()?)?,
+            key_hash: sha1(key)?,
+            serial: Int::new(certificate.tbs_certificate.serial_number.as_bytes())?,
+        })
+    }
+}
+
 #[derive(Sequence)]
 struct One {
     id: CertId,
@@ -150,19 +168,7 @@ impl Question {
     /// # Errors
     /// When something cannot be encoded, or there is no randomness.
     pub fn new(certificate: &Certificate, issuer: &Certificate) -> Result<(Self, Vec<u8>), OcspError> {
-        let sha1 = |bytes: &[u8]| {
-            let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
-            OctetString::new(hash.as_ref())
-        };
-        let issuer = &issuer.tbs_certificate;
-        let key = issuer.subject_public_key_info.subject_public_key.as_bytes().unwrap_or_default();
-        let id = CertId {
-            // A name for the certificate, which nothing rests on; every responder knows it.
-            algorithm: AlgorithmIdentifierOwned { oid: ID_SHA_1, parameters: Some(Any::null()) },
-            name_hash: sha1(&issuer.subject.to_der()?)?,
-            key_hash: sha1(key)?,
-            serial: Int::new(certificate.tbs_certificate.serial_number.as_bytes())?,
-        };
+        let id = CertId::of(certificate, issuer)?;
         let nonce = random::<32>()?;
         let value = OctetString::new(nonce)?.to_der()?;
         let nonce_extension =
@@ -184,17 +190,7 @@ impl Question {
         without_nonce: bool,
         now: SystemTime,
     ) -> Result<Told, OcspError> {
-        let response = Response::from_der(answer)?;
-        match response.status {
-            Status::Successful => {}
-            Status::MalformedRequest => return Err(OcspError::Refused("malformedRequest")),
-            Status::InternalError => return Err(OcspError::Refused("internalError")),
-            Status::TryLater => return Err(OcspError::Refused("tryLater")),
-            Status::SigRequired => return Err(OcspError::Refused("sigRequired")),
-            Status::Unauthorized => return Err(OcspError::Refused("unauthorized")),
-        }
-        let bytes = response.bytes.filter(|bytes| bytes.kind == BASIC);
-        let basic = Basic::from_der(bytes.ok_or(OcspError::Refused("nothing"))?.bytes)?;
+        let basic = basic(answer)?;
         believe(&basic, issuer, anchors, now)?;
         let (responses, extensions) = contents(basic.content.value())?;
         // A responder that answers from a store of signed answers returns none; where that is allowed, the times must do.
@@ -203,15 +199,51 @@ impl Question {
             None if without_nonce => {}
             Some(_) | None => return Err(OcspError::Nonce),
         }
-        let ours = responses.iter().find(|single| single.id == self.id).ok_or(OcspError::Other)?;
-        let at = UNIX_EPOCH + ours.this_update.to_unix_duration();
-        let next = ours.next_update.map(|next| UNIX_EPOCH + next.to_unix_duration());
-        let until = next.unwrap_or(at + WITHOUT_END);
-        if at > now + CLOCK_SKEW || until < now {
+        let told = told_of(&responses, &self.id)?;
+        if told.at > now + CLOCK_SKEW || told.until < now {
             return Err(OcspError::Stale);
         }
-        Ok(Told { standing: standing(ours.status)?, at, until })
+        Ok(told)
     }
+}
+
+/// Reads an answer that was read before, and believed at the time `heard`. Its nonce was looked at then, and its end does not
+/// count: who reads it knows that it is old.
+///
+/// # Errors
+/// See [`OcspError`].
+pub(super) fn read_again(
+    answer: &[u8],
+    (certificate, issuer): (&Certificate, &Certificate),
+    anchors: &TrustAnchors,
+    heard: SystemTime,
+) -> Result<Told, OcspError> {
+    let basic = basic(answer)?;
+    believe(&basic, issuer, anchors, heard)?;
+    let (responses, _) = contents(basic.content.value())?;
+    told_of(&responses, &CertId::of(certificate, issuer)?)
+}
+
+fn basic(answer: &[u8]) -> Result<Basic<'_>, OcspError> {
+    let response = Response::from_der(answer)?;
+    match response.status {
+        Status::Successful => {}
+        Status::MalformedRequest => return Err(OcspError::Refused("malformedRequest")),
+        Status::InternalError => return Err(OcspError::Refused("internalError")),
+        Status::TryLater => return Err(OcspError::Refused("tryLater")),
+        Status::SigRequired => return Err(OcspError::Refused("sigRequired")),
+        Status::Unauthorized => return Err(OcspError::Refused("unauthorized")),
+    }
+    let bytes = response.bytes.filter(|bytes| bytes.kind == BASIC);
+    Ok(Basic::from_der(bytes.ok_or(OcspError::Refused("nothing"))?.bytes)?)
+}
+
+/// What the answers say of one certificate.
+fn told_of(responses: &[Single<'_>], id: &CertId) -> Result<Told, OcspError> {
+    let ours = responses.iter().find(|single| single.id == *id).ok_or(OcspError::Other)?;
+    let at = UNIX_EPOCH + ours.this_update.to_unix_duration();
+    let next = ours.next_update.map(|next| UNIX_EPOCH + next.to_unix_duration());
+    Ok(Told { standing: standing(ours.status)?, at, until: next.unwrap_or(at + WITHOUT_END) })
 }
 
 /// The responder is the issuer, or whom the issuer named so (RFC 6960 §4.2.2.2).

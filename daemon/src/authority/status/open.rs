@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::authority::checks::{CheckError, TrustAnchors};
+use crate::authority::status::kept::OutOfForce;
 use crate::authority::status::lists::Lists;
 use crate::authority::status::{ASKED_ANEW, AT_ONCE, StatusService};
 use crate::authority::{NetworkError, NetworkHelper};
@@ -98,6 +99,7 @@ impl StatusService {
             network,
             asked_anew: ASKED_ANEW,
             answers: Default::default(),
+            out_of_force: OutOfForce::new(database.clone()),
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
         })
     }
