@@ -30,6 +30,8 @@ pub(crate) enum Verb {
         why: Why,
         #[command(flatten)]
         who: Box<Who>,
+        #[command(flatten)]
+        sign: Sign,
     },
     /// Reactivate a suspended card (§9.6): the reason of the suspension has gone
     Reactivate {
@@ -37,6 +39,8 @@ pub(crate) enum Verb {
         target: Target,
         #[command(flatten)]
         who: Box<Who>,
+        #[command(flatten)]
+        sign: Sign,
     },
     /// Revoke all certificates of a card for ever (§9.7)
     Revoke {
@@ -46,6 +50,8 @@ pub(crate) enum Verb {
         why: Why,
         #[command(flatten)]
         who: Box<Who>,
+        #[command(flatten)]
+        sign: Sign,
     },
 }
 
@@ -78,6 +84,13 @@ pub(crate) struct Why {
     /// theft, loss, codes-compromised, wrong-data, malfunction, not-delivered, death, entitlement-ended
     #[arg(long, value_parser = word::<Reason>)]
     reason: Option<Reason>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// What shows a theft or loss (§9.7.1).
+#[derive(Args)]
+pub(crate) struct Shown {
     /// The number of the report to the police
     #[arg(long, value_name = "NUMBER", requires_all = ["report_issuer", "paper_date"])]
     report: Option<String>,
@@ -125,6 +138,11 @@ pub(crate) struct Who {
     /// What shows that a minor is emancipated: marriage-on-document, court-act, self-declaration
     #[arg(long, value_parser = word::<Evidence>)]
     evidence: Option<Evidence>,
+}
+
+/// Whether the operator's card signs.
+#[derive(Args)]
+pub(crate) struct Sign {
     /// The authority wants the operator's signature (§7): ask for the PIN of the operator's card
     #[arg(long)]
     sign: bool,
@@ -168,9 +186,15 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             let told = context.call(&Status { channel, card, codice_fiscale, user_code })?;
             context.show(&told, text)
         }
-        Verb::Suspend { target, why, who } => change(context, Act::Suspend, target, Some(why), *who),
-        Verb::Reactivate { target, who } => change(context, Act::Reactivate, target, None, *who),
-        Verb::Revoke { target, why, who } => change(context, Act::Revoke, target, Some(why), *who),
+        Verb::Suspend { target, why, who, sign } => {
+            change(context, Act::Suspend, target, Some(why), (*who, sign))
+        }
+        Verb::Reactivate { target, who, sign } => {
+            change(context, Act::Reactivate, target, None, (*who, sign))
+        }
+        Verb::Revoke { target, why, who, sign } => {
+            change(context, Act::Revoke, target, Some(why), (*who, sign))
+        }
     }
 }
 
@@ -179,10 +203,10 @@ fn change(
     act: Act,
     target: Target,
     why: Option<Why>,
-    who: Who,
+    (who, Sign { sign }): (Who, Sign),
 ) -> Result<(), CliError> {
     let user_code = target.user_code()?;
-    let operator_pin = if who.sign {
+    let operator_pin = if sign {
         Some(prompt::secret(Source::from_flag(target.pin_stdin), "the PIN of the operator's card")?)
     } else {
         None
@@ -228,38 +252,52 @@ impl Target {
 
 impl Why {
     fn read(self) -> (Option<Reason>, Option<Paper>) {
+        (self.reason, self.shown.read())
+    }
+}
+
+impl Shown {
+    /// The paper, if one was named.
+    pub(crate) fn read(self) -> Option<Paper> {
         let kind = match (&self.report, self.self_declaration) {
-            (Some(_), _) => Some(PaperKind::Report),
-            (None, true) => Some(PaperKind::SelfDeclaration),
-            (None, false) => None,
+            (Some(_), _) => PaperKind::Report,
+            (None, true) => PaperKind::SelfDeclaration,
+            (None, false) => return None,
         };
         let (number, issuer, date) = (self.report, self.report_issuer, self.paper_date.unwrap_or_default());
-        (self.reason, kind.map(|kind| Paper { kind, number, issuer, date }))
+        Some(Paper { kind, number, issuer, date })
     }
 }
 
 impl Who {
     /// Who was identified, if that was said.
     fn read(self) -> Option<Identified> {
-        let document = Document {
-            kind: self.document?,
+        self.document.is_some().then(|| self.identified())
+    }
+
+    /// Who was identified, as far as it was said.
+    pub(crate) fn identified(self) -> Identified {
+        let document = self.document.map(|kind| Document {
+            kind,
             number: self.document_number.unwrap_or_default(),
             issuer: self.document_issuer.unwrap_or_default(),
             expires: self.document_expires.unwrap_or_default(),
-        };
+        });
         let (applicant, declaration, evidence) = (self.applicant, self.declaration, self.evidence);
         let for_holder = matches!(applicant, Applicant::Parent | Applicant::Guardian | Applicant::Delegate);
-        let representative = for_holder.then(|| Representative {
+        if !for_holder {
+            return Identified { applicant, document, representative: None, declaration, evidence };
+        }
+        let representative = document.map(|Document { kind, number, issuer, expires }| Representative {
             surname: self.for_holder_surname.unwrap_or_default(),
             name: self.for_holder_name.unwrap_or_default(),
             codice_fiscale: self.for_holder_codice_fiscale.unwrap_or_default(),
-            kind: document.kind,
-            number: document.number.clone(),
-            issuer: document.issuer.clone(),
-            expires: document.expires.clone(),
+            kind,
+            number,
+            issuer,
+            expires,
         });
-        let document = (!for_holder).then_some(document);
-        Some(Identified { applicant, document, representative, declaration, evidence })
+        Identified { applicant, document: None, representative, declaration, evidence }
     }
 }
 

@@ -5,6 +5,7 @@ use cns_protocol::national::{
     Ask, Decide, List, Request, RequestKind, RequestState, RevocationReason, Show, Standing,
 };
 
+use crate::certificate::{Shown, Who};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
@@ -29,24 +30,22 @@ pub(crate) enum Verb {
         /// The request's key
         id: String,
     },
-    /// Ask another region about a card that is in no reader, such as a lost one; a card that is there goes by
-    /// `cnsctl counter`, case other-region
-    Request {
-        /// What is asked for
-        #[arg(value_enum)]
-        kind: Kind,
+    /// Have another region revoke a card that is in no reader, such as a lost one; a card that is there goes by
+    /// `cnsctl counter run other-region`, and so do activations and duplicates
+    Revoke {
         /// The card's serial number, 16 digits
-        #[arg(long)]
+        #[arg(long, value_name = "NUMBER")]
         card: String,
         /// The holder's codice fiscale
-        #[arg(long)]
+        #[arg(long, value_name = "CODE")]
         codice_fiscale: String,
-        /// The holder's address for the second part of the codes; not for a revocation
-        #[arg(long)]
-        email: Option<String>,
-        /// Why, for a revocation
+        /// Why
         #[arg(long, value_enum)]
-        reason: Option<Reason>,
+        reason: Reason,
+        #[command(flatten)]
+        shown: Shown,
+        #[command(flatten)]
+        who: Box<Who>,
     },
 }
 
@@ -57,17 +56,6 @@ pub(crate) enum Decision {
     Accept,
     /// It is not revoked
     Refuse,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Kind {
-    /// The activation of the card
-    Activation,
-    /// PIN and PUK of a card that is active, once more
-    Duplicate,
-    /// The revocation of the card's certificate
-    Revocation,
 }
 
 /// Why a card is to be revoked (§9.7.1).
@@ -81,16 +69,6 @@ pub(crate) enum Reason {
     WrongData,
     /// The card does not work
     Malfunction,
-}
-
-impl From<Kind> for RequestKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Activation => Self::Activation,
-            Kind::Duplicate => Self::Duplicate,
-            Kind::Revocation => Self::Revocation,
-        }
-    }
 }
 
 impl From<Reason> for RevocationReason {
@@ -119,16 +97,17 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             let standing = context.call(&Show { id })?;
             context.show(&standing, text)
         }
-        Verb::Request { kind, card, codice_fiscale, email, reason } => {
+        Verb::Revoke { card, codice_fiscale, reason, shown, who } => {
             let request = Request {
-                kind: kind.into(),
+                kind: RequestKind::Revocation,
                 card,
                 codice_fiscale,
-                email,
+                email: None,
                 delegate: false,
-                reason: reason.map(Into::into),
+                reason: Some(reason.into()),
             };
-            let standing = context.call(&Ask { request })?;
+            let (identified, paper) = (who.identified(), shown.read());
+            let standing = context.call(&Ask { request, identified, paper })?;
             context.show(&standing, |standing| {
                 format!("{}`cnsctl national show {}` tells the answer.", text(standing), standing.id)
             })

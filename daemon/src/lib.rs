@@ -20,6 +20,7 @@ pub mod national;
 pub mod operator;
 pub mod order;
 pub mod outside;
+pub(crate) mod papers;
 pub mod peer;
 pub mod procedure;
 pub mod puk;

@@ -5,6 +5,7 @@
 //! parts ([`shares`]): the first is the answer's, to be printed; the second is sealed until the mail connector has it.
 
 pub mod connector;
+mod counter;
 pub mod mail;
 pub mod shares;
 mod store;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use cns_protocol::audit::Phase;
 use cns_protocol::national::{FirstPart, Request, RequestKind, RequestState, Standing};
-use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, Notify};
@@ -26,6 +26,8 @@ use self::store::{Direction, Mail, Row, Store};
 use crate::audit::{Audit, AuditError, Record};
 use crate::custody::{Custody, CustodyError, PukKind};
 use crate::database::Database;
+use crate::papers::Papers;
+use crate::procedure::ProcedureError;
 
 /// How often the queues are looked at when nothing wakes them.
 const TICK: Duration = Duration::from_secs(5);
@@ -48,7 +50,12 @@ pub enum NationalError {
         paragraph: &'static str,
         /// What it says.
         message: &'static str,
+        /// What to do.
+        hint: &'static str,
     },
+    /// What a procedure would say as well: who was identified, and what was shown.
+    #[error(transparent)]
+    Procedure(Box<ProcedureError>),
     /// Something in the request has the wrong form, or does not belong there.
     #[error("the request's `{0}` does not fit")]
     Invalid(&'static str),
@@ -70,6 +77,12 @@ pub enum NationalError {
     /// The database.
     #[error("the database of requests: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<ProcedureError> for NationalError {
+    fn from(error: ProcedureError) -> Self {
+        Self::Procedure(Box::new(error))
+    }
 }
 
 /// The national system, as the daemon talks with it.
@@ -134,26 +147,6 @@ impl National {
         }))
     }
 
-    /// Queues a request about another region's card (§8-out).
-    ///
-    /// # Errors
-    /// See [`NationalError`].
-    pub async fn request(
-        &self,
-        user: u32,
-        session: &Session,
-        request: Request,
-    ) -> Result<Standing, NationalError> {
-        if session.counter_kind == CounterKind::Pharmacy {
-            let message = "cards of other regions are not for pharmacies";
-            return Err(NationalError::Rule { paragraph: "§8-counters", message });
-        }
-        let asker = Asker { user: Some(user), operator: &session.operator, counter: &session.counter };
-        let standing = self.0.queue(asker, &new_id()?, request).await?;
-        self.0.work.notify_one();
-        Ok(standing)
-    }
-
     /// Whether requests go out.
     #[must_use]
     pub fn sends(&self) -> bool {
@@ -166,7 +159,7 @@ impl National {
     /// # Errors
     /// See [`NationalError`]. That there is no answer yet is none: the request stays queued and is sent again.
     pub async fn ask(&self, asker: Asker<'_>, id: &str, request: Request) -> Result<Standing, NationalError> {
-        let standing = self.0.queue(asker, id, request).await?;
+        let standing = self.0.queue(asker, id, request, &Papers::default()).await?;
         if standing.state != RequestState::Queued {
             return Ok(standing);
         }
@@ -299,7 +292,13 @@ impl National {
 
 impl Inner {
     /// A request of ours is a row before anybody hears of it.
-    async fn queue(&self, asker: Asker<'_>, id: &str, request: Request) -> Result<Standing, NationalError> {
+    async fn queue(
+        &self,
+        asker: Asker<'_>,
+        id: &str,
+        request: Request,
+        papers: &Papers,
+    ) -> Result<Standing, NationalError> {
         if self.connector.is_none() {
             return Err(NationalError::Off);
         }
@@ -314,7 +313,7 @@ impl Inner {
         self.audit.record(record).await?;
         let outgoing = Outgoing { id: id.to_owned(), request, counter: asker.counter.to_owned() };
         let row = Row::queued(Direction::Out, outgoing);
-        if self.store.insert(&row).await? {
+        if self.store.insert(&row, papers).await? {
             return Ok(row.standing());
         }
         let known = self.store.load(Direction::Out, id).await?.ok_or(NationalError::Unknown)?;
@@ -475,8 +474,11 @@ fn check(request: &Request) -> Result<(), NationalError> {
         return invalid("codice_fiscale");
     }
     if request.delegate && request.kind != RequestKind::Activation {
-        let message = "a delegate may ask for the activation alone";
-        return Err(NationalError::Rule { paragraph: "§8-out", message });
+        return Err(NationalError::Rule {
+            paragraph: "§8-out",
+            message: "a delegate may ask for the activation alone",
+            hint: "The holder comes in person",
+        });
     }
     match request.kind {
         RequestKind::Revocation if request.email.is_some() => invalid("email"),

@@ -15,6 +15,7 @@ pub mod error;
 mod exclusive;
 mod facts;
 mod fiscal_code;
+pub(crate) mod identified;
 pub(crate) mod identity;
 pub(crate) mod labels;
 pub(crate) mod locks;

@@ -13,22 +13,26 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cns_protocol::national::{Request, RequestKind, RequestState, RevocationReason, Standing};
+use cns_protocol::certificate::{Identified, Paper};
+use cns_protocol::counter::{Applicant, Document, Representative};
+use cns_protocol::national::{Ask, Request, RequestKind, RequestState, RevocationReason, Standing};
 use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cnsd::audit::Audit;
 use cnsd::config::{CustodyConfig, MailConfig};
-use cnsd::custody::Custody;
+use cnsd::custody::{Custody, RecordName};
 use cnsd::database::Database;
 use cnsd::national::connector::{Connector, HttpConnector};
 use cnsd::national::mail::{Handing, MailConnector};
-use cnsd::national::{National, NationalError, mail, shares};
+use cnsd::national::{Asker, National, NationalError, mail, shares};
 use der::DecodePem;
+use serde_json::Value;
 use x509_cert::Certificate;
 
 use cnsd_test_support::national_peer::{Mood, serve};
 use cnsd_test_support::network;
+use cnsd_test_support::rig::answers::{document, report, representative};
 
 const CARD: &str = "6999000000001230";
 const HOLDER: &str = "RSSMRA80A01H501U";
@@ -91,6 +95,28 @@ fn request(kind: RequestKind) -> Request {
     }
 }
 
+const ASKER: Asker<'static> = Asker { user: Some(1000), operator: "op1", counter: "ASL di prova" };
+
+/// What a counter asks for a card that was stolen.
+fn revocation() -> Ask {
+    Ask {
+        request: request(RequestKind::Revocation),
+        identified: Identified {
+            applicant: Applicant::Holder,
+            document: Some(document()),
+            representative: None,
+            declaration: false,
+            evidence: None,
+        },
+        paper: Some(report()),
+    }
+}
+
+/// Who acts for the holder, as identified at the counter.
+fn who(applicant: Applicant, representative: Option<Representative>, declaration: bool) -> Identified {
+    Identified { applicant, document: None, representative, declaration, evidence: None }
+}
+
 /// Works until the request is answered.
 async fn answered(national: &National, id: &str) -> Standing {
     for _ in 0..200 {
@@ -110,12 +136,9 @@ async fn a_request_is_delivered_at_least_once_with_one_key_over_failures_and_a_r
     let (peer, url) = serve();
     peer.lock().unwrap().moods = vec![Mood::Silent, Mood::Busy];
     let rooms = open(state.path(), Some(&url), None).await;
-    let health = session(CounterKind::HealthAuthority);
-    let queued = rooms.national.request(1000, &health, request(RequestKind::Activation)).await.unwrap();
-    assert_eq!((queued.state, queued.attempts), (RequestState::Queued, 0));
-    rooms.national.work().await.unwrap();
-    let unheard = rooms.national.show(&queued.id).await.unwrap();
-    assert_eq!((unheard.state, unheard.attempts), (RequestState::Queued, 1), "{}", unheard.message);
+    let key = "5f00000000000001";
+    let queued = rooms.national.ask(ASKER, key, request(RequestKind::Activation)).await.unwrap();
+    assert_eq!((queued.state, queued.attempts), (RequestState::Queued, 1), "{}", queued.message);
     rooms.database.close().await;
 
     let rooms = open(state.path(), Some(&url), None).await;
@@ -130,7 +153,7 @@ async fn a_request_is_delivered_at_least_once_with_one_key_over_failures_and_a_r
 
     peer.lock().unwrap().moods = vec![Mood::Refuses];
     for kind in [RequestKind::Revocation, RequestKind::Duplicate] {
-        let queued = rooms.national.request(1000, &health, request(kind)).await.unwrap();
+        let queued = rooms.national.ask(ASKER, kind.name(), request(kind)).await.unwrap();
         let expected =
             if kind == RequestKind::Revocation { RequestState::Refused } else { RequestState::Accepted };
         assert_eq!(answered(&rooms.national, &queued.id).await.state, expected, "{kind:?}");
@@ -142,9 +165,11 @@ async fn a_request_is_delivered_at_least_once_with_one_key_over_failures_and_a_r
 async fn requests_that_a_rule_forbids_are_not_queued() {
     let state = tempfile::tempdir().unwrap();
     let rooms = open(state.path(), Some("http://127.0.0.1:9/"), None).await;
-    let ask = async |kind, request: Request| rooms.national.request(1000, &session(kind), request).await;
+    let ask = async |kind, request: Request| {
+        rooms.national.request(1000, &session(kind), Ask { request, ..revocation() }).await
+    };
     let health = CounterKind::HealthAuthority;
-    let pharmacy = ask(CounterKind::Pharmacy, request(RequestKind::Activation)).await;
+    let pharmacy = ask(CounterKind::Pharmacy, request(RequestKind::Revocation)).await;
     assert!(matches!(pharmacy, Err(NationalError::Rule { paragraph: "§8-counters", .. })));
     let delegate = Request { delegate: true, ..request(RequestKind::Revocation) };
     assert!(matches!(ask(health, delegate).await, Err(NationalError::Rule { .. })));
@@ -158,8 +183,76 @@ async fn requests_that_a_rule_forbids_are_not_queued() {
         assert!(matches!(ask(health, wrong).await, Err(NationalError::Invalid(_))));
     }
     let off = open(state.path(), None, None).await;
-    let asked = off.national.request(1, &session(health), request(RequestKind::Activation)).await;
+    let asked = off.national.request(1, &session(health), revocation()).await;
     assert!(matches!(asked, Err(NationalError::Off)));
+}
+
+/// §8-out without the card: who asks is identified as at every counter, and no codes are given out for a card that nobody shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_is_not_there_is_revoked_for_who_was_identified_alone() {
+    let state = tempfile::tempdir().unwrap();
+    let rooms = open(state.path(), Some("http://127.0.0.1:9/"), None).await;
+    let health = session(CounterKind::HealthAuthority);
+    let ask = async |asked: Ask| rooms.national.request(1000, &health, asked).await;
+    for kind in [RequestKind::Activation, RequestKind::Duplicate] {
+        let refused = ask(Ask { request: request(kind), ..revocation() }).await;
+        assert!(matches!(refused, Err(NationalError::Rule { paragraph: "§9.3.1", .. })), "{refused:?}");
+    }
+    let expired = Document { expires: "2020-01-01".to_owned(), ..document() };
+    let identified = revocation().identified;
+    for (paragraph, asked) in [
+        (
+            "§6.1.2-documents",
+            Ask { identified: Identified { document: Some(expired), ..identified.clone() }, ..revocation() },
+        ),
+        ("§6.1.2", Ask { identified: Identified { document: None, ..identified }, ..revocation() }),
+        ("§6.1", Ask { identified: who(Applicant::Delegate, Some(representative()), true), ..revocation() }),
+        ("§6.4.1", Ask { identified: who(Applicant::Parent, Some(representative()), true), ..revocation() }),
+        ("§6.4.3", Ask { identified: who(Applicant::Guardian, None, true), ..revocation() }),
+        (
+            "§6.4.3",
+            Ask { identified: who(Applicant::Guardian, Some(representative()), false), ..revocation() },
+        ),
+        ("§9.7.1-report", Ask { paper: None, ..revocation() }),
+        ("§9.7.1-report", Ask { paper: Some(Paper { number: None, ..report() }), ..revocation() }),
+    ] {
+        let refused = ask(asked).await;
+        let Err(NationalError::Procedure(refused)) = refused else { panic!("{paragraph}: {refused:?}") };
+        assert_eq!(refused.paragraph(), Some(paragraph), "{refused:?}");
+    }
+    let mistyped =
+        Request { codice_fiscale: "RSSMRA80A01H501V".to_owned(), ..request(RequestKind::Revocation) };
+    let refused = ask(Ask { request: mistyped, ..revocation() }).await;
+    assert!(matches!(refused, Err(NationalError::Invalid("codice_fiscale"))), "{refused:?}");
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM national_request")
+        .fetch_one(rooms.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(count, 0, "nothing is queued");
+}
+
+/// Who was identified is kept, for nobody to read in the database, and does not go out.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_for_a_card_that_is_not_there_is_kept_sealed() {
+    let state = tempfile::tempdir().unwrap();
+    let rooms = open(state.path(), Some("http://127.0.0.1:9/"), None).await;
+    let health = session(CounterKind::HealthAuthority);
+    let asked = Ask { identified: who(Applicant::Guardian, Some(representative()), true), ..revocation() };
+    let queued = rooms.national.request(1000, &health, asked).await.unwrap();
+    let query = "SELECT document, sealed FROM national_request WHERE direction = 'out' AND id = $1";
+    let (document, sealed): (String, Vec<u8>) =
+        sqlx::query_as(query).bind(&queued.id).fetch_one(rooms.database.pool()).await.unwrap();
+    let key = format!("out/{}", queued.id);
+    let name = RecordName { table: "national_request", column: "sealed", key: &key };
+    let opened = rooms.custody.sealer().open(name, &sealed).unwrap();
+    let papers: Value = serde_json::from_slice(opened.expose()).unwrap();
+    assert_eq!(papers["identified"]["representative"]["codice_fiscale"], representative().codice_fiscale);
+    assert_eq!(papers["paper"]["number"], "2026/1234");
+    for personal in ["VRDLCU80A01H501G", "Verdi", "2026/1234"] {
+        assert!(!document.contains(personal), "{personal} goes out");
+        assert!(!sealed.windows(personal.len()).any(|part| part == personal.as_bytes()), "{personal}");
+    }
+    assert_eq!(rooms.custody.verify().await.unwrap().damaged, 0);
 }
 
 /// The second part in a mail.
@@ -268,7 +361,7 @@ async fn what_is_damaged_is_left_out_and_stops_nothing_else() {
     let health = session(CounterKind::HealthAuthority);
     let mut queued = Vec::new();
     for _ in 0..2 {
-        queued.push(national.request(1, &health, request(RequestKind::Activation)).await.unwrap().id);
+        queued.push(national.request(1, &health, revocation()).await.unwrap().id);
     }
     for key in ["revocation-1", "revocation-2"] {
         national.receive(1, key, request(RequestKind::Revocation)).await.unwrap();
@@ -312,7 +405,7 @@ async fn mail_is_worked_on_though_requests_fail() {
     let rooms = open(state.path(), Some(&url), Some(&folder)).await;
     import(&rooms.custody).await;
     let health = session(CounterKind::HealthAuthority);
-    rooms.national.request(1, &health, request(RequestKind::Activation)).await.unwrap();
+    rooms.national.request(1, &health, revocation()).await.unwrap();
     rooms.national.receive(1, "duplicate-1", request(RequestKind::Duplicate)).await.unwrap();
     let refuse =
         "CREATE TRIGGER trouble BEFORE UPDATE ON national_request BEGIN SELECT RAISE(ABORT, 'trouble'); END";

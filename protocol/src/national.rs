@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::{Identified, Paper};
 use crate::{Method, Role};
 
 /// What is asked for.
@@ -117,19 +118,23 @@ pub struct Standing {
     pub first_part: Option<FirstPart>,
 }
 
-/// `national.request`: asks another region for something about its card, at one of our counters.
+/// `national.request`: asks another region to revoke its card that is in no reader, at one of our counters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
-    /// The request.
+    /// The request: a revocation.
     pub request: Request,
+    /// Who was identified at the counter.
+    pub identified: Identified,
+    /// The report or self-declaration, for loss or theft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paper: Option<Paper>,
 }
 
 impl Method for Ask {
     const NAME: &'static str = "national.request";
-    const SUMMARY: &'static str =
-        "Queues a request about another region's card for the national system; not at pharmacies.";
+    const SUMMARY: &'static str = "Queues the revocation of another region's card that is in no reader for the national system; not at pharmacies.";
     const ROLE: Role = Role::Counter;
     type Answer = Standing;
 }

@@ -31,7 +31,7 @@ struct Column {
     older: &'static str,
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column {
         table: "puk",
         column: "sealed",
@@ -62,6 +62,14 @@ const COLUMNS: [Column; 6] = [
                  AND sealed IS NOT NULL ORDER BY id LIMIT $3",
         update: "UPDATE national_mail SET sealed = $1 WHERE id = $2 AND $3 = '' AND sealed = $4",
         older: "SELECT COUNT(*) FROM national_mail WHERE sealed IS NOT NULL AND substr(sealed, 2, 4) <> $1",
+    },
+    Column {
+        table: "national_request",
+        column: "sealed",
+        select: "SELECT direction, id, sealed FROM national_request WHERE (direction, id) > ($1, $2) \
+                 AND sealed IS NOT NULL ORDER BY direction, id LIMIT $3",
+        update: "UPDATE national_request SET sealed = $1 WHERE direction = $2 AND id = $3 AND sealed = $4",
+        older: "SELECT COUNT(*) FROM national_request WHERE sealed IS NOT NULL AND substr(sealed, 2, 4) <> $1",
     },
     Column {
         table: "card_certificate",

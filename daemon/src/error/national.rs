@@ -12,11 +12,10 @@ impl From<NationalError> for RpcError {
             NationalError::Off => {
                 say(ErrorKind::NationalOff, "The administrator configures [national] and [mail]")
             }
-            NationalError::Rule { paragraph, .. } => say(
-                ErrorKind::RuleRefuses,
-                "Send the citizen to a counter of a health authority or a regional office",
-            )
-            .paragraph(paragraph),
+            NationalError::Rule { paragraph, hint, .. } => {
+                say(ErrorKind::RuleRefuses, hint).paragraph(paragraph)
+            }
+            NationalError::Procedure(error) => (*error).into(),
             NationalError::Invalid(_) | NationalError::OtherRequest => {
                 say(ErrorKind::InvalidParams, "See `national.*` in docs/interoperability.md")
             }

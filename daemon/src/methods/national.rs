@@ -14,7 +14,7 @@ use crate::national::{National, NationalError};
 /// # Errors
 /// When nothing is configured, a rule forbids it, or the request does not fit.
 pub async fn request(daemon: Arc<Daemon>, call: Call, request: Ask) -> Result<Standing, RpcError> {
-    Ok(national(&daemon)?.request(call.caller.peer.uid, call.operator()?, request.request).await?)
+    Ok(national(&daemon)?.request(call.caller.peer.uid, call.operator()?, request).await?)
 }
 
 /// `national.show`.

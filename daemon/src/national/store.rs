@@ -8,6 +8,7 @@ use super::NationalError;
 use super::connector::Outgoing;
 use crate::custody::{RecordName, Sealer};
 use crate::database::{Database, now};
+use crate::papers::Papers;
 
 /// What stands with a request that its counter has taken back.
 const WITHDRAWN: &str = "withdrawn at the counter";
@@ -100,9 +101,12 @@ impl Store {
         Self { database, sealer }
     }
 
-    pub(super) async fn insert(&self, row: &Row) -> Result<bool, NationalError> {
+    pub(super) async fn insert(&self, row: &Row, papers: &Papers) -> Result<bool, NationalError> {
+        let key = format!("{}/{}", row.direction.name(), row.outgoing.id);
+        let papers = papers
+            .seal(&self.sealer, RecordName { table: "national_request", column: "sealed", key: &key })?;
         let mut transaction = self.database.pool().begin().await?;
-        let inserted = insert(&mut transaction, row).await?;
+        let inserted = insert(&mut transaction, row, papers).await?;
         transaction.commit().await?;
         Ok(inserted)
     }
@@ -114,7 +118,7 @@ impl Store {
             None => None,
         };
         let mut transaction = self.database.pool().begin().await?;
-        if !insert(&mut transaction, row).await? {
+        if !insert(&mut transaction, row, None).await? {
             return Ok(false);
         }
         if let (Some(sealed), Some(to)) = (sealed, &row.outgoing.request.email) {
@@ -275,12 +279,13 @@ impl Store {
 async fn insert(
     transaction: &mut sqlx::Transaction<'_, sqlx::Any>,
     row: &Row,
+    papers: Option<Vec<u8>>,
 ) -> Result<bool, NationalError> {
     let document =
         serde_json::to_string(&row.outgoing).map_err(|_| NationalError::Damaged(row.outgoing.id.clone()))?;
     let inserted = sqlx::query(
         "INSERT INTO national_request (direction, id, card, document, state, message, attempts, next_at, first_part, \
-         created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8) ON CONFLICT (direction, id) DO NOTHING",
+         created_at, sealed) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $8, $9) ON CONFLICT (direction, id) DO NOTHING",
     )
     .bind(row.direction.name())
     .bind(&row.outgoing.id)
@@ -290,6 +295,7 @@ async fn insert(
     .bind(&row.message)
     .bind(first_part_text(row)?)
     .bind(now())
+    .bind(papers)
     .execute(&mut **transaction)
     .await?;
     Ok(inserted.rows_affected() == 1)

@@ -126,6 +126,32 @@ pub(crate) fn check_email(email: &str) -> Result<String, ProcedureError> {
     ))
 }
 
+/// Whether this is a codice fiscale in capitals, its check character among them.
+pub(crate) fn is_codice_fiscale(text: &str) -> bool {
+    FiscalCode::parse(text).is_some_and(|code| code.as_str() == text)
+}
+
+/// What was collected for a theft or loss, judged; it must be there where it is needed (§9.7.1).
+pub(crate) fn check_collected(
+    paper: Option<&Paper>,
+    needed: bool,
+    today: Date,
+) -> Result<Option<Paper>, ProcedureError> {
+    match paper {
+        Some(paper) => check_paper(paper, today).map(Some),
+        None if needed => Err(ProcedureError::rule(
+            "§9.7.1-report",
+            "for theft or loss a copy of the report or a self-declaration is needed",
+            "per furto o smarrimento occorre copia della denuncia o un'autodichiarazione",
+        )
+        .hinting(
+            "Collect it, and give its number, issuer and date",
+            "Ritirarla e indicarne numero, autorità e data",
+        )),
+        None => Ok(None),
+    }
+}
+
 /// Judges what shows that somebody reported a theft or loss (§9.7.1), and gives it back with its texts trimmed.
 pub(crate) fn check_paper(paper: &Paper, today: Date) -> Result<Paper, ProcedureError> {
     let told = |text: &Option<String>| text.as_deref().and_then(sound);

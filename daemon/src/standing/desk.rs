@@ -21,7 +21,7 @@ use crate::procedure::officer::Officer;
 use crate::procedure::random::hexadecimal;
 use crate::procedure::status::{StatusChange, StatusError};
 use crate::procedure::steps::case_rule;
-use crate::procedure::{ProcedureError, clock, identity};
+use crate::procedure::{ProcedureError, clock, identified, identity};
 use crate::reader::Readers;
 use crate::standing::concern::is_for_ever;
 use crate::standing::rules::{Proof, Rule, Verdict, needs_paper, proof_to_look, rule};
@@ -150,7 +150,7 @@ impl Desk<'_> {
         let card = self.card(caller, (proof, paragraph), asked).await?;
         let holder = self.standings.holder(&card).await?.ok_or(DeskError::NotKnown)?;
         let identified = match (channel, request.identified.take()) {
-            (Channel::Counter, Some(identified)) => Some(proof::check_identified(identified, &holder)?),
+            (Channel::Counter, Some(identified)) => Some(identified::check(identified, &holder)?),
             (Channel::Counter, None) => return Err(DeskError::Invalid("identified")),
             (Channel::Web | Channel::CallCentre | Channel::IssuingBody, _) => None,
         };
@@ -314,22 +314,9 @@ fn check_form(
             "il titolare deve dichiarare che sono venuti meno i motivi della sospensione",
         ));
     }
-    match &mut request.paper {
-        Some(paper) => {
-            *paper = identity::check_paper(paper, clock::today())?;
-            Ok(())
-        }
-        None if needs_paper(act, channel, request.reason) => Err(ProcedureError::rule(
-            "§9.7.1-report",
-            "for theft or loss a copy of the report or a self-declaration is needed",
-            "per furto o smarrimento occorre copia della denuncia o un'autodichiarazione",
-        )
-        .hinting(
-            "Collect it, and give its number, issuer and date",
-            "Ritirarla e indicarne numero, autorità e data",
-        )),
-        None => Ok(()),
-    }
+    let needed = needs_paper(act, channel, request.reason);
+    request.paper = identity::check_collected(request.paper.as_ref(), needed, clock::today())?;
+    Ok(())
 }
 
 fn change(act: Act, request: &ChangeRequest) -> Result<StatusChange, DeskError> {

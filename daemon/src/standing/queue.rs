@@ -7,9 +7,10 @@ use sqlx::{Any, Row as _, Transaction};
 
 use crate::custody::Sealer;
 use crate::database::{Database, now};
+use crate::papers::Papers;
 use crate::procedure::random::hexadecimal;
 use crate::procedure::status::StatusChange;
-use crate::standing::row::{Certificate, Change, Papers, act_of, read_word, record, seal, word};
+use crate::standing::row::{Certificate, Change, act_of, read_word, record, word};
 use crate::standing::{Order, StandingError};
 
 const CHANGES: &str = "SELECT standing_change.sha256, number, request, standing_change.act, reason, paragraph, channel, \
@@ -84,10 +85,7 @@ impl Queue {
         order: &Order,
     ) -> Result<(), StandingError> {
         let papers = Papers { identified: order.identified.clone(), paper: order.paper.clone() };
-        let sealed = match (&papers.identified, &papers.paper) {
-            (None, None) => None,
-            _ => Some(seal(&self.sealer, record("standing_request", &order.request), &papers)?),
-        };
+        let sealed = papers.seal(&self.sealer, record("standing_request", &order.request))?;
         let reason = order.reason.map(word).transpose()?;
         sqlx::query(
             "INSERT INTO standing_request (id, card, act, reason, paragraph, channel, uid, operator, sealed, asked_at) \

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use cns_protocol::card::{Holder, KeyUse};
-use cns_protocol::certificate::{Act, ChangeState, Channel, Identified, Paper, Standing};
+use cns_protocol::certificate::{Act, ChangeState, Channel, Standing};
 use cns_protocol::counter::Reason;
 use cns_secret::Secret;
 use serde::de::DeserializeOwned;
@@ -39,15 +39,6 @@ pub(super) struct Personal {
     /// DER, hexadecimal.
     pub(super) certificate: String,
     pub(super) holder: Holder,
-}
-
-/// Who was identified for a request, and what was shown.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Papers {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) identified: Option<Identified>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) paper: Option<Paper>,
 }
 
 /// What was asked for a certificate, with the request that it belongs to.

@@ -304,7 +304,10 @@ fn others(desk: &mut Observer) {
     });
     desk.act("national.receive", &json!({ "id": "request-0001", "request": revocation }));
     desk.act("national.decide", &json!({ "id": "request-0001", "accepted": false, "message": "no" }));
-    desk.act("national.request", &json!({ "request": revocation }));
+    let identified = json!({ "applicant": "holder", "document": { "kind": "passport", "number": "YA0000000",
+        "issuer": "Questura", "expires": "2099-12-31" } });
+    let paper = json!({ "kind": "self-declaration", "date": "2026-01-15" });
+    desk.act("national.request", &json!({ "request": revocation, "identified": identified, "paper": paper }));
 }
 
 fn upkeep(desk: &mut Observer) {

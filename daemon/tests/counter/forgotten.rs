@@ -7,6 +7,7 @@ use cns_protocol::certificate::{Act, ChangeRequest, Channel, Identified};
 use cns_protocol::counter::{
     Answer, Applicant, Case, Procedure, ProcedureState, Reason, Representative, Wants,
 };
+use cns_protocol::national::{Ask, Request, RequestKind, RevocationReason};
 use cns_virtual_card::sample;
 use cnsd::config::UserCodesConfig;
 use cnsd::custody::{PukKind, RecordName};
@@ -14,7 +15,7 @@ use cnsd::holder::Holders;
 use cnsd::standing::desk::{Caller, Desk};
 
 use crate::database;
-use crate::rig::answers::{representative, usual_answer};
+use crate::rig::answers::{report, representative, usual_answer};
 use crate::rig::{Rig, UID, session};
 
 const HOLDER: &str = "RSSMRA80A01H501U";
@@ -26,10 +27,11 @@ const OWN: [&str; 6] = [HOLDER, "ROSSI", "MARIO", "CA12345AA", sample::ID_CARD, 
 const TOLD: &str = "what OCSP told";
 
 /// Every column of sealed records that tell of people, with what names the record in its seal.
-const SEALED: [(&str, &str, &str); 5] = [
+const SEALED: [(&str, &str, &str); 6] = [
     ("card_certificate", "sealed", "sha256"),
     ("envelope", "sealed_pin", "code"),
     ("national_mail", "sealed", "id"),
+    ("national_request", "sealed", "direction || '/' || id"),
     ("puk", "sealed", "serial || '/' || kind"),
     ("standing_request", "sealed", "id"),
 ];
@@ -57,7 +59,34 @@ async fn acted(rig: &Rig, case: Case, applicant: Applicant, code: &str) -> Proce
     procedure
 }
 
-/// The holder's guardian comes to the counter without the card.
+/// The holder's guardian, as identified at a counter where the card is not.
+fn guardian() -> Identified {
+    Identified {
+        applicant: Applicant::Guardian,
+        document: None,
+        representative: Some(acting()),
+        declaration: true,
+        evidence: None,
+    }
+}
+
+/// They have another region revoke a card that was lost.
+async fn revoked_elsewhere(rig: &Rig) {
+    let request = Request {
+        kind: RequestKind::Revocation,
+        card: sample::ID_CARD.to_owned(),
+        codice_fiscale: HOLDER.to_owned(),
+        email: None,
+        delegate: false,
+        reason: Some(RevocationReason::LossOrTheft),
+    };
+    let national = rig.rooms().national.as_ref().unwrap();
+    let asked = Ask { request, identified: guardian(), paper: Some(report()) };
+    national.request(UID, &session("op1"), asked).await.unwrap();
+    national.work().await.unwrap();
+}
+
+/// They come to the counter without the card.
 async fn suspended_without_the_card(rig: &Rig) {
     let rooms = rig.rooms();
     let holders = Holders::open(&rooms.database, &rooms.custody, &UserCodesConfig::default());
@@ -68,13 +97,7 @@ async fn suspended_without_the_card(rig: &Rig) {
         channel: Some(Channel::Counter),
         card: Some(sample::ID_CARD.to_owned()),
         reason: Some(Reason::Loss),
-        identified: Some(Identified {
-            applicant: Applicant::Guardian,
-            document: None,
-            representative: Some(acting()),
-            declaration: true,
-            evidence: None,
-        }),
+        identified: Some(guardian()),
         ..ChangeRequest::default()
     };
     desk.change(caller, Act::Suspend, request).await.unwrap();
@@ -145,6 +168,7 @@ async fn nothing_is_left_of_who_acted_for_another_and_the_others_stays() {
     acted(&rig, Case::OtherRegion, Applicant::Delegate, "").await;
     suspended_without_the_card(&rig).await;
     told(&rig).await;
+    revoked_elsewhere(&rig).await;
     assert_eq!(left(&rig, &ACTING).await, ACTING, "the search finds what is there");
     let before = (procedures(&rig).await, left(&rig, &OWN).await);
 

@@ -11,9 +11,20 @@ use cns_secret::Secret;
 /// Requests to other regions for a card. Which belongs to which procedure is not told of one that was refused.
 const REQUESTS: &str = "SELECT id, document FROM national_request WHERE direction = 'out' AND card = $1";
 
-/// Papers, a few at a time: all of them are opened, because what is sealed cannot be searched.
-const PAPERS: &str = "SELECT id, sealed FROM standing_request WHERE id > $1 AND sealed IS NOT NULL \
-                      ORDER BY id LIMIT 500";
+/// Papers that are kept sealed. All of them are opened, a few at a time, because what is sealed cannot be searched.
+struct Papers {
+    table: &'static str,
+    /// What names the record in its seal.
+    key: &'static str,
+}
+
+const PAPERS: [Papers; 2] = [
+    Papers { table: "standing_request", key: "id" },
+    Papers { table: "national_request", key: "direction || '/' || id" },
+];
+
+/// How many are read at a time.
+const BATCH: usize = 500;
 
 /// Takes the holder out of the procedures of others for whom they acted; the rest of those is the others'. One that
 /// cannot be read is of no use to anybody and goes as a whole. Gives the number of those.
@@ -73,28 +84,31 @@ async fn forget_address(
     Ok(())
 }
 
-/// Takes the holder out of the papers of others' requests about their certificates.
+/// Takes the holder out of the papers of others' requests about their certificates and cards.
 pub(super) async fn forget_in_papers(
     transaction: &mut Transaction<'_, Any>,
     sealer: &Sealer,
     codice_fiscale: &str,
 ) -> Result<(), CustodyError> {
-    let mut after = String::new();
-    loop {
-        let rows: Vec<(String, Vec<u8>)> =
-            sqlx::query_as(PAPERS).bind(&after).fetch_all(&mut **transaction).await?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
-        after.clone_from(last);
-        for (id, sealed) in rows {
-            let name = RecordName { table: "standing_request", column: "sealed", key: &id };
-            let Some(papers) = without(sealer, name, &sealed, codice_fiscale)? else { continue };
-            sqlx::query("UPDATE standing_request SET sealed = $2 WHERE id = $1")
-                .bind(&id)
-                .bind(papers)
-                .execute(&mut **transaction)
-                .await?;
+    for Papers { table, key } in PAPERS {
+        let select = format!(
+            "SELECT {key} AS name, sealed FROM {table} WHERE {key} > $1 AND sealed IS NOT NULL ORDER BY name LIMIT {BATCH}"
+        );
+        let update = format!("UPDATE {table} SET sealed = $2 WHERE {key} = $1");
+        let mut after = String::new();
+        loop {
+            let rows: Vec<(String, Vec<u8>)> =
+                sqlx::query_as(&select).bind(&after).fetch_all(&mut **transaction).await?;
+            let Some((last, _)) = rows.last() else { break };
+            after.clone_from(last);
+            for (key, sealed) in rows {
+                let name = RecordName { table, column: "sealed", key: &key };
+                let Some(papers) = without(sealer, name, &sealed, codice_fiscale)? else { continue };
+                sqlx::query(&update).bind(&key).bind(papers).execute(&mut **transaction).await?;
+            }
         }
     }
+    Ok(())
 }
 
 /// Papers without the person, sealed again; nothing where they do not name them.
