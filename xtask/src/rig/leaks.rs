@@ -8,6 +8,7 @@ mod cases;
 mod dump;
 mod forms;
 mod inquest;
+mod national;
 mod tap;
 mod writes;
 

@@ -268,33 +268,11 @@ impl Desk<'_> {
                 r#"{{"jsonrpc":"2.0","id":1,"method":"holder.verify_user_code","params":{{"codice_fiscale":"{}","user_code":""#,
                 CITIZEN.codice_fiscale
             );
-            let answer = self.ask(&[before.as_bytes(), code.expose(), b"\"}}"])?;
+            let answer = ask(self.stage, &[before.as_bytes(), code.expose(), b"\"}}"])?;
             let told = answer.pointer("/result/matches").and_then(Value::as_bool);
             expect(told == Some(matches), || format!("a user code that should match ({matches}): {answer}"))?;
         }
         self.did("user code")
-    }
-
-    /// Sends a request on a connection of its own; the answer.
-    fn ask(&self, parts: &[&[u8]]) -> Result<Value> {
-        let what = "asking the daemon";
-        let mut socket = UnixStream::connect(self.stage.path("tap.sock")).during(what)?;
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        write!(socket, "Content-Length: {length}\r\n\r\n").during(what)?;
-        for part in parts {
-            socket.write_all(part).during(what)?;
-        }
-        let mut answer = Vec::new();
-        while !is_whole(&answer) {
-            let mut piece = [0; 1024];
-            let length = socket.read(&mut piece).during(what)?;
-            if length == 0 {
-                return Err(Error::Wrong("the daemon hung up".into()));
-            }
-            answer.extend(piece.get(..length).unwrap_or_default());
-        }
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        office::parse(answer.split_once("\r\n\r\n").unwrap_or_default().1)
     }
 
     /// The holder's own way to the PUK (§6.3): sealed to the card, opened with the PIN.
@@ -358,9 +336,7 @@ impl Desk<'_> {
     }
 
     fn card_puk(&self) -> Result<Secret> {
-        let secrets = on_card(&self.stage.path("citizen-card"))?;
-        let puk = secrets.into_iter().find(|(name, _)| name.ends_with(" PUK"));
-        puk.map(|(_, puk)| puk).ok_or_else(|| Error::Wrong("the card has no PUK".into()))
+        puk_of(self.stage, "citizen")
     }
 
     fn take_envelope(&mut self) -> Result<String> {
@@ -376,6 +352,35 @@ impl Desk<'_> {
     fn pin(&self) -> Result<&Secret> {
         self.at.pin.as_ref().ok_or_else(|| Error::Wrong("the card was not activated".into()))
     }
+}
+
+/// The PUK of a card.
+pub(super) fn puk_of(stage: &Stage, who: &str) -> Result<Secret> {
+    let secrets = on_card(&stage.path(&format!("{who}-card")))?;
+    let puk = secrets.into_iter().find(|(name, _)| name.ends_with("card's PUK"));
+    puk.map(|(_, puk)| puk).ok_or_else(|| Error::Wrong("the card has no PUK".into()))
+}
+
+/// Sends a request to the daemon on a connection of its own; the answer.
+pub(super) fn ask(stage: &Stage, parts: &[&[u8]]) -> Result<Value> {
+    let what = "asking the daemon";
+    let mut socket = UnixStream::connect(stage.path("tap.sock")).during(what)?;
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    write!(socket, "Content-Length: {length}\r\n\r\n").during(what)?;
+    for part in parts {
+        socket.write_all(part).during(what)?;
+    }
+    let mut answer = Vec::new();
+    while !is_whole(&answer) {
+        let mut piece = [0; 1024];
+        let length = socket.read(&mut piece).during(what)?;
+        if length == 0 {
+            return Err(Error::Wrong("the daemon hung up".into()));
+        }
+        answer.extend(piece.get(..length).unwrap_or_default());
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    office::parse(answer.split_once("\r\n\r\n").unwrap_or_default().1)
 }
 
 /// Whether this is a whole frame.

@@ -8,6 +8,7 @@ use cns_secret::Secret;
 
 use super::cases::{self, Desk, MINOR, Progress};
 use super::dump::{self, By};
+use super::national::{self, Parts, Region};
 use super::tap::{SecretFields, Tap};
 use super::writes::{self, Written};
 use super::{Hunt, canary, on_card};
@@ -34,6 +35,9 @@ pub(in crate::rig) fn run(programs: &Path, tally: &mut Tally, thorough: bool) ->
     tally.run("No secret is in the log, the files or the socket's traffic", || scene.traces());
     tally.run("No secret is in a dump of the daemon's memory, which only root can force", || scene.dumps());
     tally.run("No secret is in what the daemon writes, but to the reader", || scene.writes());
+    tally.run("The two parts of a PUK go each where it belongs, and another region hears no secret", || {
+        scene.parts()
+    });
     scene.stage.finish()
 }
 
@@ -48,6 +52,10 @@ struct Scene {
     /// Every secret that there is, by its name.
     secrets: Vec<(String, Secret)>,
     progress: Progress,
+    /// Another region's system.
+    region: Region,
+    /// The parts of PUKs that were given out to it.
+    parts: Vec<Parts>,
     thorough: bool,
 }
 
@@ -64,9 +72,11 @@ impl Scene {
         };
         office::configure(&stage, &authority, &operator, &readers, "trace")?;
         let user = rustix::process::geteuid().as_raw();
+        let region = Region::open()?;
         let more = format!(
-            "{}\n[counter]\nrenewal = true\n\n[puk_delivery]\ntrust_anchors = {:?}\n\n[[access]]\nrole = \"web\"\nusers = [\"{user}\"]\n",
+            "{}{}\n[counter]\nrenewal = true\n\n[puk_delivery]\ntrust_anchors = {:?}\n\n[[access]]\nrole = \"web\"\nusers = [\"{user}\"]\n",
             cases::cms_system(&stage)?,
+            region.configuration(&stage)?,
             authority.certificate,
         );
         office::configure_more(&stage, &more)?;
@@ -92,11 +102,18 @@ impl Scene {
             secrets.push((format!("PIN of envelope {number}"), office::open_envelope(&stage, code)?));
             secrets.push((format!("user code of envelope {number}"), office::user_code(&stage, code)?));
         }
+        let mut parts = Vec::new();
+        for (who, holder) in [("citizen", &CITIZEN), ("minor", &MINOR)] {
+            let puk = cases::puk_of(&stage, who)?;
+            let two = national::receive(&mut stage, holder, &puk)?;
+            secrets.push((format!("second part of the {who}'s PUK"), two.second.duplicate()?));
+            parts.push(two);
+        }
         for pin in &chosen {
             secrets.push(("PIN that a holder chose".to_owned(), pin.duplicate()?));
         }
         let progress = Progress::new(codes, chosen);
-        Ok(Self { stage, operator, readers, tap, daemon, record, secrets, progress, thorough })
+        Ok(Self { stage, operator, readers, tap, daemon, record, secrets, progress, region, parts, thorough })
     }
 
     /// All that is known by now, with what came upon the cards meanwhile.
@@ -200,7 +217,7 @@ impl Scene {
         let written = Written::read(&self.record, &hunt)?;
         let presented = written.presented.found.len();
         expect(presented >= 5, || format!("only {presented} secrets were seen on their way to the card"))?;
-        let bytes = hunt.expect_clean(&written.elsewhere)?;
+        let bytes = hunt.expect_clean(&written.elsewhere)? + hunt.expect_clean(&written.stored)?;
         // What its owner was answered, and nothing else.
         let meant = hunt.bytes("an answer", &self.tap.crossed(&SecretFields::described()?).left).found;
         let mut answered = written.answered;
@@ -210,6 +227,36 @@ impl Scene {
             "{} writes: {} to the reader, with {presented} secrets in them; {answered} bytes to clients, with the PUK that \
              its owner opened; {bytes} bytes elsewhere",
             written.calls, written.to_reader
+        ));
+        Ok(())
+    }
+}
+
+impl Scene {
+    /// The first part is where it is answered, the second in the mail; neither is in the log, nor the one with the other.
+    fn parts(&mut self) -> Result<()> {
+        let (secrets, first) = (self.hunt()?, Parts::hunt(&self.parts, &self.region.first()?)?);
+        let written = Written::read(&self.record, &secrets)?;
+        let mailed: Vec<_> = written.mailed.found.keys().map(|needle| secrets.name(*needle)).collect();
+        let meant = self.parts.len();
+        expect(mailed.len() == meant && mailed.iter().all(|name| name.starts_with("second part")), || {
+            format!("the mail has {}", mailed.join(", "))
+        })?;
+        let places = Written::read(&self.record, &first)?;
+        first.expect_clean(&places.mailed)?;
+        let answered = first.bytes("an answer", &self.tap.crossed(&SecretFields::described()?).answered);
+        expect(answered.found.len() >= meant, || "no first part was answered".into())?;
+        first.expect_clean(&first.bytes("the daemon's log", self.stage.log("cnsd").as_bytes()))?;
+        let posted = self.region.posted();
+        expect(!posted.is_empty(), || "another region heard nothing".into())?;
+        for hunt in [&secrets, &first] {
+            hunt.expect_clean(&hunt.bytes("a request to another region", &posted))?;
+        }
+        report::fact(&format!(
+            "{meant} PUKs in two parts: {} first parts answered, {} bytes of mail with the second parts alone; {} bytes posted",
+            answered.found.len(),
+            written.mailed.bytes,
+            posted.len()
         ));
         Ok(())
     }

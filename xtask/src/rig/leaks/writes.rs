@@ -27,6 +27,12 @@ const READER: &str = "/pcscd.comm";
 /// The daemon's own socket, likewise.
 const CLIENTS: &str = "/cnsd.sock";
 
+/// A message for the mail while it is written, likewise.
+const MAIL: &str = ".eml.new";
+
+/// A part of the path of the database's file and its log.
+const DATABASE: &str = "/custody.db";
+
 /// `strace`'s options: all processes, what each descriptor is, all bytes in hexadecimal.
 fn options(record: &Path) -> Command {
     let mut strace = Command::new("strace");
@@ -85,6 +91,10 @@ pub(super) struct Written {
     pub(super) to_reader: usize,
     /// What was in that which went elsewhere.
     pub(super) elsewhere: Searched,
+    /// What was in that which went to the database.
+    pub(super) stored: Searched,
+    /// What was in that which went to the mail.
+    pub(super) mailed: Searched,
     /// What was in that which went to the daemon's clients.
     pub(super) answered: Searched,
     /// What was in that which went to the reader.
@@ -123,6 +133,8 @@ impl Written {
             let part = match to_reader {
                 true => &mut written.presented,
                 false if call.is_to_client() => &mut written.answered,
+                false if call.is_to(MAIL) => &mut written.mailed,
+                false if call.place.contains(&in_hexadecimal(DATABASE)) => &mut written.stored,
                 false => &mut written.elsewhere,
             };
             part.add(searched);
@@ -164,8 +176,12 @@ impl Call {
 
     /// Whether it went out by the daemon's own socket.
     fn is_to_client(&self) -> bool {
-        let path: String = CLIENTS.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
-        self.place.starts_with("UNIX-") && self.place.ends_with(&format!("{path}\"]"))
+        self.place.starts_with("UNIX-") && self.place.ends_with(&format!("{}\"]", in_hexadecimal(CLIENTS)))
+    }
+
+    /// Whether it went to a file whose path ends so.
+    fn is_to(&self, end: &str) -> bool {
+        self.place.ends_with(&in_hexadecimal(end))
     }
 
     /// The number of the socket, which is never given to another one.
@@ -175,15 +191,17 @@ impl Call {
     }
 }
 
+/// As a place has it.
+fn in_hexadecimal(text: &str) -> String {
+    text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use cns_secret::Secret;
 
+    use super::in_hexadecimal as hex;
     use super::*;
-
-    fn hex(text: &str) -> String {
-        text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
-    }
 
     fn read(lines: &[String]) -> Result<Written> {
         let hunt = Hunt::of(&[("PIN".into(), Secret::copy_from(b"12345678").unwrap())]).unwrap();
@@ -217,6 +235,25 @@ mod tests {
         let client = format!("9<UNIX-STREAM:[5->6,\"{}\"]>", hex("/tmp/x/cnsd.sock"));
         let written = read(&[send(&client, "12345678")]).unwrap();
         assert!(has(&written.answered) && written.elsewhere.found.is_empty());
+    }
+
+    #[test]
+    fn what_is_mailed_and_what_is_stored_are_told_apart_from_the_rest() {
+        let write = |path: &str| format!("7 write(12<{}>, \"{}\", 8) = 8", hex(path), hex("12345678"));
+        for (path, mailed, stored) in [
+            ("/tmp/x/mail/request-1.eml.new", true, false),
+            ("/tmp/x/state/custody.db-wal", false, true),
+            ("/tmp/x/mail/request-1.eml", false, false),
+            ("/tmp/x/cnsd.log", false, false),
+        ] {
+            let written = read(&[write(path)]).unwrap();
+            let elsewhere = !mailed && !stored;
+            assert_eq!(
+                (has(&written.mailed), has(&written.stored), has(&written.elsewhere)),
+                (mailed, stored, elsewhere),
+                "{path}"
+            );
+        }
     }
 
     #[test]
