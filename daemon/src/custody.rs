@@ -7,6 +7,7 @@
 
 mod batch;
 mod ber;
+mod choices;
 mod data_key;
 mod envelope;
 mod envelope_code;

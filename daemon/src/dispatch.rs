@@ -70,6 +70,7 @@ pub fn router(daemon: &Arc<Daemon>) -> Router {
     router.add(daemon, envelopes::void);
     router.add(daemon, envelopes::decide_void);
     router.add(daemon, envelopes::void_requests);
+    router.add(daemon, envelopes::choices);
     router.add(daemon, envelopes::show);
     router.add(daemon, national::request);
     router.add(daemon, national::show);

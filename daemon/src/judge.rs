@@ -141,6 +141,7 @@ mod tests {
             (staff,        Demand::of::<custody::DecideVoid>(), true,  allow),
             (&[Auditor],   Demand::of::<custody::VoidRequests>(), false, lacks(Custodian)),
             (staff,        Demand::of::<custody::ShowEnvelope>(), true,  lacks(Custodian)),
+            (&[Custodian], Demand::of::<custody::EnvelopeChoices>(), false, lacks(Auditor)),
             (&[Custodian], Demand::of::<audit::List>(),         false, lacks(Auditor)),
             (&[Auditor],   Demand::of::<audit::List>(),         false, allow),
             (&[Auditor],   Demand::of::<custody::Stock>(),      false, lacks(Custodian)),

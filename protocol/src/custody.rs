@@ -7,8 +7,8 @@ mod upkeep;
 use serde::{Deserialize, Serialize};
 
 pub use self::envelopes::{
-    AssignEnvelopes, Assignee, Changed, DecideVoid, EnvelopeStanding, Envelopes, ReturnEnvelopes,
-    ShowEnvelope, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
+    AssignEnvelopes, Assignee, Changed, Choices, DecideVoid, EnvelopeChoices, EnvelopeStanding, Envelopes,
+    ReturnEnvelopes, ShowEnvelope, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
 };
 pub use self::imports::{ImportBegin, ImportChunk, ImportDrop, ImportFinish, ImportPlace};
 pub use self::upkeep::{

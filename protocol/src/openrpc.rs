@@ -81,6 +81,7 @@ fn methods(generator: &mut SchemaGenerator) -> Vec<Value> {
         method::<custody::VoidEnvelopes, _>(generator),
         method::<custody::DecideVoid, _>(generator),
         method::<custody::VoidRequests, _>(generator),
+        method::<custody::EnvelopeChoices, _>(generator),
         method::<custody::ShowEnvelope, _>(generator),
         method::<national::Ask, _>(generator),
         method::<national::Show, _>(generator),

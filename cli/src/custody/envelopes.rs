@@ -4,8 +4,8 @@ use std::io::{self, BufRead, IsTerminal};
 
 use clap::{Args, Subcommand, ValueEnum};
 use cns_protocol::custody::{
-    AssignEnvelopes, Assignee, Changed, DecideVoid, EnvelopeStanding, Envelopes, ReturnEnvelopes,
-    ShowEnvelope, Stock, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
+    AssignEnvelopes, Assignee, Changed, Choices, DecideVoid, EnvelopeChoices, EnvelopeStanding, Envelopes,
+    ReturnEnvelopes, ShowEnvelope, Stock, VoidEnvelopes, VoidReason, VoidRequest, VoidRequests, Voided,
 };
 
 use super::asker;
@@ -67,6 +67,8 @@ pub(crate) enum Verb {
     },
     /// Count envelopes by state, counter and operator
     Stock,
+    /// For the auditor: in which order envelopes were taken, and what chance would have (§9.3.2-6)
+    Choices,
 }
 
 /// Which envelopes.
@@ -168,7 +170,27 @@ pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
             let report = context.call(&Stock {})?;
             context.show(&report, super::stock_text)
         }
+        Verb::Choices => {
+            let choices = context.call(&EnvelopeChoices {})?;
+            context.show(&choices, |choices| choices_text(choices))
+        }
     }
+}
+
+fn choices_text(choices: &[Choices]) -> String {
+    if choices.is_empty() {
+        return "Nobody has had several envelopes to choose from.".into();
+    }
+    let lines = choices.iter().map(|one| {
+        let names: Vec<&str> =
+            [&one.counter, &one.operator].into_iter().filter_map(Option::as_deref).collect();
+        let Choices { choices, beside_the_last, expected, .. } = one;
+        format!(
+            "{}: the one beside the last {beside_the_last} times of {choices}, by chance {expected}",
+            names.join(", ")
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn passed_over(count: u64) -> String {
@@ -226,6 +248,18 @@ fn standing_text(standing: &EnvelopeStanding) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn choices_are_told_beside_what_chance_would_have() {
+        let one = Choices {
+            operator: Some("op1".into()),
+            choices: 29,
+            beside_the_last: 28,
+            expected: 1,
+            ..Choices::default()
+        };
+        assert_eq!(choices_text(&[one]), "op1: the one beside the last 28 times of 29, by chance 1");
+    }
 
     #[test]
     fn a_scanner_ends_a_code_with_cr_lf_or_both() {

@@ -81,6 +81,7 @@ const TABLE: &[(&str, &[Role], bool)] = &[
     ("custody.decide_void",         CUSTODIAN_OR_COUNTER, false),
     ("custody.void_requests",       CUSTODIAN_OR_COUNTER, false),
     ("custody.show_envelope",       CUSTODIAN,            false),
+    ("custody.envelope_choices",    AUDITOR,              false),
     ("custody.rotate_key",          ADMIN,                false),
     ("custody.decide_rotation",     &[Role::Admin, Role::Custodian], false),
     ("custody.rotation_requests",   &[Role::Admin, Role::Custodian], false),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cns_protocol::custody::{
-    AssignEnvelopes, Assignee, Changed, DecideVoid, EnvelopeStanding, ReturnEnvelopes, ShowEnvelope,
-    VoidEnvelopes, VoidRequest, VoidRequests, Voided,
+    AssignEnvelopes, Assignee, Changed, Choices, DecideVoid, EnvelopeChoices, EnvelopeStanding,
+    ReturnEnvelopes, ShowEnvelope, VoidEnvelopes, VoidRequest, VoidRequests, Voided,
 };
 use cns_protocol::{ErrorKind, Role, RpcError};
 
@@ -113,6 +113,14 @@ pub async fn decide_void(daemon: Arc<Daemon>, call: Call, request: DecideVoid) -
         format!("{} envelopes {became}", done.envelopes)
     })
     .await
+}
+
+/// `custody.envelope_choices`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn choices(daemon: Arc<Daemon>, _: Call, _: EnvelopeChoices) -> Result<Vec<Choices>, RpcError> {
+    Ok(daemon.custody.envelope_choices().await?)
 }
 
 /// `custody.void_requests`.

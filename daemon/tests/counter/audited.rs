@@ -89,6 +89,7 @@ const NO_ACTS: &[(&str, &str)] = &[
     ("custody.stock", "counts"),
     ("custody.void_requests", "shows what waits for a second person; both are recorded"),
     ("custody.show_envelope", "shows an envelope's standing, no secret"),
+    ("custody.envelope_choices", "counts"),
     ("custody.rotation_requests", "shows what waits for a second person; both are recorded"),
     ("custody.keys", "numbers of keys"),
     ("national.show", "shows a request, which is recorded"),

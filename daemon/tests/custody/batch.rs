@@ -1,6 +1,6 @@
 //! Envelopes by the batch: assigned, returned, lost and damaged, with two eyes and with four; the stock report.
 
-use cns_protocol::custody::{Assignee, Changed, Envelopes, HolderStock, VoidReason, Voided};
+use cns_protocol::custody::{Assignee, Changed, Choices, Envelopes, HolderStock, VoidReason, Voided};
 use cns_secret::Secret;
 use cnsd::config::CustodyConfig;
 use cnsd::custody::{Asker, Custody, CustodyError, Desk, EnvelopeState, Selection, Unavailable};
@@ -258,4 +258,31 @@ async fn the_stock_report_counts_by_holder_and_warns() {
     let office =
         HolderStock { counter: Some(DESK_1.1.into()), assigned: 19, void: 1, ..HolderStock::default() };
     assert_eq!(stock.holders, [pharmacy, office]);
+}
+
+/// X16: what the auditor sees of two operators, of whom one takes the envelopes from the top of the pile.
+#[tokio::test]
+async fn who_takes_envelopes_as_they_lie_is_told_from_who_does_not() {
+    let (daemon, row) = with_row().await;
+    let custody = &daemon.custody;
+    assert_eq!(custody.envelope_choices().await.unwrap(), []);
+    custody.assign("op1", &row[..20]).await.unwrap();
+    custody.assign("op2", &row[20..40]).await.unwrap();
+    let apart: Vec<usize> = (0..6).flat_map(|place| [20 + place, 32 + place]).collect();
+    for (operator, order) in [("op1", (0..12).collect()), ("op2", apart)] {
+        for place in order {
+            let procedure = format!("{operator}-{place}");
+            custody.reserve(&row[place], operator, &procedure, CARD).await.unwrap();
+            custody.mark_used(&row[place], &procedure).await.unwrap();
+            // They are told apart by their time, in milliseconds.
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+    let seen = custody.envelope_choices().await.unwrap();
+    let told = |one: &Choices| (one.operator.clone().unwrap(), one.choices, one.beside_the_last);
+    assert_eq!(
+        seen.iter().map(told).collect::<Vec<_>>(),
+        [("op1".to_owned(), 11, 11), ("op2".to_owned(), 11, 0)]
+    );
+    assert!(seen.iter().all(|one| (1..=2).contains(&one.expected)), "{seen:?}");
 }

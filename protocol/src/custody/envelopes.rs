@@ -80,6 +80,38 @@ impl Method for ReturnEnvelopes {
     type Answer = Changed;
 }
 
+/// `custody.envelope_choices`: in which order operators took their envelopes (§9.3.2-6, X16).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EnvelopeChoices {}
+
+impl Method for EnvelopeChoices {
+    const NAME: &'static str = "custody.envelope_choices";
+    const SUMMARY: &'static str = "Tells of each holder of envelopes how often the next one in order was taken, and how often chance would.";
+    const ROLE: Role = Role::Auditor;
+    type Answer = Vec<Choices>;
+}
+
+/// How the envelopes of an operator, or of a counter, were taken. Who takes them as they lie takes the one beside the last far
+/// more often than chance would have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
+pub struct Choices {
+    /// The counter; absent where envelopes were assigned before counters were noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counter: Option<String>,
+    /// The operator; absent for what everybody at the counter may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// How often one was used after another, and there were several to choose from.
+    pub choices: u64,
+    /// How often it was the next one, above or below, in the order of the codes of those that were there.
+    pub beside_the_last: u64,
+    /// How often that would be so by chance.
+    pub expected: u64,
+}
+
 /// Why envelopes must not be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openrpc", derive(schemars::JsonSchema))]
