@@ -316,10 +316,9 @@ fn an_order_that_was_begun_is_not_carried_on_with_another_card_of_that_number() 
 fn an_order_ends_also_when_the_cards_certificates_cannot_be_noted() {
     let desk = Desk::new();
     let mut client = desk.counter.client();
-    let address = database::address(&desk.counter.running.path("state"));
+    let state = desk.counter.running.path("state");
     Runtime::new().unwrap().block_on(async {
-        let own = tempfile::tempdir().unwrap();
-        let database = Database::open(&address, own.path()).await.unwrap();
+        let database = Database::open(&database::address(&state), &state).await.unwrap();
         refuse_writes(&database, "card_certificate").await;
         database.close().await;
     });
