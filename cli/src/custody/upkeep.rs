@@ -28,13 +28,7 @@ pub(super) fn rotate(context: &mut Context, key: Key) -> Result<(), CliError> {
     let rotation = context.call(&RotateKey { key })?;
     context.show(&rotation, |rotation| {
         rotation.request.as_ref().map_or_else(
-            || {
-                let next = match key {
-                    RotatedKey::Wrapping => "Back the new key up, apart from the database.",
-                    RotatedKey::Data => "`cnsctl custody keys` tells how far it has come.",
-                };
-                format!("{}{next}", told(&rotation.keys))
-            },
+            || replaced(key, &rotation.keys),
             |id| {
                 format!(
                     "No key was replaced yet.\n\
@@ -69,13 +63,11 @@ pub(super) fn rotations(context: &mut Context, verb: Rotations) -> Result<(), Cl
             context.show(&requests, |requests| requests_text(requests))
         }
         Rotations::Confirm { request } => {
+            // The answer does not tell of which key it was.
+            let asked = context.call(&RotationRequests {})?;
+            let key = asked.into_iter().find(|asked| asked.request == request).map(|asked| asked.key);
             let state = context.call(&DecideRotation { request, confirm: true })?;
-            context.show(&state, |state| {
-                format!(
-                    "{}A new key-encryption key is to be backed up, apart from the database.",
-                    told(state)
-                )
-            })
+            context.show(&state, |state| key.map_or_else(|| told(state), |key| replaced(key, state)))
         }
         Rotations::TurnDown { request } => {
             let state = context.call(&DecideRotation { request, confirm: false })?;
@@ -90,9 +82,22 @@ fn requests_text(requests: &[RotationRequest]) -> String {
     }
     let lines = requests.iter().map(|request| {
         let who = asker(request.user, request.operator.as_deref());
-        format!("{}  {}  {who}: {} key", request.request, request.requested_at, request.key.name())
+        let key = match request.key {
+            RotatedKey::Wrapping => "key-encryption key",
+            RotatedKey::Data => "data key",
+        };
+        format!("{}  {}  {who}: {key}", request.request, request.requested_at)
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What was done, and what is to be done now.
+fn replaced(key: RotatedKey, state: &KeyState) -> String {
+    let next = match key {
+        RotatedKey::Wrapping => "The key-encryption key is a new one: back it up, apart from the database.",
+        RotatedKey::Data => "The data key is a new one: records are sealed anew little by little.",
+    };
+    format!("{}{next}", told(state))
 }
 
 pub(super) fn keys(context: &mut Context) -> Result<(), CliError> {

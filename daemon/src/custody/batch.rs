@@ -286,8 +286,8 @@ impl Batches {
     }
 }
 
-fn no_request() -> CustodyError {
-    CustodyError::Invalid("the request: there is none of this identifier, or it was decided; it")
+pub(super) fn no_request() -> CustodyError {
+    CustodyError::Invalid("the identifier, which is of no request that waits,")
 }
 
 fn void_reason(reason: &str, note: Option<&str>) -> String {

@@ -2,7 +2,7 @@
 
 use cns_protocol::custody::{KeyState, RotatedKey, Rotation, RotationRequest};
 
-use super::batch::{Asker, request_identifier};
+use super::batch::{Asker, no_request, request_identifier};
 use super::{Custody, CustodyError};
 use crate::database::now;
 
@@ -10,13 +10,21 @@ use crate::database::now;
 const MAXIMUM_REQUESTS: i64 = 1000;
 
 impl Custody {
-    /// Replaces a key; where four eyes are demanded that is only asked for, until [`Custody::decide_rotation`].
+    /// Replaces a key; where four eyes are demanded that is only asked for, once, until [`Custody::decide_rotation`].
     ///
     /// # Errors
     /// The old key is still the one that is needed.
     pub async fn rotate(&self, key: RotatedKey, asker: &Asker) -> Result<Rotation, CustodyError> {
         if !self.inner.policy.rotate_four_eyes {
             return Ok(Rotation { keys: self.replace(key).await?, request: None });
+        }
+        let waiting: Option<(String,)> =
+            sqlx::query_as("SELECT id FROM rotation_request WHERE key_name = $1")
+                .bind(key.name())
+                .fetch_optional(self.inner.database.pool())
+                .await?;
+        if let Some((request,)) = waiting {
+            return Ok(Rotation { keys: self.key_state().await?, request: Some(request) });
         }
         let request = request_identifier()?;
         sqlx::query(
@@ -109,8 +117,4 @@ fn key_of(request: &str, name: &str) -> Result<RotatedKey, CustodyError> {
 
 fn tampered(request: &str) -> CustodyError {
     CustodyError::Tampered { record: format!("rotation_request[{request}]") }
-}
-
-fn no_request() -> CustodyError {
-    CustodyError::Invalid("the request: there is none of this identifier, or it was decided; it")
 }

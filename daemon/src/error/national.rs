@@ -19,7 +19,9 @@ impl From<NationalError> for RpcError {
             NationalError::Invalid(_) | NationalError::OtherRequest => {
                 say(ErrorKind::InvalidParams, "See `national.*` in docs/interoperability.md")
             }
-            NationalError::Unknown => say(ErrorKind::NoSuchRequest, "Look at its identifier"),
+            NationalError::Unknown => {
+                say(ErrorKind::NoSuchRequest, "Look at its identifier; one that was decided waits no more")
+            }
             NationalError::Custody(error) => error.into(),
             NationalError::Audit(error) => error.into(),
             NationalError::Damaged(_) | NationalError::Database(_) => internal(&error),

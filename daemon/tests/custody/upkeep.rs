@@ -106,13 +106,19 @@ async fn another_change_of_key_files_keeps_the_key_that_waits_and_is_needed() {
     assert_eq!(lent_puk(&daemon.custody, PukKind::Cns).await, b"24681357");
 }
 
-/// Two operators are two persons, by the cards that they logged in with; else two Unix users are.
-#[tokio::test]
-async fn with_four_eyes_another_person_must_confirm_that_a_key_is_replaced() {
+/// A daemon in which a second person must confirm that a key is replaced.
+async fn four_eyes() -> (tempfile::TempDir, Custody) {
     let folder = tempfile::tempdir().unwrap();
     let config = CustodyConfig { rotate_four_eyes: true, ..database::config(folder.path()) };
     let database = Database::open(&config.database, folder.path()).await.unwrap();
     let custody = Custody::open(&database, &config, folder.path()).await.unwrap();
+    (folder, custody)
+}
+
+/// Two operators are two persons, by the cards that they logged in with; else two Unix users are.
+#[tokio::test]
+async fn with_four_eyes_another_person_must_confirm_that_a_key_is_replaced() {
+    let (_folder, custody) = four_eyes().await;
     let who = |user, operator: Option<&str>| Asker {
         user,
         desk: operator.map(|operator| (operator.to_owned(), "Sportello 1".to_owned())),
@@ -146,6 +152,20 @@ async fn with_four_eyes_another_person_must_confirm_that_a_key_is_replaced() {
         assert!(matches!(again, Err(CustodyError::Invalid(_))), "{}", name(&again));
     }
     assert_eq!(custody.key_state().await.unwrap().data_key, before.data_key + 2);
+}
+
+#[tokio::test]
+async fn a_key_that_is_asked_for_again_is_one_request() {
+    let (_folder, custody) = four_eyes().await;
+    let who = |user| Asker { user, desk: None, custodian: true };
+    let ask = async |key, user| custody.rotate(key, &who(user)).await.unwrap().request.unwrap();
+    let first = ask(RotatedKey::Data, 1).await;
+    assert_eq!(ask(RotatedKey::Data, 1).await, first);
+    assert_eq!(ask(RotatedKey::Data, 2).await, first);
+    assert_ne!(ask(RotatedKey::Wrapping, 1).await, first);
+    assert_eq!(custody.rotation_requests().await.unwrap().len(), 2);
+    custody.decide_rotation(&first, &who(2), false).await.unwrap();
+    assert_ne!(ask(RotatedKey::Data, 1).await, first, "turned down, it may be asked for anew");
 }
 
 /// Codes in a row that are in no other file of the tests.
