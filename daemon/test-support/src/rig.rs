@@ -1,20 +1,16 @@
 //! A counter: one reader, one card, a batch of envelopes, a certifier.
 
 pub mod answers;
+mod card;
 pub mod certifier;
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use std::{fs, io};
 
-use cns_protocol::SecretText;
 use cns_protocol::audit::Entry;
-use cns_protocol::card::KeyUse;
-use cns_protocol::counter::{
-    Answer, AnswerStep, Cancel, Case, Procedure, ProcedureState, Show, Start, Wants,
-};
-use cns_protocol::key::Mechanism;
 use cns_protocol::operator::{CounterKind, Session};
 use cns_virtual_authority::{Authority as Certifier, InitOptions, Profile};
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
@@ -22,14 +18,12 @@ use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
 use cnsd::audit::Audit;
 use cnsd::authority::Authority;
-use cnsd::card::{CardError, CardSession, LastTry, sign};
 use cnsd::config::{AuthorityConfig, CounterConfig};
 use cnsd::custody::Custody;
 use cnsd::database::Database;
-use cnsd::dispatch::ProgressSender;
 use cnsd::national::National;
 use cnsd::national::connector::HttpConnector;
-use cnsd::procedure::{self, ProcedureError, Procedures};
+use cnsd::procedure::{self, Procedures};
 use cnsd::reader::{ReaderSpec, Readers, VpcdAddress};
 use der::{Decode, DecodePem, Encode};
 use tempfile::TempDir;
@@ -285,14 +279,6 @@ impl Rig {
         self.link();
     }
 
-    /// The CMP transaction of the procedure that is open.
-    pub async fn transaction(&self) -> String {
-        let query = sqlx::query_as::<_, (String,)>("SELECT intent FROM procedures WHERE intent IS NOT NULL");
-        let (intent,) = query.fetch_one(self.rooms().database.pool()).await.unwrap();
-        let intent: serde_json::Value = serde_json::from_str(&intent).unwrap();
-        intent["transaction"].as_str().unwrap().to_owned()
-    }
-
     /// One sealed file with the card's PUK, one with a batch of envelopes, all assigned.
     async fn fill_custody(&mut self) {
         let custody = self.rooms().custody.clone();
@@ -333,170 +319,6 @@ impl Rig {
     fn printed(&self, code: &str, what: &str) -> Vec<u8> {
         let text = fs::read_to_string(self.letters().join(format!("{code}.txt"))).unwrap();
         text.lines().find_map(|line| line.strip_prefix(what)).unwrap().as_bytes().to_vec()
-    }
-
-    pub async fn start(&self, case: Case) -> Result<Procedure, ProcedureError> {
-        self.start_as("op1", case).await
-    }
-
-    pub async fn start_as(&self, operator: &str, case: Case) -> Result<Procedure, ProcedureError> {
-        let start = Start { reader: self.reader.clone(), case };
-        self.rooms().procedures.start(UID, &session(operator), start).await
-    }
-
-    /// Answers a procedure's next step.
-    pub async fn answer(&self, procedure: &Procedure, answer: Answer) -> Result<Procedure, ProcedureError> {
-        let paragraph = procedure.next.as_ref().unwrap().paragraph.clone();
-        self.answer_with(procedure, &paragraph, answer, None).await
-    }
-
-    pub async fn answer_with(
-        &self,
-        procedure: &Procedure,
-        paragraph: &str,
-        answer: Answer,
-        pin: Option<&[u8]>,
-    ) -> Result<Procedure, ProcedureError> {
-        // The signature PIN is the card's at first (X1).
-        let both = procedure.next.as_ref().is_some_and(|step| step.wants == Wants::Pins);
-        self.answer_with_pins(procedure, paragraph, answer, [pin, pin.filter(|_| both)]).await
-    }
-
-    /// As [`Rig::answer_with`], with the card's PIN and the signature PIN.
-    pub async fn answer_with_pins(
-        &self,
-        procedure: &Procedure,
-        paragraph: &str,
-        answer: Answer,
-        pins: [Option<&[u8]>; 2],
-    ) -> Result<Procedure, ProcedureError> {
-        let [pin, signature_pin] = pins.map(|pin| pin.map(|pin| SecretText::new(secret(pin)).unwrap()));
-        let step = AnswerStep {
-            procedure: procedure.id.clone(),
-            paragraph: paragraph.to_owned(),
-            answer,
-            pin,
-            signature_pin,
-            operator_pin: None,
-        };
-        self.rooms().procedures.answer(UID, &session("op1"), step, ProgressSender::nobody()).await
-    }
-
-    /// Answers as a citizen whom all is well with would have it, up to a step or to the end.
-    pub async fn until(&self, mut procedure: Procedure, code: &str, paragraph: &str) -> Procedure {
-        while let Some(step) = procedure.next.clone().filter(|step| step.paragraph != paragraph) {
-            let answer = usual_answer(&step, code, self.wants_signature);
-            procedure = self.answer(&procedure, answer).await.unwrap();
-        }
-        procedure
-    }
-
-    pub async fn show(&self, procedure: &Procedure) -> Procedure {
-        self.rooms().procedures.show(&Show { procedure: procedure.id.clone() }).await.unwrap()
-    }
-
-    /// Changes what the database has of a procedure, as another program or a power cut would have left it.
-    pub async fn rewrite(&self, id: &str, from: &str, to: &str) {
-        let changed = sqlx::query(
-            "UPDATE procedures SET document = replace(document, $2, $3) WHERE id = $1 AND document <> replace(document, $2, $3)",
-        )
-        .bind(id)
-        .bind(from)
-        .bind(to)
-        .execute(self.rooms().database.pool())
-        .await
-        .unwrap();
-        assert_eq!(changed.rows_affected(), 1, "{from}");
-    }
-
-    pub async fn cancel(&self, procedure: &Procedure) -> Result<Procedure, ProcedureError> {
-        let cancel = Cancel { procedure: procedure.id.clone() };
-        self.rooms().procedures.cancel(UID, &session("op1"), &cancel).await
-    }
-
-    /// Waits until the card was read.
-    pub async fn card_is_back(&self) {
-        let ends = tokio::time::Instant::now() + WAIT;
-        while self.rooms().readers.find_card(sample::ID_CARD).is_none() {
-            assert!(tokio::time::Instant::now() < ends, "the card is not read");
-            let change = self.rooms().readers.list().change;
-            self.rooms().readers.wait(change, Duration::from_millis(500)).await;
-        }
-    }
-
-    /// Keeps the card as it is, to be put back later.
-    pub fn keep_card(&self) {
-        self.card
-            .with_card(|_| copy(&self.folder.path().join("card"), &self.folder.path().join("kept")))
-            .unwrap();
-    }
-
-    /// Puts the kept card into the reader.
-    pub async fn kept_card_again(&mut self) {
-        self.card.pull_out();
-        self.card_is_gone().await;
-        fs::remove_dir_all(self.folder.path().join("card")).unwrap();
-        copy(&self.folder.path().join("kept"), &self.folder.path().join("card")).unwrap();
-        let chip = VirtualCard::open(&self.folder.path().join("card")).unwrap();
-        self.card = plug(chip, Endpoint::Unix(self.folder.path().join("card.sock"))).unwrap();
-        self.card_is_back().await;
-    }
-
-    /// Waits until the daemon has seen that the card is gone.
-    pub async fn card_is_gone(&self) {
-        let ends = tokio::time::Instant::now() + WAIT;
-        while self.rooms().readers.find_card(sample::ID_CARD).is_some() {
-            assert!(tokio::time::Instant::now() < ends, "the card is not seen to be gone");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Waits until a procedure is as a test wants it.
-    pub async fn settled(&self, procedure: &Procedure) -> Procedure {
-        let ends = tokio::time::Instant::now() + WAIT;
-        loop {
-            let now = self.show(procedure).await;
-            if now.state != ProcedureState::Unsettled {
-                return now;
-            }
-            assert!(tokio::time::Instant::now() < ends, "never settled: {now:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// A signature with the signature area's key.
-    pub async fn sign_with_area(&self, pin: &[u8]) -> Result<Vec<u8>, CardError> {
-        let pin = secret(pin);
-        let job = move |session: &mut CardSession<'_>| {
-            let data = [0x42; 20];
-            sign::sign(session, KeyUse::Signature, &pin, LastTry::Ask, &Mechanism::RsaPkcs1, &data)
-        };
-        self.rooms().readers.run(&self.reader, None, job).await
-    }
-
-    /// Puts a pulled card in again.
-    pub async fn put_in(&self) {
-        self.card_is_gone().await;
-        // The daemon may see the card go before the card's own thread has put it down.
-        while self.card.is_connected() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        self.card.put_in();
-        self.card_is_back().await;
-    }
-
-    /// Whether the chip takes this PIN. A wrong one costs a try.
-    pub fn takes_pin(&self, pin: &[u8]) -> bool {
-        let mut command = vec![0x00, 0x20, 0x00, 0x90, 0x08];
-        command.extend_from_slice(pin);
-        command.resize(13, 0xFF);
-        self.card.with_card(|card| {
-            // Also when it is out of the reader.
-            card.card().power_on();
-            let answer = card.card().transmit(&command);
-            card.reset();
-            answer == [0x90, 0x00]
-        })
     }
 
     pub async fn entries(&self) -> Vec<Entry> {
