@@ -277,11 +277,19 @@ pub struct CounterConfig {
     pub contacts: Vec<String>,
     /// Whether signature certificates are renewed: rule set 1.2 names that and has no procedure for it (X2).
     pub renewal: bool,
+    /// What tells one household from another where a card reader is asked for, as operators read it; empty: it is not asked
+    /// (X17).
+    pub household_key: String,
 }
 
 impl Default for CounterConfig {
     fn default() -> Self {
-        Self { issuing_body: "Regione Autonoma della Sardegna".into(), contacts: Vec::new(), renewal: false }
+        Self {
+            issuing_body: "Regione Autonoma della Sardegna".into(),
+            contacts: Vec::new(),
+            renewal: false,
+            household_key: String::new(),
+        }
     }
 }
 

@@ -312,6 +312,14 @@ impl Custody {
         self.inner.user_codes.holder_tag(codice_fiscale)
     }
 
+    /// What stands for a household: it tells its key to nobody without the key file.
+    ///
+    /// # Errors
+    /// No locked memory.
+    pub(crate) fn household_tag(&self, household: &str) -> Result<String, CustodyError> {
+        self.inner.user_codes.household_tag(household)
+    }
+
     /// Gives a reserved envelope back to its operator: only when the card was surely not touched.
     ///
     /// # Errors

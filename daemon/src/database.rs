@@ -198,7 +198,8 @@ impl Database {
                 self.pool
                     .execute(
                         "VACUUM card, puk, envelope, procedures, card_certificate, standing_request, \
-                         standing_change, ocsp_out_of_force, national_request, national_mail, sealed_order, user_code_attempt",
+                         standing_change, ocsp_out_of_force, national_request, national_mail, sealed_order, user_code_attempt, \
+                         reader_request",
                     )
                     .await?;
             }

@@ -175,7 +175,7 @@ impl Procedures {
     pub async fn next(&self, next: &Next) -> Result<Question, ProcedureError> {
         let dossier = self.0.load(&next.procedure).await?;
         let officer = dossier.next().is_some_and(|step| self.0.wants_officer(step));
-        Ok(question::question(&dossier, officer))
+        Ok(question::question(&dossier, officer, self.0.household_key()))
     }
 
     /// The cases of the manual, and whether a counter of this kind can do them.
@@ -348,6 +348,11 @@ impl Engine {
         start::refuse_logging_reader(&contents)?;
         same_card::check(dossier, &contents, actor)?;
         Ok(contents)
+    }
+
+    /// What tells one household from another; empty where it is not asked (X17).
+    fn household_key(&self) -> &str {
+        self.config.get().map(|config| config.household_key.as_str()).unwrap_or_default()
     }
 
     fn tell_pin(&self, contents: &CardContents) {

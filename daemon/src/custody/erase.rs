@@ -51,6 +51,7 @@ pub(super) async fn erase(
         erased.procedures = erased.procedures.saturating_add(run(&mut transaction, procedures, card).await?);
         forget_certificates(&mut transaction, card).await?;
         sqlx::query(ORDERS).bind(card).bind(now()).execute(&mut *transaction).await?;
+        run(&mut transaction, "DELETE FROM reader_request WHERE card = $1", card).await?;
         run(&mut transaction, "DELETE FROM puk WHERE serial = $1", card).await?;
         run(&mut transaction, "DELETE FROM card WHERE serial = $1", card).await?;
     }

@@ -6,6 +6,7 @@
 
 use aws_lc_rs::{constant_time, hmac, rand};
 use cns_secret::{Secret, on_wiped_stack};
+use sha2::{Digest, Sha256};
 
 use crate::custody::error::CustodyError;
 use crate::custody::seal::{KEY_LEN, RecordName, Sealer, random_secret};
@@ -106,6 +107,12 @@ impl UserCodes {
         Ok(tag.map(|tag| hex::encode(tag.as_ref())).unwrap_or_default())
     }
 
+    /// HMAC over what tells one household from another, in hexadecimal.
+    pub(super) fn household_tag(&self, household: &str) -> Result<String, CustodyError> {
+        let tag = self.tag("household", &NOBODY, &Sha256::digest(household.as_bytes()))?;
+        Ok(tag.map(|tag| hex::encode(tag.as_ref())).unwrap_or_default())
+    }
+
     /// HMAC over label (32 bytes), salt (16), envelope (16), and user code (63) with its length; each part is filled
     /// with zeros. Nothing where a part is too long.
     fn tag(&self, envelope: &str, salt: &[u8], user_code: &[u8]) -> Result<Option<hmac::Tag>, CustodyError> {
@@ -131,7 +138,6 @@ impl UserCodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sha2::{Digest, Sha256};
 
     #[test]
     fn a_verifier_fits_its_envelope_salt_and_code_only() {

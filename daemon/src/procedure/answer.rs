@@ -14,6 +14,9 @@ use crate::procedure::{Actor, Engine, Meter, ProcedureError, facts, question};
 /// What the citizen is told when the identity does not agree (§9.3.2-5).
 const REVENUE_AGENCY: &str = "The document does not agree with the certificate: send the citizen to the Revenue Agency's office (§9.3.2-5)";
 
+/// What the operator is told where a household has asked for a reader before (X17).
+const ASKED_BEFORE: &str = "A reader was asked for by this household before: one is free (§9.3.2-10)";
+
 /// What a step led to.
 pub(super) enum Led {
     /// The step is done; in words, without personal data.
@@ -35,7 +38,7 @@ impl Engine {
         let _guard = self.locks.lock(&card).await;
         let mut dossier = self.load(&request.procedure).await?;
         refuse_other_operator(&dossier, actor)?;
-        let request = read_fields(&dossier, request)?;
+        let (request, household) = read_fields(&dossier, request, !self.household_key().is_empty())?;
         if dossier.state == ProcedureState::Unsettled {
             // Setting the PIN again may be a decision about the PUK: no other answer stands for it.
             judge_form(&dossier, &request)?;
@@ -48,6 +51,7 @@ impl Engine {
             return Ok(dossier.to_procedure());
         }
         let step = judge_form(&dossier, &request)?;
+        dossier.household = household.or(dossier.household.take());
         let meter = self.meter_of(&dossier);
         let pins =
             Pins { holder: request.pin, signature: request.signature_pin, operator: request.operator_pin };
@@ -76,7 +80,7 @@ impl Engine {
                 self.choose_signature(dossier, wanted)
             }
             (Wants::Choice, Answer::Wanted(wanted)) => {
-                dossier.reader_requested = Some(wanted);
+                self.choose_reader(dossier, wanted).await?;
                 Ok(Led::On(if wanted { "requested" } else { "not requested" }.to_owned()))
             }
             (Wants::Work | Wants::Pin | Wants::Pins, Answer::Confirmed) => {
@@ -174,6 +178,20 @@ impl Engine {
         Ok(Led::On(if wanted { "wanted" } else { "not wanted" }.to_owned()))
     }
 
+    /// §9.3.2-10. That a household has asked before is told, and the operator decides (X17).
+    async fn choose_reader(&self, dossier: &mut Dossier, wanted: bool) -> Result<(), ProcedureError> {
+        dossier.reader_requested = Some(wanted);
+        dossier.household.take_if(|_| !wanted);
+        let Some(household) = &dossier.household else { return Ok(()) };
+        // As it is written does not matter.
+        let key: String =
+            household.split_whitespace().flat_map(str::chars).flat_map(char::to_uppercase).collect();
+        if self.store.ask_for_reader(&self.custody.household_tag(&key)?, dossier).await? {
+            dossier.warn(ASKED_BEFORE);
+        }
+        Ok(())
+    }
+
     async fn go_forward(
         &self,
         actor: &Actor,
@@ -211,19 +229,26 @@ impl Engine {
     }
 }
 
-/// An answer that came as the fields of a form, as the answer that the step wants.
-fn read_fields(dossier: &Dossier, mut request: AnswerStep) -> Result<AnswerStep, ProcedureError> {
-    let path = dossier.path();
-    if let Answer::Fields(values) = request.answer {
+/// An answer that came as the fields of a form, as the answer that the step wants; with the household, where that is asked.
+fn read_fields(
+    dossier: &Dossier,
+    mut request: AnswerStep,
+    asks_household: bool,
+) -> Result<(AnswerStep, Option<String>), ProcedureError> {
+    let (path, mut household) = (dossier.path(), None);
+    if let Answer::Fields(mut values) = request.answer {
         // Of any step: an answer may be repeated. Whose turn it is is judged next.
         let asked = path.steps().find(|step| step.paragraph == request.paragraph);
         let next = || dossier.next().map(|step| ProcedureError::WrongStep { expected: step.paragraph });
         let Some(step) = asked else {
             return Err(next().unwrap_or_else(|| ProcedureError::Over(dossier.id.clone())));
         };
+        if asks_household && step.name == StepName::ReaderRequest {
+            household = question::household(&mut values)?;
+        }
         request.answer = question::answer(step.wants, path.case, values)?;
     }
-    Ok(request)
+    Ok((request, household))
 }
 
 /// The operator's verdict: a mismatch ends the procedure.

@@ -64,6 +64,9 @@ pub struct Dossier {
     pub signature_wanted: bool,
     /// Whether the citizen asked for the reader (§9.3.2-10).
     pub reader_requested: Option<bool>,
+    /// What tells their household from another (X17), where that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub household: Option<String>,
     /// Who is at the counter (§6.1), once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applicant: Option<Applicant>,

@@ -14,10 +14,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::procedure::ProcedureError;
 use crate::procedure::dossier::{Dossier, Intent};
 use crate::procedure::labels::{self, Label};
 use crate::procedure::steps::{CaseRule, StepName, StepRule};
+use crate::procedure::{ProcedureError, identity};
+
+/// The field for what tells one household from another (X17).
+const HOUSEHOLD: &str = "household";
 
 /// What the operator must know of a card whose PIN may or may not be set.
 const UNSETTLED: Label = (
@@ -34,8 +37,9 @@ const DOUBTFUL: Label = (
      è errato, si perde un tentativo.",
 );
 
-/// What a procedure asks now; `officer` says whether the operator's card signs what the step sends to the authority (§7).
-pub(super) fn question(dossier: &Dossier, officer: bool) -> Question {
+/// What a procedure asks now; `officer` says whether the operator's card signs what the step sends to the authority (§7),
+/// `household` what tells one household from another (X17), or nothing.
+pub(super) fn question(dossier: &Dossier, officer: bool, household: &str) -> Question {
     let step = dossier.next();
     let note = match &dossier.intent {
         Some(Intent::SetPin(set_pin)) if set_pin.told.is_some() => Some(DOUBTFUL),
@@ -52,14 +56,24 @@ pub(super) fn question(dossier: &Dossier, officer: bool) -> Question {
         note: note.map(|(text, _)| text.to_owned()),
         note_it: note.map(|(_, text)| text.to_owned()),
         shown: step.map(|step| shown(dossier, step)).unwrap_or_default(),
-        fields: step.map(|step| asked(step, dossier.path().case, officer)).unwrap_or_default(),
+        fields: step.map(|step| asked(step, dossier.path().case, officer, household)).unwrap_or_default(),
         works_on_card: step.is_some_and(|step| matches!(step.wants, Wants::Work | Wants::Pin | Wants::Pins)),
     }
 }
 
-/// The fields of a step, with the operator's PIN where the authority wants the operator's signature.
-fn asked(step: &StepRule, case: &CaseRule, officer: bool) -> Vec<Field> {
+/// The fields of a step, with the operator's PIN where the authority wants the operator's signature, and the household where
+/// it is asked.
+fn asked(step: &StepRule, case: &CaseRule, officer: bool, household: &str) -> Vec<Field> {
     let mut fields = fields(step.wants, case);
+    if step.name == StepName::ReaderRequest && !household.is_empty() {
+        let label = Field {
+            optional: true,
+            text: household.to_owned(),
+            text_it: household.to_owned(),
+            ..plain(HOUSEHOLD, FieldKind::Text, ("household", "nucleo familiare"))
+        };
+        fields.push(label);
+    }
     if officer {
         fields.push(secret(
             "operator_pin",
@@ -67,6 +81,17 @@ fn asked(step: &StepRule, case: &CaseRule, officer: bool) -> Vec<Field> {
         ));
     }
     fields
+}
+
+/// Takes the household out of the values of a form: what was filled in, trimmed.
+pub(super) fn household(values: &mut BTreeMap<String, FieldValue>) -> Result<Option<String>, ProcedureError> {
+    let wrong = || wrong(&plain(HOUSEHOLD, FieldKind::Text, ("household", "nucleo familiare")));
+    match values.remove(HOUSEHOLD) {
+        None => Ok(None),
+        Some(FieldValue::Text(text)) if text.trim().is_empty() => Ok(None),
+        Some(FieldValue::Text(text)) => identity::sound(&text).map(Some).ok_or_else(wrong),
+        Some(FieldValue::Flag(_)) => Err(wrong()),
+    }
 }
 
 /// The data that the operator needs before their eyes at a step.

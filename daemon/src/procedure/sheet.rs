@@ -238,7 +238,8 @@ fn statements(dossier: &Dossier) -> Vec<String> {
         }
     }
     if dossier.reader_requested == Some(true) {
-        statements.push("Si chiede un lettore gratuito, uno per nucleo familiare.".to_owned());
+        let household = dossier.household.as_ref().map(|key| format!(" ({key})")).unwrap_or_default();
+        statements.push(format!("Si chiede un lettore gratuito, uno per nucleo familiare{household}."));
     }
     statements
 }
@@ -310,6 +311,7 @@ mod tests {
             document: None,
             signature_wanted: true,
             reader_requested: Some(true),
+            household: Some(text()),
             applicant: Some(Applicant::Parent),
             representative: Some(Representative {
                 surname: text(),

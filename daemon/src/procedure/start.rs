@@ -265,6 +265,7 @@ fn new_dossier(
         document: None,
         signature_wanted: matches!(case, Case::Signature | Case::Renewal),
         reader_requested: None,
+        household: None,
         applicant: case_rule(case).only_applicant(),
         representative: None,
         evidence: None,

@@ -93,6 +93,33 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that a household, told by its tag, asks for a reader in a procedure; whether it has asked in another one that was
+    /// not given up.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn ask_for_reader(&self, household: &str, dossier: &Dossier) -> Result<bool, StoreError> {
+        sqlx::query(
+            "INSERT INTO reader_request (household, procedure_id, card, asked_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (household, procedure_id) DO NOTHING",
+        )
+        .bind(household)
+        .bind(&dossier.id)
+        .bind(&dossier.card)
+        .bind(clock::now())
+        .execute(self.database.pool())
+        .await?;
+        let (before,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM reader_request JOIN procedures ON procedures.id = procedure_id \
+             WHERE household = $1 AND procedure_id <> $2 AND state <> 'cancelled'",
+        )
+        .bind(household)
+        .bind(&dossier.id)
+        .fetch_one(self.database.pool())
+        .await?;
+        Ok(before > 0)
+    }
+
     /// A procedure by its identifier.
     ///
     /// # Errors

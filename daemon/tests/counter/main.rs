@@ -19,6 +19,7 @@ mod coverage;
 mod desk;
 mod faults;
 mod forgotten;
+mod household;
 mod impostor;
 mod interoperability;
 mod kill;
