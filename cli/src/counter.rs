@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
 use crate::prompt::{self, Source};
-use answers::Answers;
+use drive::Lead;
 use language::Language;
 
 #[derive(Subcommand)]
@@ -29,9 +29,9 @@ pub(crate) enum Verb {
     /// Activate a card, or give an activated one new codes (§9.3.2, §9.4); goes on where an earlier try stopped
     Activate(Activate),
     /// Add the signature certificate (§7, §9.1.3), in the open activation or later
-    Signature(Activate),
+    Signature(Lead),
     /// Renew the signature certificate, with a new key (X2); where the configuration allows it
-    Renewal(Activate),
+    Renewal(Lead),
     /// Delete a signature certificate that has expired, and its key (§9.1.3)
     RemoveSignature(Remove),
     /// Any case of the manual, by its name in `cnsctl counter cases`
@@ -90,17 +90,11 @@ pub(crate) struct Remove {
 
 #[derive(Args)]
 pub(crate) struct Activate {
-    /// The reader that holds the citizen's card
-    #[arg(long)]
-    reader: Option<String>,
     /// New codes for a card that is active already (§9.4)
     #[arg(long)]
     new_codes: bool,
-    /// Stop before this step and leave the procedure open, for instance §9.3.2-8
-    #[arg(long, value_name = "PARAGRAPH")]
-    until: Option<String>,
     #[command(flatten)]
-    answers: Answers,
+    lead: Lead,
 }
 
 #[derive(Args)]
@@ -108,14 +102,8 @@ pub(crate) struct Run {
     /// The case, for instance minor
     #[arg(value_parser = case)]
     case: Case,
-    /// The reader that holds the citizen's card
-    #[arg(long)]
-    reader: Option<String>,
-    /// Stop before this step and leave the procedure open, for instance §9.3.2-8
-    #[arg(long, value_name = "PARAGRAPH")]
-    until: Option<String>,
     #[command(flatten)]
-    answers: Answers,
+    lead: Lead,
 }
 
 /// A case by the name that it has in the protocol.
@@ -126,35 +114,16 @@ fn case(name: &str) -> Result<Case, String> {
 
 pub(crate) fn run(context: &mut Context, verb: Verb) -> Result<(), CliError> {
     match verb {
-        Verb::Activate(options) => {
-            let case = if options.new_codes { Case::NewCodes } else { Case::Standard };
-            drive::procedure(context, case, options.reader, options.until.as_deref(), &options.answers)
+        Verb::Activate(Activate { new_codes, lead }) => {
+            drive::procedure(context, if new_codes { Case::NewCodes } else { Case::Standard }, lead)
         }
-        Verb::Signature(mut options) => {
-            options.answers.signature.get_or_insert(answers::YesNo::Yes);
-            drive::procedure(
-                context,
-                Case::Signature,
-                options.reader,
-                options.until.as_deref(),
-                &options.answers,
-            )
+        Verb::Signature(mut lead) => {
+            lead.answers.signature.get_or_insert(answers::YesNo::Yes);
+            drive::procedure(context, Case::Signature, lead)
         }
-        Verb::Renewal(options) => drive::procedure(
-            context,
-            Case::Renewal,
-            options.reader,
-            options.until.as_deref(),
-            &options.answers,
-        ),
+        Verb::Renewal(lead) => drive::procedure(context, Case::Renewal, lead),
+        Verb::Run(Run { case, lead }) => drive::procedure(context, case, lead),
         Verb::RemoveSignature(options) => remove_signature(context, options),
-        Verb::Run(options) => drive::procedure(
-            context,
-            options.case,
-            options.reader,
-            options.until.as_deref(),
-            &options.answers,
-        ),
         Verb::Cases { language } => {
             let language = language.unwrap_or_else(Language::of_terminal);
             let cases = context.call(&Cases {})?;
@@ -271,9 +240,38 @@ fn text(procedure: &Procedure) -> String {
     for step in &procedure.done {
         text += &format!("  {:<12} {}\n", step.paragraph, step.outcome);
     }
+    for said in &procedure.warnings {
+        text += &format!("{}\n", warning(said));
+    }
     text
+}
+
+/// What the operator should know of a procedure.
+fn warning(said: &str) -> String {
+    format!("Note: {said}")
 }
 
 fn holder(holder: &Holder) -> String {
     format!("{} {}, {}, born {}", holder.name, holder.surname, holder.codice_fiscale, holder.birth_date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_procedure_that_was_given_up_is_shown() {
+        let procedure = json!({
+            "id": "0011223344556677", "case": "renewal", "rules": "1.2", "card": "6170010012345678",
+            "holder": {
+                "codice_fiscale": "MLSGRZ85A41B354B", "name": "GRAZIA", "surname": "MELIS",
+                "sex": "F", "birth_date": "1985-01-01", "birth_place": "B354"
+            },
+            "certificate_subject": "CN=x", "certificate_not_after": "2030-01-01T00:00:00Z",
+            "operator": "op1", "counter": "ASL", "state": "cancelled", "done": [],
+            "warnings": ["have the authority revoke the new one (§9.7)"]
+        });
+        let shown = text(&serde_json::from_value(procedure).unwrap());
+        assert!(shown.ends_with("Note: have the authority revoke the new one (§9.7)\n"), "{shown}");
+    }
 }

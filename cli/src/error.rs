@@ -47,7 +47,7 @@ pub(crate) enum CliError {
     Json(#[from] serde_json::Error),
     /// There is no terminal to ask at.
     #[error("there is no terminal to ask for {0}")]
-    NoTerminal(&'static str),
+    NoTerminal(String),
     /// What was typed is no PIN or PUK.
     #[error("{0}")]
     Secret(#[from] cns_protocol::secret_text::NotText),

@@ -27,10 +27,15 @@ impl Source {
 }
 
 /// Reads a secret; `what` names it in the prompt.
-pub(crate) fn secret(source: Source, what: &'static str) -> Result<SecretText, CliError> {
+pub(crate) fn secret(source: Source, what: &str) -> Result<SecretText, CliError> {
+    secret_with(source, "Enter", what)
+}
+
+/// As [`secret`]; `enter` is the prompt's verb, in the language of the name.
+pub(crate) fn secret_with(source: Source, enter: &str, what: &str) -> Result<SecretText, CliError> {
     let secret = match source {
         Source::StandardInput => read_line(&mut unbuffered_stdin()?)?,
-        Source::Terminal => from_terminal(what)?,
+        Source::Terminal => from_terminal(enter, what)?,
     };
     Ok(SecretText::new(secret)?)
 }
@@ -75,10 +80,10 @@ fn unbuffered_stdin() -> Result<File, CliError> {
     Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
-fn from_terminal(what: &'static str) -> Result<Secret, CliError> {
-    let mut terminal =
-        OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| CliError::NoTerminal(what))?;
-    write!(terminal, "Enter {what}: ")?;
+fn from_terminal(enter: &str, what: &str) -> Result<Secret, CliError> {
+    let opened = OpenOptions::new().read(true).write(true).open("/dev/tty");
+    let mut terminal = opened.map_err(|_| CliError::NoTerminal(what.to_owned()))?;
+    write!(terminal, "{enter} {what}: ")?;
     let silence = Silence::begin(&terminal)?;
     let secret = read_line(&mut terminal.try_clone()?);
     drop(silence);

@@ -126,8 +126,8 @@ impl Procedures {
         }
     }
 
-    /// Has the status of certificates looked up at `source` before codes are set (§9.3b). There is one source: a second
-    /// is not taken.
+    /// Has the status of certificates looked up at `source` before codes are set (§9.3b) or a certificate is renewed
+    /// (X2). There is one source: a second is not taken.
     pub fn ask_status_of(&self, source: Arc<dyn StatusSource>) {
         self.0.standings.ask_status_of(Arc::clone(&source));
         if self.0.status_source.set(source).is_err() {
@@ -153,7 +153,7 @@ impl Procedures {
         }
     }
 
-    /// Says what stands on the sheets. There is one configuration: a second is not taken.
+    /// Says what the counter may do, and what stands on its sheets. There is one configuration: a second is not taken.
     pub fn configure(&self, config: CounterConfig) {
         if self.0.config.set(config).is_err() {
             tracing::error!("the procedures are configured already");

@@ -3,9 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use clap::Args;
 use cns_protocol::Method;
 use cns_protocol::counter::{
-    Answer, AnswerStep, Case, Next, Procedure, ProcedureState, Question, Start, StepDone,
+    Answer, AnswerStep, Case, Field, Next, Procedure, ProcedureState, Question, Start, StepDone,
 };
 use cns_protocol::rpc::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +19,19 @@ use crate::error::CliError;
 use crate::output;
 use crate::prompt::{self, Source};
 
+/// How a procedure is driven.
+#[derive(Args)]
+pub(crate) struct Lead {
+    /// The reader that holds the citizen's card
+    #[arg(long)]
+    reader: Option<String>,
+    /// Stop before this step and leave the procedure open, for instance §9.3.2-8
+    #[arg(long, value_name = "PARAGRAPH")]
+    until: Option<String>,
+    #[command(flatten)]
+    pub(super) answers: Answers,
+}
+
 /// Begins or takes up a procedure on the card in `reader`, and answers its steps.
 ///
 /// With `--json` each step that was done and each progress report is one line of JSON, and the last line is the
@@ -25,35 +39,42 @@ use crate::prompt::{self, Source};
 pub(crate) fn procedure(
     context: &mut Context,
     case: Case,
-    reader: Option<String>,
-    until: Option<&str>,
-    answers: &Answers,
+    Lead { reader, until, answers }: Lead,
 ) -> Result<(), CliError> {
     let reader = context.reader(reader)?;
     let mut procedure = context.call(&Start { reader, case })?;
     introduce(context, &procedure);
-    let mut shown = 0;
+    let mut shown = Shown::default();
     loop {
-        shown = show_new_steps(context, &procedure, shown)?;
+        shown.go_on(context, &procedure)?;
         let question = context.call(&Next { procedure: procedure.id.clone() })?;
         let Some(step) = question.step.clone() else { break };
-        if until == Some(step.paragraph.as_str()) {
+        if until.as_ref() == Some(&step.paragraph) {
             break;
         }
-        show_data(context, answers.language(), &question);
+        let language = answers.language();
+        show_data(context, language, &question);
         let answer = Answer::Fields(answers.values(&question, &step)?);
-        let secret = |name: &str, what: &'static str| {
-            let wanted = question.fields.iter().any(|field| field.secret && field.name == name);
-            wanted.then(|| prompt::secret(Source::from_flag(answers.pin_stdin), what)).transpose()
+        let secret = |name: &str| {
+            let wanted = question.fields.iter().find(|field| field.secret && field.name == name);
+            let ask = |field: &Field| {
+                let what = language.of(&field.text, &field.text_it);
+                prompt::secret_with(
+                    Source::from_flag(answers.pin_stdin),
+                    language.of("Enter", "Digitare"),
+                    what,
+                )
+            };
+            wanted.map(ask).transpose()
         };
         let request = AnswerStep {
             procedure: procedure.id.clone(),
             paragraph: step.paragraph.clone(),
             answer,
-            pin: secret("pin", "the holder's PIN")?,
-            signature_pin: secret("signature_pin", "the holder's signature PIN")?,
+            pin: secret("pin")?,
+            signature_pin: secret("signature_pin")?,
             // The request to the certifier is signed on the operator's own card (§7).
-            operator_pin: secret("operator_pin", "the operator's PIN")?,
+            operator_pin: secret("operator_pin")?,
         };
         procedure = call_long(context, &request)?;
     }
@@ -70,6 +91,10 @@ fn show_data(context: &Context, language: Language, question: &Question) {
     }
     for line in &question.shown {
         output::note(&format!("  {}: {}", language.of(&line.text, &line.text_it), line.value));
+    }
+    // What is asked in the open is asked with the step's text.
+    if let Some(step) = question.step.as_ref().filter(|_| question.fields.iter().all(|field| field.secret)) {
+        output::note(language.of(&step.text, &step.text_it));
     }
 }
 
@@ -106,16 +131,31 @@ fn introduce(context: &Context, procedure: &Procedure) {
         "Certificate: {} (until {})",
         procedure.certificate_subject, procedure.certificate_not_after
     ));
-    for warning in &procedure.warnings {
-        output::note(&format!("Note: {warning}"));
-    }
 }
 
-fn show_new_steps(context: &Context, procedure: &Procedure, shown: usize) -> Result<usize, CliError> {
-    for step in procedure.done.iter().skip(shown) {
-        if context.json { output::json_line(&json!({ "step": step }))? } else { output::note(&line(step)) }
+/// How much of a procedure the operator has seen.
+#[derive(Default)]
+struct Shown {
+    steps: usize,
+    warnings: usize,
+}
+
+impl Shown {
+    /// Shows what is new: warnings, which with `--json` stand in the procedure, and steps.
+    fn go_on(&mut self, context: &Context, procedure: &Procedure) -> Result<(), CliError> {
+        for step in procedure.done.iter().skip(self.steps) {
+            if context.json {
+                output::json_line(&json!({ "step": step }))?;
+            } else {
+                output::note(&line(step));
+            }
+        }
+        for warning in procedure.warnings.iter().skip(self.warnings).filter(|_| !context.json) {
+            output::note(&super::warning(warning));
+        }
+        *self = Self { steps: procedure.done.len(), warnings: procedure.warnings.len() };
+        Ok(())
     }
-    Ok(procedure.done.len())
 }
 
 fn line(step: &StepDone) -> String {

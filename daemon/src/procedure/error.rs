@@ -221,9 +221,9 @@ impl ProcedureError {
                 Some("Put the same card into a reader again: the procedure goes on with the same envelope")
             }
             Self::CardElsewhere => Some("Put the citizen's card into a reader of this daemon"),
-            Self::NoAuthority => {
-                Some("Answer that no signature certificate is wanted, or configure [authority]")
-            }
+            Self::NoAuthority => Some(
+                "Go on without a signature certificate, or ask the administrator to configure [authority]",
+            ),
             Self::CertificateValid { .. } => Some(
                 "Say the explicit word to delete it all the same: the key is lost for ever, and the authority must be asked to revoke the certificate (§9.7)",
             ),
@@ -246,6 +246,9 @@ impl ProcedureError {
             | Self::Store(StoreError::Changed) => {
                 Some("Ask for the procedure's next step (`counter.next`) and answer that")
             }
+            Self::Card(CardError::LastTry) => Some(
+                "One try is left, and nothing was presented. Have the holder prove the PIN first (`pin.verify` with `confirm_last_try`; `cnsctl pin verify --confirm-last-try`, with `--which signature` for the signature PIN): the right one brings all tries back. Then answer the step again",
+            ),
             Self::WrongAnswer { .. }
             | Self::Card(_)
             | Self::Custody(_)

@@ -153,7 +153,13 @@ pub(super) fn fields(wants: Wants, case: &CaseRule) -> Vec<Field> {
         Wants::Pin => vec![secret("pin", ("the holder's PIN", "PIN del titolare"))],
         Wants::Pins => vec![
             secret("pin", ("the PIN of the holder's card", "PIN della carta del titolare")),
-            secret("signature_pin", ("the holder's signature PIN", "PIN di firma del titolare")),
+            secret(
+                "signature_pin",
+                (
+                    "the holder's signature PIN (at first as the card's)",
+                    "PIN di firma del titolare (all'inizio quello della carta)",
+                ),
+            ),
         ],
         Wants::Applicant => {
             let question = ("who is at the counter", "chi si presenta allo sportello");

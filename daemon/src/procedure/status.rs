@@ -118,11 +118,15 @@ pub trait StatusAuthority: Send + Sync {
     ) -> Asked<'a, Standing>;
 }
 
+/// What to do about a suspension, in English and Italian.
+const REACTIVATE_FIRST: (&str, &str) =
+    ("Reactivate it first (§9.6.2), in the same visit", "Riattivarla prima (§9.6.2), nella stessa visita");
+
 impl Engine {
-    /// §9.3b: no codes for a card whose authentication certificate is revoked, or suspended (X12); no renewal of a signature
-    /// certificate that is. The case says which ones count. Without a source the operator is warned. Where the source does not know, the configuration says whether the procedure is stopped
-    /// before anything is done, or goes on with a warning. What was done here counts until the source has heard of it: a
-    /// list may be made once a day.
+    /// §9.3b: no codes for a card whose authentication certificate is revoked, or suspended (X12); no renewal of a
+    /// signature certificate that is. The case says which ones count. Without a source the operator is warned. Where the
+    /// source does not know, the configuration says whether the procedure is stopped before anything is done, or goes on
+    /// with a warning. What was done here counts until the source has heard of it: a list may be made once a day.
     pub(super) async fn check_status(
         &self,
         dossier: &mut Dossier,
@@ -166,27 +170,36 @@ impl Engine {
         };
         match heard.standing {
             Standing::Good => self.refuse_out_of_force(card, Some(heard.at)).await,
-            Standing::Suspended => {
-                Err(ProcedureError::rule("§9.3b", "the card is suspended", "la carta è sospesa").hinting(
-                    "Reactivate it first (§9.6.2), in the same visit",
-                    "Riattivarla prima (§9.6.2), nella stessa visita",
-                ))
-            }
-            Standing::Revoked if key_use == KeyUse::Signature => Err(ProcedureError::rule(
-                "§9.3b",
-                "the card's signature certificate is revoked",
-                "il certificato di firma della carta è revocato",
-            )
-            .hinting(renewal::ANOTHER.0, renewal::ANOTHER.1)),
-            Standing::Revoked => Err(ProcedureError::rule(
-                "§9.3b",
-                "the card's certificate is revoked",
-                "il certificato della carta è revocato",
-            )
-            .hinting(
-                "The citizen may ask for a new card (§9.7)",
-                "Il cittadino può richiedere una nuova carta (§9.7)",
-            )),
+            out_of_force @ (Standing::Suspended | Standing::Revoked) => Err(refusal(out_of_force, key_use)),
         }
     }
+}
+
+/// What the operator is told of a certificate that is not in force.
+fn refusal(standing: Standing, key_use: KeyUse) -> ProcedureError {
+    let of_signature = key_use == KeyUse::Signature;
+    let (message, italian, hint) = match standing {
+        Standing::Good | Standing::Suspended if of_signature => (
+            "the card's signature certificate is suspended",
+            "il certificato di firma della carta è sospeso",
+            REACTIVATE_FIRST,
+        ),
+        Standing::Good | Standing::Suspended => {
+            ("the card is suspended", "la carta è sospesa", REACTIVATE_FIRST)
+        }
+        Standing::Revoked if of_signature => (
+            "the card's signature certificate is revoked",
+            "il certificato di firma della carta è revocato",
+            renewal::ANOTHER_FOR_REVOKED,
+        ),
+        Standing::Revoked => (
+            "the card's certificate is revoked",
+            "il certificato della carta è revocato",
+            (
+                "The citizen may ask for a new card (§9.7)",
+                "Il cittadino può richiedere una nuova carta (§9.7)",
+            ),
+        ),
+    };
+    ProcedureError::rule("§9.3b", message, italian).hinting(hint.0, hint.1)
 }

@@ -154,3 +154,16 @@ async fn only_the_operators_open_procedure_at_this_step_lets_a_program_in() {
     rig.load(Some(sample::PIN), &rig.issue(Profile::QualifiedSignature, &pair.request)).await.unwrap();
     assert_eq!(rig.area(), SignatureAreaState::Certified);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_program_makes_the_key_of_a_renewal() {
+    let mut rig = Rig::new().await;
+    rig.allow_renewal();
+    crate::removal::make(&rig).await;
+    let rig = Program(rig);
+    let begun = rig.start(Case::Renewal).await.unwrap();
+    rig.until(begun, "", "§9.1.3").await;
+    let refused = rig.generate_as("op1", Some(sample::PIN)).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("X2"), "{refused:?}");
+    assert!(refused.hint().is_some_and(|hint| hint.contains("counter.answer")), "{refused:?}");
+}

@@ -141,7 +141,7 @@ async fn the_next_certificate_takes_the_old_ones_place() {
     assert_eq!(rig.phases("signature-renewal").await, [Phase::Intention, Phase::Outcome].repeat(2));
     let started = rig.entries().await;
     let started = started.iter().filter(|entry| entry.act == "procedure-started");
-    assert_eq!(started.filter(|entry| entry.paragraph.as_deref() == Some("§6")).count(), 2);
+    assert_eq!(started.filter(|entry| entry.paragraph.as_deref() == Some("X2")).count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,6 +163,27 @@ async fn a_wrong_pin_leaves_the_old_certificate_in_use() {
     assert_eq!(issued(&rig), 1, "the authority has heard nothing of it");
     renew(&rig, &ready).await.unwrap();
     assert!(certificate(&rig) != old && signs(&rig).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_try_left_the_pin_is_proved_first() {
+    let rig = renewing().await;
+    let ready = ready(&rig).await;
+    for _ in 0..2 {
+        rig.answer_with_pins(&ready, "§9.1.3", Answer::Confirmed, [PINS[0], Some(b"99999")])
+            .await
+            .unwrap_err();
+    }
+    let refused = renew(&rig, &ready).await.unwrap_err();
+    assert!(matches!(refused, ProcedureError::Card(CardError::LastTry)), "{refused:?}");
+    for text in [refused.hint().map(str::to_owned), refused.italian()] {
+        assert!(text.is_some_and(|text| text.contains("pin.verify")), "{refused:?}");
+    }
+    let prove = |session: &mut CardSession<'_>| {
+        pin::verify(session, PinName::Signature, &secret(SIGNATURE_PIN), LastTry::Confirmed)
+    };
+    rig.rooms().readers.run(&rig.reader, None, prove).await.unwrap();
+    renew(&rig, &ready).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

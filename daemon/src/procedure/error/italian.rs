@@ -1,6 +1,7 @@
 //! What an operator reads in Italian when a procedure does not go on.
 
 use super::ProcedureError;
+use crate::card::CardError;
 use crate::procedure::status::StatusError;
 
 impl ProcedureError {
@@ -44,7 +45,8 @@ impl ProcedureError {
             Self::PukRefused { .. }
             | Self::PukDoubtful { .. }
             | Self::PukBlocked
-            | Self::Unsettled { .. } => self.italian_of_pin(),
+            | Self::Unsettled { .. }
+            | Self::Card(CardError::LastTry) => self.italian_of_pin(),
             Self::OfficerPin => plain(
                 "l'autorità richiede la firma dell'operatore con la propria carta",
                 Some("Rispondere di nuovo digitando anche il PIN dell'operatore"),
@@ -85,7 +87,7 @@ impl ProcedureError {
         } else if let Self::NoAuthority = self {
             plain(
                 "non è configurata un'autorità di certificazione: questo sportello non può creare certificati di firma",
-                "Rispondere che il certificato di firma non è richiesto, o configurare [authority]",
+                "Procedere senza certificato di firma, o chiedere all'amministratore di configurare [authority]",
             )
         } else if let Self::NoStatusAuthority = self {
             plain(
@@ -99,7 +101,7 @@ impl ProcedureError {
             )
         } else if let Self::Status(StatusError::Unknown(_)) = self {
             plain(
-                "lo stato del certificato non è noto, quindi la carta non può essere attivata",
+                "lo stato del certificato non è noto, quindi non si può procedere",
                 "Non è stato fatto nulla. Riprovare più tardi; se persiste, chiedere all'amministratore di verificare [status] in cnsd.toml",
             )
         } else if let Self::Status(_) = self {
@@ -150,6 +152,11 @@ impl ProcedureError {
             plain(
                 "il PUK della carta è bloccato: il PIN non potrà più essere impostato; la procedura è terminata",
                 "La busta resta all'operatore. La carta va revocata ed emessa di nuovo (§9.7)",
+            )
+        } else if let Self::Card(CardError::LastTry) = self {
+            plain(
+                "resta un solo tentativo: non è stato presentato nulla",
+                "Far verificare prima il PIN al titolare (`pin.verify` con `confirm_last_try`): se è giusto, i tentativi tornano tutti. Poi rispondere di nuovo",
             )
         } else {
             plain(

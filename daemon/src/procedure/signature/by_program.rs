@@ -204,6 +204,14 @@ impl Engine {
         })?;
         refuse_other_operator(&dossier, actor)?;
         let step = dossier.next().ok_or_else(|| ProcedureError::Over(dossier.id.clone()))?;
+        if step.name == StepName::RenewalWork {
+            return Err(ProcedureError::rule(
+                "X2",
+                "a renewal's key and certificate are made by the counter's own procedure, not by a program",
+                "la chiave e il certificato di un rinnovo li crea la procedura dello sportello, non un programma",
+            )
+            .hinting("Answer the step (`counter.answer`)", "Rispondere al passo (`counter.answer`)"));
+        }
         if !matches!(step.name, StepName::SignatureWork | StepName::SignatureWithHolderPin) {
             return Err(ProcedureError::WrongStep { expected: step.paragraph });
         }

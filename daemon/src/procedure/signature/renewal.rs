@@ -24,10 +24,16 @@ use crate::procedure::dossier::{Dossier, Intent};
 use crate::procedure::remove_signature::end_of_certificate;
 use crate::procedure::{Engine, ProcedureError, clock, identity};
 
-/// What to do where a certificate is not renewed.
+/// What to do where a certificate is not renewed because its end is over.
 pub(in crate::procedure) const ANOTHER: (&str, &str) = (
     "Delete it (`counter.remove_signature`), then make another one (case `signature`)",
     "Cancellarlo (`counter.remove_signature`) e crearne un altro (caso `signature`)",
+);
+
+/// What to do where it is not renewed because it is revoked: its term may last, so that the deletion wants the explicit word.
+pub(in crate::procedure) const ANOTHER_FOR_REVOKED: (&str, &str) = (
+    "Delete it (`counter.remove_signature` with `even_if_valid`), then make another one (case `signature`)",
+    "Cancellarlo (`counter.remove_signature` con `even_if_valid`) e crearne un altro (caso `signature`)",
 );
 
 /// What the operator should know who gives up a renewal of which the card may have the certificate already.

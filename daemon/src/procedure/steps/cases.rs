@@ -269,7 +269,7 @@ static SIGNATURE: CaseRule = CaseRule {
 /// the chip, its request, its certificate (X2). Configuration opens it.
 static RENEWAL: CaseRule = CaseRule {
     case: Case::Renewal,
-    paragraph: "§6",
+    paragraph: "X2",
     name: "renewal of the signature certificate",
     text: "Renewal of the signature certificate, with a new key",
     text_it: "Rinnovo del certificato di firma digitale, con una nuova chiave",
