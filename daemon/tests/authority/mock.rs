@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use cns_virtual_authority::{Authority as Certifier, Profile};
 use cnsd::authority::checks::CheckError;
 use cnsd::authority::cmp::{CmpError, ProtectionError};
-use cnsd::authority::{Authority, AuthorityError, IssuedCertificate};
-use cnsd::config::{AuthorityConfig, Protection};
+use cnsd::authority::{Authority, AuthorityError, IssuedCertificate, RaKey};
+use cnsd::config::{AuthorityConfig, Protection, RequestForm};
 use cnsd_test_support::{network, private_network};
 use der::{Decode, Encode};
 use tempfile::TempDir;
@@ -36,6 +36,7 @@ async fn inside() {
     an_authority_that_wants_time().await;
     crmf_and_its_proof().await;
     a_registration_authority_s_signature().await;
+    an_officer_s_signature().await;
     who_may_sign_for_the_authority().await;
     suspension_reactivation_revocation().await;
 }
@@ -162,6 +163,43 @@ async fn a_registration_authority_s_signature() {
     let other = Mock::start(&[]);
     let error = other.certify_by(&other.registration_authority(), &other.asked).await.unwrap_err();
     assert!(matches!(error, AuthorityError::Cmp(CmpError::Unbelieved { .. })), "{error}");
+}
+
+/// What makes a certificate one of a card.
+const CARD: &str = "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n\
+     subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
+
+/// The operator's card signs the messages, the new key itself the request in them.
+async fn an_officer_s_signature() {
+    let mock = Mock::signing(REGISTRATION_AUTHORITY, &["-poll_count", "1", "-check_after", "1"]);
+    let folder = mock.folder.path();
+    spokesman(folder, "officer", "ca", CARD);
+    let officer = RaKey::read(&folder.join("officer.pem"), &folder.join("officer.key")).unwrap();
+    let config = AuthorityConfig {
+        protection: Protection::Operator,
+        request: RequestForm::Ir,
+        secret_file: None,
+        ..mock.config()
+    };
+    let authority = Authority::open(&config, Arc::new(network())).unwrap();
+    let (key, asked) = (public_key(&mock.asked), crmf(folder, SUBJECT));
+    for asked in [&asked, &mock.asked] {
+        let issued = authority.certify(asked, [1; 16], &expected(&key), Some(&officer)).await;
+        assert_eq!(issued.unwrap().der, mock.leaf());
+    }
+    authority.revoke(&mock.leaf(), CrlReason::CertificateHold, [2; 16], Some(&officer)).await.unwrap();
+    let nobody = authority.certify(&asked, [3; 16], &expected(&key), None).await.unwrap_err();
+    assert!(matches!(nobody, AuthorityError::Cmp(CmpError::NoOfficer)), "{nobody}");
+    // The officer's signature is no proof that the new key is the card's.
+    let mut stolen = asked;
+    *stolen.last_mut().unwrap() ^= 1;
+    let unproved = authority.certify(&stolen, [4; 16], &expected(&key), Some(&officer)).await.unwrap_err();
+    assert!(matches!(unproved, AuthorityError::Cmp(CmpError::Refused(_))), "{unproved}");
+    // Nor does an officer whom another authority certified speak here.
+    spokesman(folder, "alien", "stranger", CARD);
+    let alien = RaKey::read(&folder.join("alien.pem"), &folder.join("alien.key")).unwrap();
+    let unknown = authority.certify(&mock.asked, [5; 16], &expected(&key), Some(&alien)).await.unwrap_err();
+    assert!(matches!(unknown, AuthorityError::Cmp(_)), "{unknown}");
 }
 
 async fn who_may_sign_for_the_authority() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cns_protocol::counter::Reason;
 use cns_virtual_authority::Status;
-use cnsd::authority::{Authority, AuthorityError, CmpError};
+use cnsd::authority::{Authority, AuthorityError, CmpError, RaKey, Signer};
 use cnsd::config::{AuthorityConfig, Protection, RequestForm};
 use cnsd::procedure::status::{StatusAuthority, StatusChange, StatusError};
 use cnsd_test_support::network;
@@ -42,17 +42,22 @@ async fn every_protection_and_form_brings_the_same_certificate() {
     let key = public_key(&pkcs10);
     let by_secret = config(folder, &running.url(), SECRET, "ca");
     let by_signature = registration_authority(&running, by_secret.clone());
+    let officer = RaKey::read(&folder.join("ra.pem"), &folder.join("ra.key")).unwrap();
+    let signer: &dyn Signer = &officer;
     let mut number = 0;
     let mut certificates = std::collections::BTreeSet::new();
     for delay in [0, 1] {
         running.certifier.set_delay(Duration::from_secs(delay));
-        for protection in [Protection::Pbm, Protection::Pbmac1, Protection::RegistrationAuthority] {
-            let base =
-                if protection == Protection::RegistrationAuthority { &by_signature } else { &by_secret };
+        for protection in
+            [Protection::Pbm, Protection::Pbmac1, Protection::RegistrationAuthority, Protection::Operator]
+        {
+            let signs = matches!(protection, Protection::RegistrationAuthority | Protection::Operator);
+            let base = if signs { &by_signature } else { &by_secret };
+            let officer = (protection == Protection::Operator).then_some(signer);
             for asked in [&pkcs10, &crmf] {
                 number += 1;
                 let config = AuthorityConfig { protection, request: RequestForm::Ir, ..base.clone() };
-                let issued = open(&config).certify(asked, [number; 16], &expected(&key), None).await;
+                let issued = open(&config).certify(asked, [number; 16], &expected(&key), officer).await;
                 let issued = issued.unwrap_or_else(|error| panic!("{protection:?}, {delay} s: {error}"));
                 certificates.insert(issued.der);
             }

@@ -53,6 +53,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) authority: bool,
     /// Whether requests to the certifier are signed on the operator's own card (§7).
     pub(crate) officer: bool,
+    /// How certificates are asked for then: nothing, or `ir`.
+    pub(crate) request: Option<&'a str>,
     /// The cards whose PUK is in custody.
     pub(crate) cards: &'a [&'a str],
     /// More lines of the configuration's section `custody`.
@@ -81,7 +83,7 @@ impl Counter {
         let (server, authority) = if setup.authority {
             let server = serve_certifier(&certifier, ([127, 0, 0, 1], 0).into());
             let url = format!("http://{}/pkix/signature", server.1);
-            (Some(server), authority_section(&running, &url, setup.officer))
+            (Some(server), authority_section(&running, &url, setup))
         } else {
             (None, String::new())
         };
@@ -153,11 +155,12 @@ fn serve_certifier(certifier: &Arc<Certifier>, address: SocketAddr) -> (Runtime,
     (runtime, address)
 }
 
-fn authority_section(running: &Running, url: &str, officer: bool) -> String {
-    if officer {
+fn authority_section(running: &Running, url: &str, setup: &Setup<'_>) -> String {
+    if setup.officer {
         let anchors = running.path("ca/ca.pem");
+        let request = setup.request.map(|form| format!("request = {form:?}\n")).unwrap_or_default();
         return format!(
-            "[authority]\nurl = {url:?}\nprotection = \"operator\"\ntrust_anchors = {anchors:?}\n"
+            "[authority]\nurl = {url:?}\nprotection = \"operator\"\ntrust_anchors = {anchors:?}\n{request}"
         );
     }
     let secret_file = running.path("cmp-secret");

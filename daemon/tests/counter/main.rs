@@ -27,6 +27,7 @@ mod killed;
 mod logins;
 mod matrix;
 mod national;
+mod officer;
 mod orders;
 mod refusals;
 mod removal;
