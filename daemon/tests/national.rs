@@ -20,7 +20,7 @@ use cns_protocol::operator::{CounterKind, Session};
 use cns_secret::Secret;
 use cns_virtual_card::sealed::{Content, Kind, Recipient};
 use cnsd::audit::Audit;
-use cnsd::config::{CustodyConfig, MailConfig};
+use cnsd::config::MailConfig;
 use cnsd::custody::{Custody, RecordName};
 use cnsd::database::Database;
 use cnsd::national::connector::{Connector, HttpConnector};
@@ -31,8 +31,9 @@ use serde_json::Value;
 use x509_cert::Certificate;
 
 use cnsd_test_support::national_peer::{Mood, serve};
-use cnsd_test_support::network;
 use cnsd_test_support::rig::answers::{document, report, representative};
+use cnsd_test_support::rig::refuse_writes;
+use cnsd_test_support::{database, network};
 
 const CARD: &str = "6999000000001230";
 const HOLDER: &str = "RSSMRA80A01H501U";
@@ -45,7 +46,7 @@ struct Rooms {
 }
 
 async fn open(state: &Path, url: Option<&str>, mail_config: Option<&MailConfig>) -> Rooms {
-    let config = CustodyConfig::default();
+    let config = database::config(state);
     let database = Database::open(&config.database, state).await.unwrap();
     let custody = Custody::open(&database, &config, state).await.unwrap();
     let audit = Audit::open(state, custody.sealer()).await.unwrap();
@@ -407,9 +408,7 @@ async fn mail_is_worked_on_though_requests_fail() {
     let health = session(CounterKind::HealthAuthority);
     rooms.national.request(1, &health, revocation()).await.unwrap();
     rooms.national.receive(1, "duplicate-1", request(RequestKind::Duplicate)).await.unwrap();
-    let refuse =
-        "CREATE TRIGGER trouble BEFORE UPDATE ON national_request BEGIN SELECT RAISE(ABORT, 'trouble'); END";
-    sqlx::query(refuse).execute(rooms.database.pool()).await.unwrap();
+    refuse_writes(&rooms.database, "national_request").await;
     let failed = rooms.national.work().await;
     assert!(matches!(failed, Err(NationalError::Database(_))), "{failed:?}");
     assert!(spool.path().join("duplicate-1.eml").exists());
@@ -497,7 +496,7 @@ fn statistic(digits: &[u32; 10]) -> f64 {
 async fn neither_the_answers_nor_the_mails_tell_anything_of_the_puk() {
     const CARDS: [(&str, &[u8]); 2] = [("6999000000001230", b"00000000"), ("6999000000001248", b"97531864")];
     let state = tempfile::tempdir().unwrap();
-    let config = CustodyConfig::default();
+    let config = database::config(state.path());
     let database = Database::open(&config.database, state.path()).await.unwrap();
     let custody = Custody::open(&database, &config, state.path()).await.unwrap();
     let audit = Audit::open(state.path(), custody.sealer()).await.unwrap();

@@ -46,16 +46,36 @@ pub(crate) fn run(no_install: bool, real_parts_only: bool, no_fuzzing: bool) -> 
     tally.close()
 }
 
-/// The tests that run on either database, once more on the one that daemons share: all of custody's, and of the counter's
-/// what the database has a part in. What the chip and the certifier do is the same to either.
+/// The tests that run on either database, once more on the one that daemons share: all of custody's, of the certificates'
+/// status and of other regions', and of the counter's what the database has a part in. What the chip and the certifier do is
+/// the same to either.
 fn on_postgresql() -> Result<()> {
     let environment = [("CNSD_TEST_DATABASE", "postgresql")];
-    let custody =
-        ["test", "--release", "--workspace", "--quiet", "--test", "custody", "--test", "custody_memory"];
-    cargo::run_within(&custody, &environment, TESTS_LIMIT)?;
-    let counter = ["test", "--release", "--workspace", "--quiet", "--test", "counter", "--"];
-    let parts = ["shared::", "kill::", "closing::", "activation::", "orders::"];
-    cargo::run_within(&[&counter[..], &parts].concat(), &environment, TESTS_LIMIT)
+    let test = ["test", "--release", "--workspace", "--quiet"];
+    let whole = ["custody", "custody_memory", "national", "status"].map(|name| ["--test", name]).concat();
+    cargo::run_within(&[&test[..], &whole].concat(), &environment, TESTS_LIMIT)?;
+    let counter = ["--test", "counter", "--"];
+    let parts = [
+        "activation::",
+        "audited::",
+        "by_program::",
+        "closing::",
+        "desk::",
+        "forgotten::",
+        "impostor::",
+        "interoperability::",
+        "kill::",
+        "national::",
+        "orders::",
+        "removal::",
+        "renewal::",
+        "same_card::",
+        "shared::",
+        "standing::",
+        "status::",
+        "telling::",
+    ];
+    cargo::run_within(&[&test[..], &counter, &parts].concat(), &environment, TESTS_LIMIT)
 }
 
 fn real_parts(programs: &Path) -> Result<()> {
