@@ -235,6 +235,7 @@ fn text(procedure: &Procedure) -> String {
         ("Holder", holder(&procedure.holder)),
         ("Operator", format!("{}, {}", procedure.operator, procedure.counter)),
         ("Envelope", procedure.envelope.clone().unwrap_or_default()),
+        ("Signature envelope", procedure.signature_envelope.clone().unwrap_or_default()),
         ("Next", next),
     ]);
     for step in &procedure.done {

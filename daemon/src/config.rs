@@ -94,6 +94,8 @@ pub struct Config {
     pub orders: Option<OrdersConfig>,
     /// What the counter may do, and what stands on its sheets.
     pub counter: CounterConfig,
+    /// How signature areas are made.
+    pub signature_area: SignatureAreaConfig,
     /// The audit log.
     pub audit: AuditConfig,
     /// Limits on what clients may take.
@@ -120,6 +122,7 @@ impl Default for Config {
             mail: None,
             orders: None,
             counter: CounterConfig::default(),
+            signature_area: SignatureAreaConfig::default(),
             audit: AuditConfig::default(),
             limits: Limits::default(),
         }
@@ -291,6 +294,25 @@ impl Default for CounterConfig {
             household_key: String::new(),
         }
     }
+}
+
+/// How signature areas are made at counters.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignatureAreaConfig {
+    /// Where the area's PIN comes from (X1).
+    pub pin: AreaPin,
+}
+
+/// Where the signature area's PIN comes from (X1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AreaPin {
+    /// It is the card's at first: the envelope's, or the one that the holder types.
+    #[default]
+    Envelope,
+    /// It is in an envelope of its own.
+    OwnEnvelope,
 }
 
 /// The audit log's files.

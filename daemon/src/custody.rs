@@ -38,7 +38,7 @@ use std::sync::Arc;
 use cns_secret::Secret;
 
 pub use self::batch::{Asker, Selection, check_note};
-pub use self::envelope::{Desk, EnvelopeState};
+pub use self::envelope::{Desk, EnvelopePurpose, EnvelopeState};
 pub use self::envelope_code::EnvelopeCode;
 pub(crate) use self::enveloped_data::Addressed;
 pub use self::error::{CustodyError, HsmError, KeyFileFault, Unavailable};
@@ -203,8 +203,8 @@ impl Custody {
         self.inner.puks.refused(serial, kind, tries_left).await
     }
 
-    /// Reserves an envelope of an operator, or of the counter where they work, for a procedure on the card `serial`.
-    /// Again for the same procedure and card is no error.
+    /// Reserves an envelope of an operator, or of the counter where they work, for a procedure on the card `serial` and its
+    /// own codes. Again for the same procedure and card is no error.
     ///
     /// # Errors
     /// [`CustodyError::CodeInvalid`] before anything is looked up, [`CustodyError::EnvelopeUnknown`], and
@@ -216,7 +216,22 @@ impl Custody {
         procedure: &str,
         serial: &str,
     ) -> Result<(), CustodyError> {
-        self.inner.envelopes.reserve(&EnvelopeCode::parse(code)?, desk.into(), procedure, serial).await
+        self.reserve_for(code, desk, (procedure, serial), EnvelopePurpose::Card).await
+    }
+
+    /// As [`Custody::reserve`], for one of a card's PINs.
+    ///
+    /// # Errors
+    /// As that; [`CustodyError::EnvelopeUnavailable`] also for an envelope that the procedure has for the other one.
+    pub async fn reserve_for<'a>(
+        &self,
+        code: &str,
+        desk: impl Into<Desk<'a>>,
+        procedure_and_card: (&str, &str),
+        purpose: EnvelopePurpose,
+    ) -> Result<(), CustodyError> {
+        let code = EnvelopeCode::parse(code)?;
+        self.inner.envelopes.reserve(&code, desk.into(), procedure_and_card, purpose).await
     }
 
     /// Lends the PIN of an envelope that this procedure reserved or used.
@@ -242,7 +257,8 @@ impl Custody {
         self.inner.user_codes.matches(code.as_str(), &salt, &verifier, user_code.expose())
     }
 
-    /// Notes that the envelope's PIN is on the card. Its user code is somebody's from now on, and its verifier is hardened.
+    /// Notes that the envelope's PIN is on the card. Its user code is somebody's from now on, and its verifier is hardened; that
+    /// of an envelope for the signature area is destroyed.
     ///
     /// # Errors
     /// [`CustodyError::EnvelopeUnavailable`] when this procedure has not reserved it.
@@ -260,7 +276,7 @@ impl Custody {
                 .fetch_optional(self.inner.database.pool())
                 .await?;
         let Some((salt, keyed)) = row else { return Ok(()) };
-        if user_code_hash::is_hardened(&keyed) {
+        if keyed.is_empty() || user_code_hash::is_hardened(&keyed) {
             return Ok(());
         }
         let was = keyed.clone();
@@ -290,7 +306,7 @@ impl Custody {
         let row: Option<HolderRow> = sqlx::query_as(
             "SELECT envelope.code, envelope.user_code_salt, envelope.user_code_verifier, card.serial \
              FROM envelope JOIN card ON card.serial = envelope.card_serial \
-             WHERE card.codice_fiscale = $1 AND envelope.state = 'used' ORDER BY envelope.used_at DESC LIMIT 1",
+             WHERE card.codice_fiscale = $1 AND envelope.state = 'used' AND envelope.purpose IS NULL ORDER BY envelope.used_at DESC LIMIT 1",
         )
         .bind(codice_fiscale)
         .fetch_optional(self.inner.database.pool())

@@ -184,7 +184,7 @@ async fn assemble(config: &Config, database: &Database, state: &Path) -> Result<
         None => None,
     };
     let procedures = Procedures::open(database, &custody, &readers, &audit, certifier);
-    procedures.configure(config.counter.clone());
+    procedures.configure(config.counter.clone(), config.signature_area);
     if let Some(authority) = authority {
         procedures.change_status_by(authority);
     }

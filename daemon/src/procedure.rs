@@ -48,7 +48,7 @@ use cns_protocol::rpc::Traffic;
 
 use crate::audit::{Audit, Record};
 use crate::card::CardContents;
-use crate::config::CounterConfig;
+use crate::config::{CounterConfig, SignatureAreaConfig};
 use crate::custody::Custody;
 use crate::database::Database;
 use crate::dispatch::ProgressSender;
@@ -88,6 +88,7 @@ struct Engine {
     /// Nobody, where requests do not go out.
     national: OnceLock<National>,
     config: OnceLock<CounterConfig>,
+    signature_area: OnceLock<SignatureAreaConfig>,
 }
 
 /// Who is told that a card's PIN may become, or have become, another.
@@ -115,6 +116,7 @@ impl Procedures {
             standings: Standings::open(database, custody, audit),
             national: OnceLock::new(),
             config: OnceLock::new(),
+            signature_area: OnceLock::new(),
         }))
     }
 
@@ -153,9 +155,10 @@ impl Procedures {
         }
     }
 
-    /// Says what the counter may do, and what stands on its sheets. There is one configuration: a second is not taken.
-    pub fn configure(&self, config: CounterConfig) {
-        if self.0.config.set(config).is_err() {
+    /// Says what the counter may do and what stands on its sheets, and how signature areas are made from now on. There is
+    /// one configuration: a second is not taken.
+    pub fn configure(&self, config: CounterConfig, signature_area: SignatureAreaConfig) {
+        if self.0.config.set(config).is_err() || self.0.signature_area.set(signature_area).is_err() {
             tracing::error!("the procedures are configured already");
         }
     }

@@ -194,6 +194,9 @@ pub struct Procedure {
     /// The outside code of its envelope, once chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<String>,
+    /// The outside code of the envelope of the signature PIN, where that is in one of its own (X1), once chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature_envelope: Option<String>,
 }
 
 /// Accepted identity documents (§6.1.2).

@@ -38,6 +38,9 @@ pub(crate) struct Answers {
     /// The code outside the envelope (§9.3.2-6)
     #[arg(long, value_name = "CODE")]
     envelope: Option<String>,
+    /// The code outside the envelope of the signature PIN, where it has one of its own (§9.1.3-envelope, §9.4-envelope)
+    #[arg(long, value_name = "CODE")]
+    signature_envelope: Option<String>,
     /// Whether the citizen wants the signature certificate (§9.3.2-8)
     #[arg(long, value_enum)]
     pub(crate) signature: Option<YesNo>,
@@ -129,7 +132,8 @@ impl Answers {
             "issuer" => self.document_issuer.clone(),
             "expires" => self.document_expires.clone(),
             "verdict" => self.identity.clone(),
-            "code" => self.envelope.clone(),
+            "code" if step.paragraph == "§9.3.2-6" => self.envelope.clone(),
+            "code" => self.signature_envelope.clone(),
             "wanted" if step.paragraph == "§9.3.2-10" => self.reader_request.map(yes_no),
             "wanted" => self.signature.map(yes_no),
             _ => None,

@@ -237,6 +237,7 @@ fn standing_text(standing: &EnvelopeStanding) -> String {
         ("Waits to be void, request", text(&standing.void_request)),
         ("Procedure", text(&standing.procedure)),
         ("Card", text(&standing.card)),
+        ("For", text(&standing.purpose)),
         ("In custody since", standing.created_at.clone()),
         ("Assigned", text(&standing.assigned_at)),
         ("Used", text(&standing.used_at)),

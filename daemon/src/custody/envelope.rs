@@ -54,6 +54,26 @@ impl fmt::Display for EnvelopeState {
     }
 }
 
+/// What an envelope's PIN is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopePurpose {
+    /// The card's own codes: the user code in it becomes the holder's.
+    Card,
+    /// The signature area alone (X1): its user code is nobody's.
+    Signature,
+}
+
+impl EnvelopePurpose {
+    /// The name in the database; none for what most envelopes are for.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Card => None,
+            Self::Signature => Some("signature"),
+        }
+    }
+}
+
 /// Who takes an envelope: an operator, and the counter where they work.
 #[derive(Clone, Copy, Debug)]
 pub struct Desk<'a> {
@@ -92,6 +112,7 @@ struct Standing {
     void_request: Option<String>,
     procedure: Option<String>,
     card: Option<String>,
+    purpose: Option<String>,
 }
 
 /// The envelopes in the database.
@@ -110,11 +131,11 @@ impl Envelopes {
         &self,
         code: &EnvelopeCode,
         desk: Desk<'_>,
-        procedure: &str,
-        serial: &str,
+        (procedure, serial): (&str, &str),
+        purpose: EnvelopePurpose,
     ) -> Result<(), CustodyError> {
         let changed = sqlx::query(
-            "UPDATE envelope SET state = 'reserved', procedure_id = $1, card_serial = $2, reserved_at = $3 \
+            "UPDATE envelope SET state = 'reserved', procedure_id = $1, card_serial = $2, reserved_at = $3, purpose = $7 \
              WHERE code = $4 AND state = 'assigned' AND void_request IS NULL \
              AND (operator_id = $5 OR (operator_id IS NULL AND counter = $6))",
         )
@@ -124,6 +145,7 @@ impl Envelopes {
         .bind(code.as_str())
         .bind(desk.operator)
         .bind(desk.counter)
+        .bind(purpose.name())
         .execute(&self.pool)
         .await?
         .rows_affected();
@@ -132,10 +154,10 @@ impl Envelopes {
         }
         let standing = self.standing(code).await?;
         let same_procedure = standing.procedure.as_deref() == Some(procedure);
+        let same_use =
+            standing.card.as_deref() == Some(serial) && standing.purpose.as_deref() == purpose.name();
         let reason = match standing.state {
-            EnvelopeState::Reserved if same_procedure && standing.card.as_deref() == Some(serial) => {
-                return Ok(());
-            }
+            EnvelopeState::Reserved if same_procedure && same_use => return Ok(()),
             EnvelopeState::Reserved if !same_procedure => Unavailable::OtherProcedure,
             EnvelopeState::Assigned if standing.void_request.is_some() => Unavailable::VoidRequested,
             EnvelopeState::Assigned => {
@@ -167,14 +189,18 @@ impl Envelopes {
         }
     }
 
+    /// The user code of an envelope for the signature area is destroyed now: it is nobody's.
     pub(super) async fn mark_used(&self, code: &EnvelopeCode, procedure: &str) -> Result<(), CustodyError> {
         let changed = sqlx::query(
-            "UPDATE envelope SET state = 'used', used_at = $1 \
+            "UPDATE envelope SET state = 'used', used_at = $1, \
+             user_code_salt = CASE WHEN purpose = 'signature' THEN $4 ELSE user_code_salt END, \
+             user_code_verifier = CASE WHEN purpose = 'signature' THEN $4 ELSE user_code_verifier END \
              WHERE code = $2 AND procedure_id = $3 AND state = 'reserved'",
         )
         .bind(now())
         .bind(code.as_str())
         .bind(procedure)
+        .bind(Vec::<u8>::new())
         .execute(&self.pool)
         .await?
         .rows_affected();
@@ -183,8 +209,8 @@ impl Envelopes {
 
     pub(super) async fn release(&self, code: &EnvelopeCode, procedure: &str) -> Result<(), CustodyError> {
         let changed = sqlx::query(
-            "UPDATE envelope SET state = 'assigned', procedure_id = NULL, card_serial = NULL, reserved_at = NULL \
-             WHERE code = $1 AND procedure_id = $2 AND state = 'reserved'",
+            "UPDATE envelope SET state = 'assigned', procedure_id = NULL, card_serial = NULL, reserved_at = NULL, \
+             purpose = NULL WHERE code = $1 AND procedure_id = $2 AND state = 'reserved'",
         )
         .bind(code.as_str())
         .bind(procedure)
@@ -197,7 +223,7 @@ impl Envelopes {
         Err(self.not_of_procedure(code, procedure).await?)
     }
 
-    /// A void envelope's PIN is destroyed with it.
+    /// A void envelope's PIN and user code are destroyed with it.
     pub(super) async fn void(
         &self,
         code: &EnvelopeCode,
@@ -205,13 +231,14 @@ impl Envelopes {
         reason: &str,
     ) -> Result<(), CustodyError> {
         let changed = sqlx::query(
-            "UPDATE envelope SET state = 'void', voided_at = $1, void_reason = $2, sealed_pin = NULL \
-             WHERE code = $3 AND procedure_id = $4 AND state IN ('reserved', 'used')",
+            "UPDATE envelope SET state = 'void', voided_at = $1, void_reason = $2, sealed_pin = NULL, \
+             user_code_salt = $5, user_code_verifier = $5 WHERE code = $3 AND procedure_id = $4 AND state IN ('reserved', 'used')",
         )
         .bind(now())
         .bind(reason)
         .bind(code.as_str())
         .bind(procedure)
+        .bind(Vec::<u8>::new())
         .execute(&self.pool)
         .await?
         .rows_affected();
@@ -261,16 +288,16 @@ impl Envelopes {
         let shown = self.show(code).await?;
         let state = EnvelopeState::parse(&shown.state)
             .ok_or_else(|| CustodyError::Tampered { record: format!("envelope.state[{code}]") })?;
-        let EnvelopeStanding { operator, counter, void_request, procedure, card, .. } = shown;
-        Ok(Standing { state, operator, counter, void_request, procedure, card })
+        let EnvelopeStanding { operator, counter, void_request, procedure, card, purpose, .. } = shown;
+        Ok(Standing { state, operator, counter, void_request, procedure, card, purpose })
     }
 
     /// What is known of an envelope that is no secret.
     pub(super) async fn show(&self, code: &EnvelopeCode) -> Result<EnvelopeStanding, CustodyError> {
         type Text = Option<String>;
-        type Row = (String, Text, Text, Text, Text, Text, String, Text, Text, Text, Text);
+        type Row = (String, Text, Text, Text, Text, Text, Text, String, Text, Text, Text, Text);
         let row: Option<Row> = sqlx::query_as(
-            "SELECT state, operator_id, counter, void_request, procedure_id, card_serial, created_at, assigned_at, \
+            "SELECT state, operator_id, counter, void_request, procedure_id, card_serial, purpose, created_at, assigned_at, \
              used_at, voided_at, void_reason FROM envelope WHERE code = $1",
         )
         .bind(code.as_str())
@@ -283,6 +310,7 @@ impl Envelopes {
             void_request,
             procedure,
             card,
+            purpose,
             created_at,
             assigned_at,
             used_at,
@@ -297,6 +325,7 @@ impl Envelopes {
             void_request,
             procedure,
             card,
+            purpose,
             created_at,
             assigned_at,
             used_at,

@@ -3,7 +3,7 @@
 use cns_protocol::audit::Phase;
 use cns_protocol::counter::{Answer, AnswerStep, Procedure, ProcedureState, Verdict, Wants};
 
-use crate::custody::{Desk, EnvelopeCode};
+use crate::custody::{Desk, EnvelopeCode, EnvelopePurpose};
 use crate::dispatch::ProgressSender;
 use crate::procedure::close::refuse_other_operator;
 use crate::procedure::dossier::Dossier;
@@ -75,7 +75,7 @@ impl Engine {
         match (step.wants, answer) {
             (Wants::Confirmation, Answer::Confirmed) => Ok(Led::On(step.name.outcome().to_owned())),
             (Wants::Verdict, Answer::Verdict(verdict)) => Ok(compare(dossier, step, verdict)),
-            (Wants::EnvelopeCode, Answer::Envelope(code)) => self.choose_envelope(dossier, &code).await,
+            (Wants::EnvelopeCode, Answer::Envelope(code)) => self.choose_envelope(dossier, step, &code).await,
             (Wants::Choice, Answer::Wanted(wanted)) if step.name == StepName::SignatureWanted => {
                 self.choose_signature(dossier, wanted)
             }
@@ -128,6 +128,8 @@ impl Engine {
             | StepName::Identification
             | StepName::Comparison
             | StepName::Envelope
+            | StepName::AreaEnvelopeForCodes
+            | StepName::AreaEnvelope
             | StepName::SignatureWanted
             | StepName::RequestForm
             | StepName::HandOver
@@ -150,18 +152,31 @@ impl Engine {
         }
     }
 
-    /// §9.3.2-6: the envelope is reserved for this procedure. Its code is persisted first, so that a power cut cannot
-    /// leave an envelope reserved that no procedure knows of.
-    async fn choose_envelope(&self, dossier: &mut Dossier, code: &str) -> Result<Led, ProcedureError> {
+    /// §9.3.2-6, and where the signature PIN has an envelope of its own (X1): the envelope is reserved for this procedure.
+    /// Its code is persisted first, so that a power cut cannot leave an envelope reserved that no procedure knows of.
+    async fn choose_envelope(
+        &self,
+        dossier: &mut Dossier,
+        step: &StepRule,
+        code: &str,
+    ) -> Result<Led, ProcedureError> {
         let code = EnvelopeCode::parse(code)?.as_str().to_owned();
-        if let Some(earlier) = dossier.envelope.take_if(|earlier| *earlier != code) {
+        let purpose = if step.name == StepName::Envelope {
+            EnvelopePurpose::Card
+        } else if dossier.envelope.as_ref() == Some(&code) {
+            return Err(same_envelope(step));
+        } else {
+            EnvelopePurpose::Signature
+        };
+        if let Some(earlier) = place_for(dossier, purpose)?.take_if(|earlier| *earlier != code) {
             self.release(&earlier, &dossier.id).await?;
         }
-        dossier.envelope = Some(code.clone());
+        *place_for(dossier, purpose)? = Some(code.clone());
         self.store.update(dossier).await?;
         let desk = Desk { operator: &dossier.operator, counter: Some(&dossier.counter) };
-        if let Err(error) = self.custody.reserve(&code, desk, &dossier.id, &dossier.card).await {
-            dossier.envelope = None;
+        let for_card = (dossier.id.as_str(), dossier.card.as_str());
+        if let Err(error) = self.custody.reserve_for(&code, desk, for_card, purpose).await {
+            *place_for(dossier, purpose)? = None;
             self.store.update(dossier).await?;
             return Err(error.into());
         }
@@ -209,8 +224,8 @@ impl Engine {
         let rule = dossier.rule();
         let text = format!("{} is complete", rule.name);
         self.record(actor, dossier, ("procedure-done", Phase::Fact, rule.paragraph), text).await?;
-        let end = dossier.envelope_end();
-        self.close(dossier, ProcedureState::Done, end).await
+        let ends = dossier.ends();
+        self.close(dossier, ProcedureState::Done, ends).await
     }
 
     async fn go_out(
@@ -224,9 +239,30 @@ impl Engine {
         self.record(actor, dossier, ("procedure-cancelled", Phase::Fact, step.paragraph), outcome.clone())
             .await?;
         self.note(dossier, step, outcome, meter);
-        let end = dossier.envelope_end();
-        self.close(dossier, ProcedureState::Cancelled, end).await
+        let ends = dossier.ends();
+        self.close(dossier, ProcedureState::Cancelled, ends).await
     }
+}
+
+/// Where the code of an envelope is kept.
+fn place_for(dossier: &mut Dossier, purpose: EnvelopePurpose) -> Result<&mut Option<String>, ProcedureError> {
+    match purpose {
+        EnvelopePurpose::Card => Ok(&mut dossier.envelope),
+        EnvelopePurpose::Signature => {
+            let area = dossier.area_envelope.as_mut().ok_or(ProcedureError::Internal)?;
+            Ok(&mut area.code)
+        }
+    }
+}
+
+/// The envelope of the card's PIN is no other one.
+fn same_envelope(step: &StepRule) -> ProcedureError {
+    ProcedureError::rule(
+        step.paragraph,
+        "this is the envelope of the card's PIN: the signature PIN has one of its own",
+        "questa è la busta del PIN della carta: il PIN di firma ha una busta propria",
+    )
+    .hinting("Take another one of your envelopes", "Prendere un'altra delle proprie buste")
 }
 
 /// An answer that came as the fields of a form, as the answer that the step wants; with the household, where that is asked.

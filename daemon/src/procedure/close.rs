@@ -5,7 +5,7 @@ use cns_protocol::audit::Phase;
 use cns_protocol::counter::{Procedure, ProcedureState};
 
 use crate::custody::{CustodyError, EnvelopeState, Unavailable};
-use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent};
+use crate::procedure::dossier::{Dossier, Ends, EnvelopeEnd, Intent};
 use crate::procedure::signature::{UNUSED, renewal};
 use crate::procedure::steps::cases::Needs;
 use crate::procedure::store::StoreError;
@@ -19,6 +19,10 @@ const STILL_TOLD: &str = "The authority was not told of all certificates of the 
 const NOT_TOLD: &str = "The authority was not told of all certificates of the card: it is told of the rest when the change is \
                         asked for again, with `operator_pin`";
 
+/// What the operator should know when the envelope is void whose PIN the signature area may have.
+const AREA_PIN_UNKNOWN: &str = "The signature PIN may be unknown: where the card has a signature certificate, give the citizen new \
+                                codes with other envelopes (§9.4)";
+
 impl Engine {
     pub(super) async fn cancel(&self, actor: &Actor, id: &str) -> Result<Procedure, ProcedureError> {
         let card = self.load(id).await?.card;
@@ -28,18 +32,16 @@ impl Engine {
         if dossier.is_over() {
             return Err(ProcedureError::Over(dossier.id));
         }
-        let end = dossier.envelope_end();
-        let text = match end {
-            EnvelopeEnd::None => "cancelled before an envelope was chosen",
-            EnvelopeEnd::Release => "cancelled; the card was not touched, the envelope is free again",
-            EnvelopeEnd::Void => "cancelled; the envelope's PIN may be on the card, the envelope is void",
-            EnvelopeEnd::Used => "closed after the envelope was handed over",
-        };
+        let ends = dossier.ends();
         let paragraph = dossier.rule().paragraph;
-        self.record(actor, &dossier, ("procedure-cancelled", Phase::Fact, paragraph), text).await?;
-        if end == EnvelopeEnd::Void {
+        self.record(actor, &dossier, ("procedure-cancelled", Phase::Fact, paragraph), cancelled(ends))
+            .await?;
+        if ends.card == EnvelopeEnd::Void {
             dossier
                 .warn("The card's PIN is unknown: give the citizen new codes with another envelope (§9.4)");
+        }
+        if ends.area == EnvelopeEnd::Void {
+            dossier.warn(AREA_PIN_UNKNOWN);
         }
         let left = renewal::left(&dossier);
         if let Some(warning) = left {
@@ -53,7 +55,7 @@ impl Engine {
             dossier.warn(if self.standings.wants_officer() { NOT_TOLD } else { STILL_TOLD });
         }
         self.withdraw_request(actor, &mut dossier).await?;
-        self.close(&mut dossier, ProcedureState::Cancelled, end).await?;
+        self.close(&mut dossier, ProcedureState::Cancelled, ends).await?;
         if left.is_some() {
             self.note_what_is_left(&mut dossier).await;
         }
@@ -65,21 +67,19 @@ impl Engine {
         &self,
         dossier: &mut Dossier,
         state: ProcedureState,
-        envelope: EnvelopeEnd,
+        ends: Ends,
     ) -> Result<(), ProcedureError> {
         dossier.state = state;
-        dossier.intent = Some(Intent::Close { envelope });
+        dossier.intent = Some(Intent::Close { envelope: ends.card, area: ends.area });
         self.store.update(dossier).await?;
-        self.finish_close(dossier, envelope).await
+        self.finish_close(dossier, ends).await
     }
 
     /// What custody does at the end. Safe to repeat.
-    pub(super) async fn finish_close(
-        &self,
-        dossier: &mut Dossier,
-        end: EnvelopeEnd,
-    ) -> Result<(), ProcedureError> {
-        if let Some(code) = &dossier.envelope {
+    pub(super) async fn finish_close(&self, dossier: &mut Dossier, ends: Ends) -> Result<(), ProcedureError> {
+        let area = dossier.area_envelope.as_ref().and_then(|area| area.code.as_ref());
+        for (code, end) in [(dossier.envelope.as_ref(), ends.card), (area, ends.area)] {
+            let Some(code) = code else { continue };
             match end {
                 EnvelopeEnd::None | EnvelopeEnd::Used => {}
                 EnvelopeEnd::Release => self.release(code, &dossier.id).await?,
@@ -116,6 +116,24 @@ impl Engine {
             outcome => Ok(outcome?),
         }
     }
+}
+
+/// What becomes of a cancelled procedure's envelopes, in words.
+fn cancelled(ends: Ends) -> String {
+    let card = match ends.card {
+        EnvelopeEnd::None => "cancelled before an envelope was chosen",
+        EnvelopeEnd::Release => "cancelled; the card was not touched, the envelope is free again",
+        EnvelopeEnd::Void => "cancelled; the envelope's PIN may be on the card, the envelope is void",
+        EnvelopeEnd::Used => "closed after the envelope was handed over",
+    };
+    let area = match ends.area {
+        EnvelopeEnd::None => return card.to_owned(),
+        EnvelopeEnd::Release => "is free again",
+        EnvelopeEnd::Void => "is void",
+        EnvelopeEnd::Used => "was handed over",
+    };
+    let card = if ends.card == EnvelopeEnd::None { "cancelled" } else { card };
+    format!("{card}; the envelope of the signature PIN {area}")
 }
 
 /// A procedure is its operator's until another takes it over with `counter.start` on the card.

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::procedure::steps::{CaseRule, Facts, Path, StepName, StepRule};
 
-/// The form of [`Dossier`] that this program writes.
-pub const VERSION: u32 = 2;
+/// The newest form of [`Dossier`] that this program writes and reads.
+pub const VERSION: u32 = 3;
+/// The form of a dossier without an envelope for the signature area: earlier programs on the same database read it too.
+pub const WITHOUT_AREA_ENVELOPE: u32 = 2;
 
 /// A procedure as it is persisted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,9 @@ pub struct Dossier {
     pub warnings: Vec<String>,
     /// The envelope's outside code.
     pub envelope: Option<String>,
+    /// The envelope of the signature area's PIN, where the configuration had it at the start that there is one of its own (X1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area_envelope: Option<AreaEnvelope>,
     /// The identity document (§6.1.2-data).
     pub document: Option<Document>,
     /// Whether the citizen wants the signature certificate (§9.3.2-8).
@@ -95,6 +100,19 @@ pub struct Dossier {
     pub revision: i64,
 }
 
+/// The envelope that holds the signature area's PIN alone (X1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AreaEnvelope {
+    /// Whether the card has an area whose PIN is set with the card's codes (§9.4).
+    pub with_codes: bool,
+    /// Its outside code, once chosen.
+    pub code: Option<String>,
+    /// Whether its PIN may be on the card: true from just before the first command that gives it to the area that is made.
+    pub may_be_set: bool,
+    /// Whether the card refused its PIN, so that it is not handed over.
+    pub given_up: bool,
+}
+
 /// What is asked of the national system (§9.3.3-5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NationalRequest {
@@ -121,6 +139,9 @@ pub enum Intent {
     Close {
         /// What becomes of it.
         envelope: EnvelopeEnd,
+        /// What becomes of the signature area's own.
+        #[serde(default, skip_serializing_if = "EnvelopeEnd::is_none")]
+        area: EnvelopeEnd,
     },
     /// The certificates' status is changed (§9.5–9.7): so an earlier program would have written it. What was asked is with
     /// the certificates now ([`crate::standing`]).
@@ -179,10 +200,11 @@ pub struct Signature {
 }
 
 /// What becomes of an envelope when its procedure ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EnvelopeEnd {
     /// There is none.
+    #[default]
     None,
     /// The card was surely not touched: it may be used for another citizen.
     Release,
@@ -190,6 +212,21 @@ pub enum EnvelopeEnd {
     Void,
     /// Its PIN is on the card and it was handed over.
     Used,
+}
+
+impl EnvelopeEnd {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
+/// What becomes of a procedure's envelopes when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Of that of the card's codes.
+    pub card: EnvelopeEnd,
+    /// Of that of the signature area's PIN.
+    pub area: EnvelopeEnd,
 }
 
 impl Dossier {
@@ -210,6 +247,8 @@ impl Dossier {
     pub fn facts(&self) -> Facts {
         Facts {
             signature_wanted: self.signature_wanted,
+            own_area_envelope: self.area_envelope.is_some(),
+            area_codes: self.area_envelope.as_ref().is_some_and(|area| area.with_codes),
             theft_or_loss: matches!(self.reason, Some(Reason::Theft | Reason::Loss)),
             asked: self.national_request.as_ref().map(|request| request.request),
         }
@@ -219,7 +258,7 @@ impl Dossier {
     #[must_use]
     pub fn upgraded(mut self) -> Self {
         if self.version < 2 {
-            self.version = VERSION;
+            self.version = WITHOUT_AREA_ENVELOPE;
             self.applicant = Some(Applicant::Holder);
         }
         self
@@ -255,17 +294,31 @@ impl Dossier {
         begun || self.has_done(StepName::PinSet)
     }
 
-    /// What becomes of the envelope if the procedure ends as it stands.
+    /// The envelope of the signature area's PIN, if it has one of its own that is chosen and to be handed over.
     #[must_use]
-    pub fn envelope_end(&self) -> EnvelopeEnd {
-        if self.envelope.is_none() {
-            EnvelopeEnd::None
-        } else if self.has_done(StepName::HandOver) {
-            EnvelopeEnd::Used
-        } else if self.pin_may_be_set() {
-            EnvelopeEnd::Void
-        } else {
-            EnvelopeEnd::Release
+    pub fn area_code(&self) -> Option<&str> {
+        self.area_envelope.as_ref().filter(|area| !area.given_up)?.code.as_deref()
+    }
+
+    /// What becomes of the envelopes if the procedure ends as it stands.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        let end = |may_be_set: bool, to_be_handed_over: bool| {
+            if to_be_handed_over && self.has_done(StepName::HandOver) {
+                EnvelopeEnd::Used
+            } else if may_be_set {
+                EnvelopeEnd::Void
+            } else {
+                EnvelopeEnd::Release
+            }
+        };
+        let area = self.area_envelope.as_ref().filter(|area| area.code.is_some());
+        Ends {
+            card: self.envelope.as_ref().map_or(EnvelopeEnd::None, |_| end(self.pin_may_be_set(), true)),
+            area: area.map_or(EnvelopeEnd::None, |area| {
+                let with_codes = area.with_codes && !area.given_up && self.pin_may_be_set();
+                end(area.may_be_set || with_codes, !area.given_up)
+            }),
         }
     }
 
@@ -296,6 +349,7 @@ impl Dossier {
             done: self.done.clone(),
             warnings: self.warnings.clone(),
             envelope: self.envelope.clone(),
+            signature_envelope: self.area_code().map(str::to_owned),
         }
     }
 }
@@ -326,11 +380,15 @@ mod tests {
         "representative":{"surname":"Verdi","name":"Luca","codice_fiscale":"VRDLCU80A01H501G","kind":"passport",
         "number":"1","issuer":"i","expires":"2030-01-01"},"evidence":"court-act","reason":"theft",
         "national_request":{"request":"duplicate-codes","email":"a@example.it"},"intent":null}"#;
-    const INTENTS: [&str; 6] = [
+    /// As version 3 wrote what the versions before did not have.
+    const AREA: &str =
+        r#","area_envelope":{"with_codes":false,"code":"223456780","may_be_set":true,"given_up":false}"#;
+    const INTENTS: [&str; 7] = [
         r#"{"act":"set-pin","may_be_set":true,"puk_tries_before":3}"#,
         r#"{"act":"set-pin","may_be_set":true,"puk_tries_before":3,"told":{"tries":2}}"#,
         r#"{"act":"signature","transaction":"00112233445566778899aabbccddeeff","request":"3000","certificate":null}"#,
         r#"{"act":"close","envelope":"void"}"#,
+        r#"{"act":"close","envelope":"void","area":"release"}"#,
         r#"{"act":"status","certificates":[{"sha256":"00","transaction":"11","done":true}]}"#,
         r#"{"act":"national","transaction":"00112233445566778899aabbccddeeff"}"#,
     ];
@@ -362,7 +420,8 @@ mod tests {
             let text = FIRST.replace(r#""last":"envelope""#, &format!(r#""last":"{last}""#));
             let text = text.replace(r#""case":"standard""#, r#""case":"new-codes""#);
             let dossier = serde_json::from_str::<Dossier>(&text).unwrap().upgraded();
-            assert_eq!((dossier.version, dossier.applicant), (VERSION, Some(Applicant::Holder)));
+            assert_eq!(dossier.applicant, Some(Applicant::Holder));
+            assert_eq!(dossier.version, WITHOUT_AREA_ENVELOPE);
             assert!(dossier.next().is_some(), "{last}");
         }
     }
@@ -373,7 +432,7 @@ mod tests {
         assert_eq!(dossier.next().map(|step| step.paragraph), Some("§9.3.2-7"));
         assert_eq!((&dossier.certificate_sha256, dossier.virtual_reader), (&None, None));
         let intents = INTENTS.map(|text| serde_json::from_str::<Intent>(text).unwrap());
-        assert_eq!(dossier.envelope_end(), EnvelopeEnd::Release);
+        assert_eq!(dossier.ends().card, EnvelopeEnd::Release);
         for intent in intents {
             let text = serde_json::to_string(&intent).unwrap();
             assert_eq!(serde_json::from_str::<Intent>(&text).unwrap(), intent);
@@ -384,19 +443,57 @@ mod tests {
     }
 
     #[test]
+    fn what_the_third_version_wrote_is_read() {
+        let text = FIRST.replace(r#","document""#, &format!(r#"{AREA},"document""#));
+        let dossier: Dossier =
+            serde_json::from_str(&text.replace(r#""version":1"#, r#""version":3"#)).unwrap();
+        assert_eq!(dossier.clone().upgraded(), dossier);
+        assert_eq!(dossier.area_code(), Some("223456780"));
+        let text = serde_json::to_string(&dossier).unwrap();
+        assert_eq!(serde_json::from_str::<Dossier>(&text).unwrap(), dossier);
+    }
+
+    #[test]
+    fn the_areas_envelope_ends_by_itself() {
+        let mut dossier: Dossier = serde_json::from_str(FIRST).unwrap();
+        let area = |with_codes, may_be_set, given_up| {
+            let code = Some("223456780".to_owned());
+            Some(AreaEnvelope { with_codes, code, may_be_set, given_up })
+        };
+        let mut ends = |area, paragraph: &str| {
+            dossier.area_envelope = area;
+            paragraph.clone_into(&mut dossier.done[0].paragraph);
+            dossier.ends().area
+        };
+        assert_eq!(ends(None, "§9.3.2-9"), EnvelopeEnd::None);
+        assert_eq!(ends(Some(AreaEnvelope::default()), "§9.3.2-9"), EnvelopeEnd::None);
+        // The area that is made: its own work says whether it may be set.
+        assert_eq!(ends(area(false, false, false), "§9.3.2-7"), EnvelopeEnd::Release);
+        assert_eq!(ends(area(false, true, false), "§9.3.2-6"), EnvelopeEnd::Void);
+        assert_eq!(ends(area(false, true, false), "§9.3.2-9"), EnvelopeEnd::Used);
+        // The area that there is: its PIN is set with the card's.
+        assert_eq!(ends(area(true, false, false), "§9.3.2-6"), EnvelopeEnd::Release);
+        assert_eq!(ends(area(true, false, false), "§9.3.2-7"), EnvelopeEnd::Void);
+        assert_eq!(ends(area(true, false, false), "§9.3.2-9"), EnvelopeEnd::Used);
+        // What the card refused is never handed over.
+        assert_eq!(ends(area(true, false, true), "§9.3.2-9"), EnvelopeEnd::Release);
+        assert_eq!(ends(area(true, true, true), "§9.3.2-9"), EnvelopeEnd::Void);
+    }
+
+    #[test]
     fn an_envelope_ends_by_what_the_card_may_hold_and_who_has_it() {
         let mut dossier: Dossier = serde_json::from_str(FIRST).unwrap();
         dossier.intent =
             Some(Intent::SetPin(SetPin { may_be_set: true, puk_tries_before: None, told: None }));
-        assert_eq!(dossier.envelope_end(), EnvelopeEnd::Void);
+        assert_eq!(dossier.ends().card, EnvelopeEnd::Void);
         dossier.intent = None;
         for (paragraph, end) in [("§9.3.2-7", EnvelopeEnd::Void), ("§9.3.2-9", EnvelopeEnd::Used)] {
             let mut done = dossier.done[0].clone();
             done.paragraph = paragraph.to_owned();
             dossier.done.push(done);
-            assert_eq!(dossier.envelope_end(), end);
+            assert_eq!(dossier.ends().card, end);
         }
         dossier.envelope = None;
-        assert_eq!(dossier.envelope_end(), EnvelopeEnd::None);
+        assert_eq!(dossier.ends(), Ends::default());
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn done(step: StepName) -> &'static str {
         StepName::Identification => "Titolare identificato con un documento valido",
         StepName::Comparison => "Dati del documento confrontati con quelli del certificato",
         StepName::Envelope => "Busta scelta",
+        StepName::AreaEnvelopeForCodes | StepName::AreaEnvelope => "Busta del PIN di firma scelta",
         StepName::PinSet => "PIN impostato al valore contenuto nella busta",
         StepName::SignatureWanted => "Certificato di firma richiesto",
         StepName::RequestForm => "Modulo di richiesta firmato",

@@ -8,7 +8,7 @@ use cns_protocol::counter::{Applicant, ProcedureState, Reason};
 use cns_protocol::national::{FirstPart, Request, RequestKind, RequestState, RevocationReason};
 
 use crate::national::{Asker, Withdrawn};
-use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent};
+use crate::procedure::dossier::{Dossier, Ends, Intent};
 use crate::procedure::steps::StepRule;
 use crate::procedure::{Actor, Engine, Meter, ProcedureError, random};
 
@@ -62,7 +62,7 @@ impl Engine {
             RequestState::Refused => {
                 self.record(actor, dossier, act(Phase::Outcome), "refused").await?;
                 self.note(dossier, step, format!("refused: {said}"), &meter);
-                self.close(dossier, ProcedureState::Cancelled, EnvelopeEnd::None).await?;
+                self.close(dossier, ProcedureState::Cancelled, Ends::default()).await?;
                 Err(ProcedureError::NationalRefused(said))
             }
             RequestState::Accepted => {

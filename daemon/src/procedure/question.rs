@@ -124,6 +124,12 @@ fn shown(dossier: &Dossier, step: &StepRule) -> Vec<Shown> {
     {
         lines.push(line(("envelope", "busta"), code));
     }
+    let sets_area = matches!(step.name, StepName::SignatureWork | StepName::SignatureWithHolderPin);
+    if (sets_area || matches!(step.name, StepName::PinSet | StepName::HandOver))
+        && let Some(code) = dossier.area_code()
+    {
+        lines.push(line(("envelope of the signature PIN", "busta del PIN di firma"), code));
+    }
     lines.retain(|line| !line.value.is_empty());
     lines
 }

@@ -15,7 +15,7 @@ use cns_protocol::rpc::Progress;
 use crate::card::{CardContents, CardError, CardSession, LastTry, Sent, pin, what_was_sent};
 use crate::custody::{Lent, PukKind};
 use crate::dispatch::ProgressSender;
-use crate::procedure::dossier::{Dossier, EnvelopeEnd, Intent, SetPin, Told};
+use crate::procedure::dossier::{Dossier, Ends, EnvelopeEnd, Intent, SetPin, Told};
 use crate::procedure::same_card::bind;
 use crate::procedure::steps::StepName;
 use crate::procedure::{Actor, Engine, Meter, ProcedureError};
@@ -74,7 +74,7 @@ impl Engine {
             self.check_status(dossier, &contents).await?;
         }
         let values = self.borrow_values(dossier, &contents).await?;
-        let text = format!("the PIN is set to the value of envelope {}", code_of(dossier)?);
+        let text = format!("the PIN is set to the value of envelope {}", codes_in_words(dossier)?);
         self.record(actor, dossier, (ACT, Phase::Intention, PARAGRAPH), text).await?;
         let intent = SetPin { may_be_set: true, puk_tries_before: puk_tries, told: None };
         dossier.intent = Some(Intent::SetPin(intent));
@@ -89,7 +89,7 @@ impl Engine {
         self.tell_pin(&contents);
         match result {
             Ok(signature) => {
-                self.note_signature_pin(dossier, signature).await?;
+                self.note_signature_pin(dossier, &before, signature).await?;
                 self.conclude(actor, dossier, &meter).await?;
                 self.note_certificates(dossier, &contents, true).await;
                 report(progress, 2, "The PIN is set");
@@ -154,11 +154,22 @@ impl Engine {
         let puk = custody.puk(card, PukKind::Cns).await?;
         let pin = custody.envelope_pin(code, &dossier.id).await?;
         let again = dossier.case == Case::NewCodes && contents.has_signature_area();
-        let signature = if again && custody.has_puk(card, PukKind::Signature).await? {
-            let puk = custody.puk(card, PukKind::Signature).await?;
-            Some((puk, custody.envelope_pin(code, &dossier.id).await?))
-        } else {
-            None
+        let area_code = match &dossier.area_envelope {
+            None => Some(code),
+            Some(_) => dossier.area_code(),
+        };
+        if dossier.area_code().is_some() && !again {
+            // There was one when the procedure began: the card was misread, as after a fault.
+            return Err(
+                CardError::AreaNotReady("it cannot be read: take the card out and put it in again").into()
+            );
+        }
+        let signature = match area_code {
+            Some(code) if again && custody.has_puk(card, PukKind::Signature).await? => {
+                let puk = custody.puk(card, PukKind::Signature).await?;
+                Some((puk, custody.envelope_pin(code, &dossier.id).await?))
+            }
+            Some(_) | None => None,
         };
         Ok(Values { puk, pin, signature })
     }
@@ -172,10 +183,11 @@ impl Engine {
     ) -> Result<(), ProcedureError> {
         let code = code_of(dossier)?.to_owned();
         self.custody.mark_used(&code, &dossier.id).await?;
-        let text = format!("the PIN is the value of envelope {code}");
+        let codes = codes_in_words(dossier)?;
+        let text = format!("the PIN is the value of envelope {codes}");
         self.record(actor, dossier, (ACT, Phase::Outcome, PARAGRAPH), text).await?;
         let step = dossier.path().step(StepName::PinSet).ok_or(ProcedureError::Internal)?;
-        self.note(dossier, step, format!("the PIN was set to the value of envelope {code}"), meter);
+        self.note(dossier, step, format!("the PIN was set to the value of envelope {codes}"), meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;
         self.store.update(dossier).await?;
@@ -186,23 +198,38 @@ impl Engine {
     async fn note_signature_pin(
         &self,
         dossier: &mut Dossier,
+        before: &SetPin,
         result: SignatureResult,
     ) -> Result<(), ProcedureError> {
-        match result {
-            None => {
+        let own = dossier.area_code().map(str::to_owned);
+        match (result, &own) {
+            (None, _) => {
                 let has_area =
                     self.readers.find_card(&dossier.card).is_some_and(|card| card.has_signature_area());
                 if dossier.case == Case::NewCodes && has_area {
                     dossier.warn("The signature PIN is as it was: custody has no PUK for the signature area");
                 }
             }
-            Some(Ok(())) => dossier.warn("The signature PIN was set to the envelope's value too (X1)"),
-            Some(Err(error)) => {
+            (Some(Ok(())), None) => {
+                dossier.warn("The signature PIN was set to the envelope's value too (X1)");
+            }
+            (Some(Ok(())), Some(code)) => {
+                self.custody.mark_used(code, &dossier.id).await?;
+                dossier.warn(format!("The signature PIN was set to the value of envelope {code} (X1)"));
+                return Ok(());
+            }
+            (Some(Err(error)), _) => {
                 if let CardError::PukIncorrect { tries_left } = error {
                     self.custody.puk_refused(&dossier.card, PukKind::Signature, tries_left).await?;
                 }
                 dossier.warn(format!("The signature PIN is as it was: {error}"));
             }
+        }
+        if let (Some(area), Some(code)) = (&mut dossier.area_envelope, own) {
+            // An earlier attempt, whose end nobody heard, may have set it all the same.
+            area.may_be_set |= before.may_be_set;
+            area.given_up = true;
+            dossier.warn(format!("Envelope {code} is not handed over: take it back"));
         }
         Ok(())
     }
@@ -252,9 +279,11 @@ impl Engine {
             Sent::Unchanged | Sent::Unknown => ProcedureError::Internal,
         };
         let end = if before.may_be_set { EnvelopeEnd::Void } else { EnvelopeEnd::Release };
+        // The signature area's PIN is set after the card's.
+        let area = if dossier.area_code().is_some() { end } else { dossier.ends().area };
         self.record(actor, dossier, (ACT, Phase::Outcome, PARAGRAPH), format!("not set: {error}")).await?;
         dossier.warn(error.to_string());
-        self.close(dossier, ProcedureState::Cancelled, end).await?;
+        self.close(dossier, ProcedureState::Cancelled, Ends { card: end, area }).await?;
         Err(error)
     }
 }
@@ -275,6 +304,15 @@ fn reset(session: &mut CardSession<'_>, values: Values) -> Result<SignatureResul
 
 fn code_of(dossier: &Dossier) -> Result<&str, ProcedureError> {
     dossier.envelope.as_deref().ok_or(ProcedureError::Internal)
+}
+
+/// The envelopes whose values are set.
+fn codes_in_words(dossier: &Dossier) -> Result<String, ProcedureError> {
+    let code = code_of(dossier)?;
+    Ok(match dossier.area_code() {
+        Some(area) => format!("{code}, and the signature PIN to that of envelope {area}"),
+        None => code.to_owned(),
+    })
 }
 
 fn report(progress: &ProgressSender, done: u32, message: &str) {

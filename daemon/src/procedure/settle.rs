@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::dispatch::ProgressSender;
-use crate::procedure::dossier::{Dossier, Intent};
+use crate::procedure::dossier::{Dossier, Ends, Intent};
 use crate::procedure::{Actor, Engine, ProcedureError};
 
 /// The insertion of each card that was tried already: a failure is tried again only when the card comes back.
@@ -55,7 +55,9 @@ impl Engine {
             Some(Intent::SetPin(_)) => {
                 self.set_pin(&Actor::daemon(), &mut dossier, &ProgressSender::nobody()).await
             }
-            Some(Intent::Close { envelope }) => self.finish_close(&mut dossier, envelope).await,
+            Some(Intent::Close { envelope, area }) => {
+                self.finish_close(&mut dossier, Ends { card: envelope, area }).await
+            }
             // The operator answers the step again; a half-made area does no harm meanwhile.
             // So it is with requests to an authority.
             Some(Intent::Signature(_) | Intent::Status { .. } | Intent::National { .. }) | None => Ok(()),

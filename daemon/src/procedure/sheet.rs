@@ -43,6 +43,8 @@ struct Information {
     head: Head,
     done: Vec<Line>,
     envelope: Option<String>,
+    /// That of the signature PIN, where it has one of its own.
+    signature_envelope: Option<String>,
     /// Whether an envelope holds the codes.
     new_codes: bool,
     signature: bool,
@@ -113,6 +115,10 @@ fn head(dossier: &Dossier, config: &CounterConfig) -> Head {
 
 fn information(dossier: &Dossier, config: &CounterConfig) -> Information {
     let path = dossier.path();
+    let made = [StepName::SignatureWork, StepName::SignatureWithHolderPin];
+    let signature = made.into_iter().any(|name| dossier.has_done(name));
+    let set_again = dossier.has_done(StepName::AreaEnvelopeForCodes) && dossier.has_done(StepName::PinSet);
+    let has_area_pin = signature || set_again;
     let line = |paragraph: &String| {
         let step = path.steps().find(|step| step.paragraph == *paragraph)?;
         Some(Line { paragraph: paragraph.clone(), text: done(dossier, step.name) })
@@ -122,10 +128,9 @@ fn information(dossier: &Dossier, config: &CounterConfig) -> Information {
         head: head(dossier, config),
         done: dossier.done.iter().filter_map(|step| line(&step.paragraph)).collect(),
         envelope: dossier.envelope.clone().filter(|_| dossier.has_done(StepName::PinSet)),
+        signature_envelope: dossier.area_code().map(str::to_owned).filter(|_| has_area_pin),
         new_codes: dossier.has_done(StepName::PinSet),
-        signature: [StepName::SignatureWork, StepName::SignatureWithHolderPin]
-            .into_iter()
-            .any(|name| dossier.has_done(name)),
+        signature,
         renewed: dossier.has_done(StepName::RenewalWork),
         not_after: day_of(&dossier.certificate_not_after),
         no_user_code: path.step(StepName::NationalWork).is_some(),
@@ -274,7 +279,7 @@ mod tests {
     use cns_protocol::operator::CounterKind;
 
     use super::*;
-    use crate::procedure::dossier::VERSION;
+    use crate::procedure::dossier::{AreaEnvelope, VERSION};
 
     /// What would be markup if it were not escaped, in every text that a person or a card gives.
     const HOSTILE: &str = "<script>alert(\"1\")</script>&'";
@@ -308,6 +313,7 @@ mod tests {
             done: Vec::new(),
             warnings: Vec::new(),
             envelope: Some(text()),
+            area_envelope: Some(AreaEnvelope { code: Some(text()), ..AreaEnvelope::default() }),
             document: None,
             signature_wanted: true,
             reader_requested: Some(true),

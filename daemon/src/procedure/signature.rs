@@ -65,20 +65,20 @@ impl Work {
         if step.name == StepName::RenewalWork { Self::Renewal } else { Self::First }
     }
 
-    /// What is recorded: the act, what is begun, what was done, and what the operator reads of the step.
+    /// What is recorded: the act, what is begun, what was done, and the beginning of what the operator reads of the step.
     fn words(self) -> [&'static str; 4] {
         match self {
             Self::First => [
                 ACT,
                 "the signature area is made",
                 "the certificate is on the card",
-                "the signature certificate was made; its PIN is the card's PIN at first (X1)",
+                "the signature certificate was made",
             ],
             Self::Renewal => [
                 "signature-renewal",
                 "the next signature key and certificate are made",
                 "the next certificate is in use, the key before it is deleted",
-                "the signature certificate was renewed; the PINs are as they were (X2)",
+                "the signature certificate was renewed",
             ],
         }
     }
@@ -157,7 +157,8 @@ impl Engine {
             }
         };
         self.record(actor, dossier, (act, Phase::Outcome, PARAGRAPH), done).await?;
-        self.note(dossier, step, outcome.to_owned(), &meter);
+        let outcome = format!("{outcome}; {}", self.area_pin_is_set(dossier, work).await?);
+        self.note(dossier, step, outcome, &meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;
         self.store.update(dossier).await?;
@@ -175,7 +176,7 @@ impl Engine {
         progress: &ProgressSender,
     ) -> Result<Arc<CardContents>, ProcedureError> {
         let mut intent = begun_or_new(dossier)?;
-        self.keep(dossier, &intent).await?;
+        self.begin(dossier, &intent).await?;
         if intent.request.is_none() {
             let codes = self.codes_of(dossier, typed).await?;
             let form = certifier.form();
@@ -222,6 +223,26 @@ impl Engine {
         Ok(certificate)
     }
 
+    /// Persists what is begun, before the card is touched.
+    async fn begin(&self, dossier: &mut Dossier, intent: &Signature) -> Result<(), ProcedureError> {
+        if let Some(area) = &mut dossier.area_envelope {
+            area.may_be_set = area.code.is_some();
+        }
+        self.keep(dossier, intent).await
+    }
+
+    /// The area has its PIN: which one that is, in words. Its own envelope is used from now on.
+    async fn area_pin_is_set(&self, dossier: &Dossier, work: Work) -> Result<String, ProcedureError> {
+        if work == Work::Renewal {
+            return Ok("the PINs are as they were (X2)".to_owned());
+        }
+        let Some(code) = dossier.area_code() else {
+            return Ok("its PIN is the card's PIN at first (X1)".to_owned());
+        };
+        self.custody.mark_used(code, &dossier.id).await?;
+        Ok(format!("its PIN is the value of envelope {code} (X1)"))
+    }
+
     /// Persists how far it came.
     async fn keep(&self, dossier: &mut Dossier, intent: &Signature) -> Result<(), ProcedureError> {
         dossier.intent = Some(Intent::Signature(intent.clone()));
@@ -229,10 +250,16 @@ impl Engine {
         Ok(())
     }
 
-    /// The PINs for one job on the card. The area's is the card's at first (X1).
+    /// The PINs for one job on the card. The area's is in its own envelope, or the card's at first (X1).
     async fn codes_of(&self, dossier: &Dossier, typed: &Typed) -> Result<Codes, ProcedureError> {
         let card = self.pin_of(dossier, typed.card.as_ref()).await?;
-        let area = self.pin_of(dossier, typed.signature.as_ref().or(typed.card.as_ref())).await?;
+        let area = match (&typed.signature, &dossier.area_envelope) {
+            (None, Some(_)) => {
+                let code = dossier.area_code().ok_or(ProcedureError::Internal)?;
+                HolderPin::Lent(self.custody.envelope_pin(code, &dossier.id).await?)
+            }
+            (typed_too, _) => self.pin_of(dossier, typed_too.as_ref().or(typed.card.as_ref())).await?,
+        };
         Ok(Codes { card, area })
     }
 

@@ -6,14 +6,16 @@ use cns_protocol::counter::{Case, Procedure, ProcedureState, Start};
 use cns_protocol::operator::CounterKind;
 
 use crate::card::CardContents;
+use crate::config::AreaPin;
+use crate::custody::PukKind;
 use crate::national::Withdrawn;
 use crate::operator::Session;
-use crate::procedure::dossier::{Dossier, Intent, VERSION};
+use crate::procedure::dossier::{AreaEnvelope, Dossier, Intent, VERSION, WITHOUT_AREA_ENVELOPE};
 use crate::procedure::national::{MAY_HAVE_COME, WAS_ACCEPTED};
 use crate::procedure::same_card::{bind, data_disagree};
 use crate::procedure::signature::renewal;
 use crate::procedure::steps::cases::Needs;
-use crate::procedure::steps::{RULES, When, case_rule};
+use crate::procedure::steps::{RULES, StepName, When, case_rule};
 use crate::procedure::{Actor, Engine, Meter, ProcedureError, clock, identity, random};
 use crate::reader::pcsc;
 
@@ -57,6 +59,7 @@ impl Engine {
         }
         let certificate = self.check_card(&contents, start.case)?;
         let mut dossier = new_dossier(session, start.case, &contents, certificate)?;
+        self.choose_area_pin(&mut dossier, &contents).await?;
         if let Some(warning) = left {
             dossier.warn(warning);
         }
@@ -128,8 +131,8 @@ impl Engine {
         }
         let paragraph = open.rule().paragraph;
         self.record(actor, &open, ("procedure-cancelled", Phase::Fact, paragraph), text).await?;
-        let end = open.envelope_end();
-        self.close(&mut open, ProcedureState::Cancelled, end).await?;
+        let ends = open.ends();
+        self.close(&mut open, ProcedureState::Cancelled, ends).await?;
         Ok(Before::Ended((withdrawn == Some(Withdrawn::MayBeSent)).then_some(MAY_HAVE_COME)))
     }
 
@@ -151,6 +154,24 @@ impl Engine {
             set_pin.told = None;
         }
         Ok(self.store.update(open).await?)
+    }
+
+    /// X1: where the signature PIN comes from, as it is configured now. What is begun goes on so.
+    async fn choose_area_pin(
+        &self,
+        dossier: &mut Dossier,
+        contents: &CardContents,
+    ) -> Result<(), ProcedureError> {
+        let policy = self.signature_area.get().copied().unwrap_or_default().pin;
+        let sets_it = dossier.rule().trunk.iter().any(|step| step.name == StepName::AreaEnvelope);
+        if policy == AreaPin::OwnEnvelope && sets_it {
+            let with_codes = dossier.case == Case::NewCodes
+                && contents.has_signature_area()
+                && self.custody.has_puk(&dossier.card, PukKind::Signature).await?;
+            dossier.area_envelope = Some(AreaEnvelope { with_codes, ..AreaEnvelope::default() });
+            dossier.version = VERSION;
+        }
+        Ok(())
     }
 
     /// What must hold of the card before anything else; gives its authentication certificate.
@@ -243,7 +264,7 @@ fn new_dossier(
 ) -> Result<Dossier, ProcedureError> {
     let card = &contents.card;
     let mut dossier = Dossier {
-        version: VERSION,
+        version: WITHOUT_AREA_ENVELOPE,
         id: random::hexadecimal::<8>()?,
         case,
         rules: RULES.to_owned(),
@@ -262,6 +283,7 @@ fn new_dossier(
         done: Vec::new(),
         warnings: Vec::new(),
         envelope: None,
+        area_envelope: None,
         document: None,
         signature_wanted: matches!(case, Case::Signature | Case::Renewal),
         reader_requested: None,

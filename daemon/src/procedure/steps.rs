@@ -34,12 +34,16 @@ pub enum StepName {
     Comparison,
     /// An envelope was chosen.
     Envelope,
+    /// An envelope was chosen for the signature PIN of a card that has a signature area already.
+    AreaEnvelopeForCodes,
     /// The PIN was set to the envelope's value.
     PinSet,
     /// Whether the citizen wants the signature certificate.
     SignatureWanted,
     /// The request form for the signature certificate was signed.
     RequestForm,
+    /// An envelope was chosen for the PIN of the signature area that is made.
+    AreaEnvelope,
     /// The signature area, key and certificate were made, with the envelope's PIN.
     SignatureWork,
     /// The same, with the PIN that the holder types.
@@ -102,6 +106,7 @@ impl StepName {
             Self::Identification => "the holder was identified",
             Self::Comparison => "the document agrees with the certificate",
             Self::Envelope => "an envelope was chosen",
+            Self::AreaEnvelopeForCodes | Self::AreaEnvelope => "an envelope was chosen for the signature PIN",
             Self::PinSet => "the PIN was set to the envelope's value",
             Self::SignatureWanted => "the signature certificate is wanted",
             Self::RequestForm => "the request form was signed",
@@ -141,6 +146,10 @@ pub enum When {
     Always,
     /// In its place, if the citizen wants the signature certificate.
     IfSignatureWanted,
+    /// In its place, if the signature area that is made gets its PIN from an envelope of its own (X1).
+    IfAreaEnvelope,
+    /// In its place, if the signature area that the card has does, with the card's new codes.
+    IfAreaCodes,
     /// In its place, if the reason is theft or loss.
     IfTheftOrLoss,
     /// In its place, if codes are asked for from another region.
@@ -154,6 +163,10 @@ pub enum When {
 pub struct Facts {
     /// The citizen wants the signature certificate.
     pub signature_wanted: bool,
+    /// Signature PINs come from envelopes of their own (X1).
+    pub own_area_envelope: bool,
+    /// The card has a signature area already, whose PIN is set with its codes.
+    pub area_codes: bool,
     /// The reason is theft or loss.
     pub theft_or_loss: bool,
     /// What is asked of another region.
@@ -166,6 +179,8 @@ impl Facts {
             When::AtStart => false,
             When::Always => true,
             When::IfSignatureWanted => self.signature_wanted,
+            When::IfAreaEnvelope => self.signature_wanted && self.own_area_envelope && !self.area_codes,
+            When::IfAreaCodes => self.own_area_envelope && self.area_codes,
             When::IfTheftOrLoss => self.theft_or_loss,
             When::IfCodesAsked => {
                 matches!(self.asked, Some(RequestKind::Activation | RequestKind::Duplicate))

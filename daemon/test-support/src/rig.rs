@@ -18,7 +18,7 @@ use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, envelopes, sample};
 use cnsd::audit::Audit;
 use cnsd::authority::Authority;
-use cnsd::config::{AuthorityConfig, CounterConfig};
+use cnsd::config::{AuthorityConfig, CounterConfig, SignatureAreaConfig};
 use cnsd::custody::Custody;
 use cnsd::database::Database;
 use cnsd::national::National;
@@ -139,7 +139,7 @@ pub struct Rig {
     /// Whether the certifier suspends, reactivates and revokes.
     changes_status: bool,
     /// What the counter is configured with, if not with the defaults.
-    configured: Option<CounterConfig>,
+    configured: Option<(CounterConfig, SignatureAreaConfig)>,
 }
 
 impl Rig {

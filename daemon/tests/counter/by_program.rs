@@ -8,6 +8,7 @@ use cns_protocol::key_pair::KeyPair;
 use cns_virtual_authority::Profile;
 use cns_virtual_card::{SignatureAreaState, sample};
 use cnsd::card::CardError;
+use cnsd::config::AreaPin;
 use cnsd::dispatch::ProgressSender;
 use cnsd::login::CardPlace;
 use cnsd::procedure::certifier::CertifierError;
@@ -166,4 +167,22 @@ async fn no_program_makes_the_key_of_a_renewal() {
     let refused = rig.generate_as("op1", Some(sample::PIN)).await.unwrap_err();
     assert_eq!(refused.paragraph(), Some("X2"), "{refused:?}");
     assert!(refused.hint().is_some_and(|hint| hint.contains("counter.answer")), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_programs_key_gets_the_pin_of_its_own_envelope() {
+    let mut rig = Program(Rig::new().await);
+    rig.take_area_pins_from(AreaPin::OwnEnvelope).await;
+    let ready = rig.start(Case::Standard).await.unwrap();
+    let ready = rig.until(ready, &rig.codes[0], "§9.1.3-envelope").await;
+    let early = rig.generate_as("op1", None).await.unwrap_err();
+    assert!(matches!(early, ProcedureError::WrongStep { expected: "§9.1.3-envelope" }), "{early:?}");
+    rig.answer(&ready, Answer::Envelope(rig.codes[1].clone())).await.unwrap();
+    let pair = rig.generate_as("op1", None).await.unwrap();
+    rig.load(None, &rig.issue(Profile::QualifiedSignature, &pair.request)).await.unwrap();
+    let made = rig.show(&ready).await;
+    assert!(made.done.last().unwrap().outcome.contains(&rig.codes[1]), "{made:?}");
+    assert_eq!(rig.sign_with_area(&rig.letter(&rig.codes[1])).await.unwrap().len(), 256);
+    let standing = rig.rooms().custody.show_envelope(&rig.codes[1]).await.unwrap();
+    assert_eq!(standing.state, "used");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cns_protocol::counter::{Answer, Case, FieldValue, Next, Procedure, ProcedureState};
-use cnsd::config::CounterConfig;
+use cnsd::config::{CounterConfig, SignatureAreaConfig};
 use cnsd::procedure::ProcedureError;
 
 use crate::rig::Rig;
@@ -41,7 +41,8 @@ async fn a_household_that_has_asked_for_a_reader_before_is_told_of() {
     let mut rig = Rig::new().await;
     rig.wants_signature = false;
     let procedures = rig.rooms().procedures.clone();
-    procedures.configure(CounterConfig { household_key: KEY.to_owned(), ..CounterConfig::default() });
+    let counter = CounterConfig { household_key: KEY.to_owned(), ..CounterConfig::default() };
+    procedures.configure(counter, SignatureAreaConfig::default());
     let ready = at_reader(&rig, Case::Standard, &rig.codes[0]).await;
     let question = procedures.next(&Next { procedure: ready.id.clone() }).await.unwrap();
     let field = question.fields.iter().find(|field| field.name == "household").unwrap();

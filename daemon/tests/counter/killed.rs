@@ -7,9 +7,11 @@ use std::env;
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
+use cns_protocol::card::KeyUse;
 use cns_protocol::counter::{
     Answer, AnswerStep, Applicant, Case, Procedure, ProcedureState, Show, Start, Step, Wants,
 };
+use cns_protocol::key::{Mechanism, Sign};
 use cns_protocol::{Client, audit, custody};
 use cns_virtual_card::sample;
 use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
@@ -60,11 +62,32 @@ struct Killing {
 }
 
 impl Killing {
+    /// The card is in the reader, and generates keys that are made already.
+    fn new(mut counter: Counter) -> Self {
+        let socket = counter.running.path(CITIZEN);
+        let card = plug(counter.chip.take().unwrap(), Endpoint::Unix(socket)).unwrap();
+        counter.running.card_in(CITIZEN);
+        let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
+        card.with_card(|card| card.card().plan_keys(keys));
+        Self {
+            reader: counter.running.reader(CITIZEN),
+            counter,
+            card,
+            applicant: Applicant::Holder,
+            code: String::new(),
+            signature_code: String::new(),
+            wants_signature: false,
+            kills: 0,
+        }
+    }
+
     fn request(&self, procedure: &Procedure, step: &Step) -> AnswerStep {
         let answer = if step.wants == Wants::Applicant {
             Answer::Applicant(self.applicant)
         } else {
-            usual_answer(step, &self.code, self.wants_signature)
+            let second = step.paragraph.ends_with("-envelope");
+            let code = if second { &self.signature_code } else { &self.code };
+            usual_answer(step, code, self.wants_signature)
         };
         AnswerStep {
             procedure: procedure.id.clone(),
@@ -149,24 +172,10 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
     let envelopes = rounds * cases.iter().filter(|(case, _, _)| uses_envelope(*case)).count();
     let (peer, url) = national_peer::serve();
     let setup = Setup { envelopes, authority: true, cards: &[sample::ID_CARD], ..Setup::default() };
-    let mut counter =
+    let counter =
         Counter::built(&setup, |_| format!("[national]\nurl = {url:?}\n[counter]\nrenewal = true\n"));
-    let card = plug(counter.chip.take().unwrap(), Endpoint::Unix(counter.running.path(CITIZEN))).unwrap();
-    counter.running.card_in(CITIZEN);
-    let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
-    card.with_card(|card| card.card().plan_keys(keys));
-    let reader = counter.running.reader(CITIZEN);
     let mut codes = counter.codes.clone().into_iter();
-    let mut killing = Killing {
-        counter,
-        card,
-        reader,
-        applicant: Applicant::Holder,
-        code: String::new(),
-        signature_code: String::new(),
-        wants_signature: false,
-        kills: 0,
-    };
+    let mut killing = Killing::new(counter);
     let (mut settled, mut asked) = (0, 0);
     for round in 0..rounds {
         for (case, applicant, signature) in cases {
@@ -197,6 +206,38 @@ fn a_daemon_killed_at_every_step_loses_nothing() {
     assert_eq!((stock.used, stock.assigned, stock.reserved, stock.void), (used, 0, 0, 0));
     let tries = killing.card.with_card(|card| card.card().summary().puk_tries);
     assert_eq!(tries, 3, "no try was burnt");
+    client.call(&audit::Verify {}).unwrap();
+    assert!(killing.counter.running.terminate().success());
+}
+
+#[test]
+fn a_daemon_killed_with_a_second_envelope_in_use_loses_neither() {
+    let setup = Setup { envelopes: 4, authority: true, cards: &[sample::ID_CARD], ..Setup::default() };
+    let counter = Counter::built(&setup, |_| "[signature_area]\npin = \"own-envelope\"\n".to_owned());
+    let mut codes = counter.codes.clone().into_iter();
+    let mut killing = Killing::new(counter);
+    let mut settled = 0;
+    for (case, signature) in [(Case::Standard, true), (Case::NewCodes, false)] {
+        (killing.code, killing.signature_code) = (codes.next().unwrap(), codes.next().unwrap());
+        killing.wants_signature = signature;
+        settled += killing.procedure(case);
+        let pin = killing.counter.pin_in(&killing.signature_code);
+        let sign = Sign {
+            reader: killing.reader.clone(),
+            insertion: None,
+            key_use: KeyUse::Signature,
+            mechanism: Mechanism::RsaPkcs1,
+            data: vec![7; 51],
+            pin: Some(text(&pin)),
+            confirm_last_try: false,
+        };
+        let signed = killing.counter.client().call(&sign).unwrap();
+        assert_eq!(signed.signature.len(), 256, "the signature PIN is its envelope's");
+    }
+    println!("SIGKILL with two envelopes: {} cases, {settled} settled", killing.kills);
+    let mut client = killing.counter.client();
+    let stock = client.call(&custody::Stock {}).unwrap();
+    assert_eq!((stock.used, stock.assigned, stock.reserved, stock.void), (4, 0, 0, 0));
     client.call(&audit::Verify {}).unwrap();
     assert!(killing.counter.running.terminate().success());
 }

@@ -29,6 +29,7 @@ mod matrix;
 mod national;
 mod officer;
 mod orders;
+mod own_envelope;
 mod refusals;
 mod removal;
 mod renewal;

@@ -14,6 +14,7 @@ use cns_protocol::counter::{Answer, Applicant, Case, Procedure, ProcedureState, 
 use cns_virtual_authority::Status;
 use cns_virtual_card::sample;
 use cnsd::card::CardError;
+use cnsd::config::AreaPin;
 use cnsd::procedure::ProcedureError;
 use cnsd_test_support::small_disk;
 use rsa::RsaPrivateKey;
@@ -28,10 +29,12 @@ struct Course {
     case: Case,
     applicant: Applicant,
     signature: bool,
+    /// Whether the signature PIN is in an envelope of its own.
+    own: bool,
 }
 
 const fn path(case: Case, applicant: Applicant) -> Course {
-    Course { case, applicant, signature: false }
+    Course { case, applicant, signature: false, own: false }
 }
 
 /// The cases for the adult's card and for the minor's.
@@ -42,7 +45,7 @@ const ADULT: [Course; 7] = [
     path(Case::NewCodes, Applicant::Holder),
     path(Case::NewCodes, Applicant::Guardian),
     path(Case::NewCodes, Applicant::Delegate),
-    Course { case: Case::Standard, applicant: Applicant::Holder, signature: true },
+    Course { case: Case::Standard, applicant: Applicant::Holder, signature: true, own: false },
 ];
 const MINOR: [Course; 4] = [
     path(Case::Minor, Applicant::Parent),
@@ -53,7 +56,7 @@ const MINOR: [Course; 4] = [
 
 /// The cases that need no envelope: the signature certificate later, and a card of another region.
 const WITHOUT_ENVELOPE: [Course; 3] = [
-    Course { case: Case::Signature, applicant: Applicant::Holder, signature: true },
+    Course { case: Case::Signature, applicant: Applicant::Holder, signature: true, own: false },
     path(Case::OtherRegion, Applicant::Holder),
     path(Case::OtherRegion, Applicant::Delegate),
 ];
@@ -68,7 +71,12 @@ const STATUS: [Course; 5] = [
 ];
 
 impl Course {
-    /// Whether the citizen is handed an envelope.
+    /// How many envelopes the citizen is handed.
+    fn envelopes(self) -> u64 {
+        u64::from(self.uses_envelope()) + u64::from(self.own)
+    }
+
+    /// Whether the citizen is handed an envelope with the card's codes.
     fn uses_envelope(self) -> bool {
         !matches!(
             self.case,
@@ -128,6 +136,8 @@ struct Walk<'r> {
     /// Which of the courses it is.
     number: usize,
     code: String,
+    /// The envelope of the signature PIN, where that has one of its own.
+    second: Option<String>,
     /// The PIN that the holder has.
     pin: Vec<u8>,
     /// Commands of the signature work when all is well.
@@ -152,7 +162,10 @@ impl Walk<'_> {
             | Wants::Reason
             | Wants::NationalRequest
             | Wants::Email
-            | Wants::Paper => usual_answer(step, &self.code, self.path.signature),
+            | Wants::Paper => {
+                let second = self.second.as_ref().filter(|_| step.paragraph.ends_with("-envelope"));
+                usual_answer(step, second.unwrap_or(&self.code), self.path.signature)
+            }
         }
     }
 
@@ -191,7 +204,7 @@ impl Walk<'_> {
         let now = self.rig.show(procedure).await;
         assert!(!matches!(now.state, ProcedureState::Cancelled), "{now:?}");
         let stock = self.rig.rooms().custody.stock().await.unwrap();
-        assert!(stock.reserved <= 1, "{stock:?}");
+        assert!(stock.reserved <= 2, "{stock:?}");
     }
 
     /// The whole procedure, with the trouble at every step.
@@ -217,7 +230,10 @@ impl Walk<'_> {
             self.pin = self.rig.letter(&self.code);
         }
         assert!(self.rig.takes_pin(&self.pin), "{:?}: the PIN is the envelope's, or as it was", self.path);
-        if self.path.signature {
+        if let Some(second) = &self.second {
+            let own = self.rig.letter(second);
+            assert_eq!(self.rig.sign_with_area(&own).await.unwrap().len(), 256, "{:?}", self.path);
+        } else if self.path.signature {
             assert_eq!(self.rig.sign_with_area(&self.pin).await.unwrap().len(), 256);
         }
     }
@@ -253,9 +269,10 @@ async fn minor() -> Rig {
 }
 
 /// Commands of the signature work on a card like this one, and the card as it was before.
-async fn measure(rig: &mut Rig, path: Course, code: String) -> u64 {
+async fn measure(rig: &mut Rig, path: Course, code: String, second: Option<String>) -> u64 {
     rig.keep_card();
-    let walk = Walk { rig, path, number: 0, code, pin: sample::PIN.to_vec(), signature_commands: 0 };
+    let pin = sample::PIN.to_vec();
+    let walk = Walk { rig, path, number: 0, code, second, pin, signature_commands: 0 };
     let mut procedure = walk.rig.start(path.case).await.unwrap();
     while let Some(step) = procedure.next.clone() {
         procedure = walk.answer(&procedure, &step).await.unwrap();
@@ -271,10 +288,13 @@ async fn all_paths(rig: &mut Rig, paths: &[Course], troubles: &[Trouble], tally:
     let signature = paths.iter().copied().find(|path| path.signature);
     let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
     let signature_commands = match signature {
-        Some(path) => measure(rig, path, codes.next().unwrap()).await,
+        Some(path) => {
+            let (code, second) = (codes.next().unwrap(), codes.next().filter(|_| path.own));
+            measure(rig, path, code, second).await
+        }
         None => 8,
     };
-    let mut finished = u64::from(signature.is_some_and(Course::uses_envelope));
+    let mut finished = signature.map_or(0, Course::envelopes);
     let (mut asked, mut pin) = (0, sample::PIN.to_vec());
     for trouble in troubles {
         for (number, path) in paths.iter().enumerate() {
@@ -285,10 +305,11 @@ async fn all_paths(rig: &mut Rig, paths: &[Course], troubles: &[Trouble], tally:
             }
             rig.card.with_card(|card| card.card().plan_keys(keys.clone()));
             let code = codes.next().unwrap();
-            let mut walk = Walk { rig, path: *path, number, code, pin, signature_commands };
+            let second = if path.own { codes.next() } else { None };
+            let mut walk = Walk { rig, path: *path, number, code, second, pin, signature_commands };
             walk.run(*trouble, tally).await;
             pin = walk.pin;
-            finished += u64::from(path.uses_envelope());
+            finished += path.envelopes();
             asked += usize::from(path.case == Case::OtherRegion);
             println!("{trouble:?}, {path:?}: {} ms", begun.elapsed().as_millis());
             if path.signature {
@@ -356,12 +377,30 @@ async fn trouble_at_every_step_of_the_cases_without_an_envelope_loses_nothing() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trouble_at_every_step_with_an_envelope_of_the_signature_pin_loses_nothing() {
+    let mut tally = Tally::default();
+    let own = |case, signature| Course { case, applicant: Applicant::Holder, signature, own: true };
+    // The area is made, with the activation and later.
+    let mut rig = adult().await;
+    rig.take_area_pins_from(AreaPin::OwnEnvelope).await;
+    all_paths(&mut rig, &[own(Case::Standard, true), own(Case::Signature, true)], in_process(), &mut tally)
+        .await;
+    // There is one, and it gets new codes with the card.
+    let mut rig = adult().await;
+    crate::removal::make(&rig).await;
+    rig.take_area_pins_from(AreaPin::OwnEnvelope).await;
+    all_paths(&mut rig, &[own(Case::NewCodes, false)], in_process(), &mut tally).await;
+    tally.print("a signature PIN in an envelope of its own");
+    assert!(tally.felt > if database::on_postgresql() { 5 } else { 20 }, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trouble_at_every_step_of_a_renewal_loses_nothing() {
     let mut tally = Tally::default();
     let mut rig = adult().await;
     rig.allow_renewal();
     crate::removal::make(&rig).await;
-    let course = Course { case: Case::Renewal, applicant: Applicant::Holder, signature: true };
+    let course = Course { case: Case::Renewal, applicant: Applicant::Holder, signature: true, own: false };
     all_paths(&mut rig, &[course], in_process(), &mut tally).await;
     tally.print("a renewal");
     assert!(tally.felt > if database::on_postgresql() { 1 } else { 8 }, "{tally:?}");
@@ -389,7 +428,8 @@ async fn trouble_at_every_step_of_suspension_reactivation_and_revocation_loses_n
         for (number, path) in STATUS.into_iter().enumerate() {
             let (begun, pin) = (Instant::now(), rig.letter(&code));
             let code = code.clone();
-            let mut walk = Walk { rig: &mut rig, path, number, code, pin, signature_commands: 8 };
+            let mut walk =
+                Walk { rig: &mut rig, path, number, code, second: None, pin, signature_commands: 8 };
             walk.run(*trouble, &mut tally).await;
             let expected = if path.case == Case::Suspension {
                 "suspended"
@@ -440,6 +480,7 @@ async fn after_trouble_at_any_step_a_procedure_can_be_given_up_and_the_next_one_
                 path,
                 number: 0,
                 code,
+                second: None,
                 pin: sample::PIN.to_vec(),
                 signature_commands: 8,
             };

@@ -4,7 +4,7 @@ use std::fs;
 
 use cns_protocol::counter::{Case, Sheet, SheetKind};
 use cns_virtual_card::sample;
-use cnsd::config::CounterConfig;
+use cnsd::config::{CounterConfig, SignatureAreaConfig};
 
 use crate::rig::Rig;
 
@@ -17,11 +17,12 @@ async fn sheets_tell_what_was_done_and_hold_no_secret() {
     let rig = Rig::new().await;
     let procedures = &rig.rooms().procedures;
     let contact = "Call center <800 000000>".to_owned();
-    procedures.configure(CounterConfig {
+    let counter = CounterConfig {
         issuing_body: "Regione di prova".to_owned(),
         contacts: vec![contact],
         ..CounterConfig::default()
-    });
+    };
+    procedures.configure(counter, SignatureAreaConfig::default());
     let code = &rig.codes[0];
     let started = rig.start(Case::Standard).await.unwrap();
     let none = procedures.sheet(&sheet(&started.id, SheetKind::Request)).await.unwrap_err();

@@ -266,6 +266,9 @@ pub struct EnvelopeStanding {
     /// The card of that procedure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<String>,
+    /// `signature` where its PIN is the signature area's alone; absent for a card's own codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
     /// When it came into custody.
     pub created_at: String,
     /// When it was assigned.

@@ -108,7 +108,7 @@ impl Engine {
         progress: &ProgressSender,
     ) -> Result<(), ProcedureError> {
         let codes = self.codes_of(dossier, &typed(dossier, card)?).await?;
-        self.keep(dossier, intent).await?;
+        self.begin(dossier, intent).await?;
         let (form, work) = (RequestForm::P10cr, (Work::First, codes));
         let made = self.make_key(dossier, contents, form, work, progress).await?;
         intent.request = Some(hex::encode(made));
@@ -147,8 +147,9 @@ impl Engine {
         };
         self.record(actor, &dossier, (ACT, Phase::Outcome, PARAGRAPH), text).await?;
         let now = loaded?;
-        let outcome = "the signature certificate came by a program of the counter; its PIN is the card's PIN at first (X1)";
-        self.note(&mut dossier, step, outcome.to_owned(), &meter);
+        let pin = self.area_pin_is_set(&dossier, Work::First).await?;
+        let outcome = format!("the signature certificate came by a program of the counter; {pin}");
+        self.note(&mut dossier, step, outcome, &meter);
         dossier.intent = None;
         dossier.state = ProcedureState::Open;
         self.store.update(&mut dossier).await?;

@@ -17,7 +17,13 @@ fn walk(case: Case, applicant: Applicant, facts: Facts) -> Vec<&'static str> {
     found
 }
 
-const PLAIN: Facts = Facts { signature_wanted: false, theft_or_loss: false, asked: None };
+const PLAIN: Facts = Facts {
+    signature_wanted: false,
+    own_area_envelope: false,
+    area_codes: false,
+    theft_or_loss: false,
+    asked: None,
+};
 const WITH_SIGNATURE: Facts = Facts { signature_wanted: true, ..PLAIN };
 
 const STANDARD: [&str; 10] = [
@@ -80,6 +86,22 @@ fn minors_wards_and_delegations_leave_out_steps_5_and_8() {
 fn a_later_signature_certificate_uses_no_envelope() {
     let steps = walk(Case::Signature, Applicant::Holder, WITH_SIGNATURE);
     assert_eq!(steps, ["§9.3.2-1", "§6.1.2", "§9.3.2-5", "§7-form", "§9.1.3", "§9.3.2-11"]);
+}
+
+#[test]
+fn a_signature_pin_in_an_envelope_of_its_own_is_a_step_of_its_own() {
+    let own = Facts { own_area_envelope: true, ..PLAIN };
+    let wanted = Facts { signature_wanted: true, ..own };
+    assert_eq!(walk(Case::Standard, Applicant::Holder, own), STANDARD, "nothing is wanted");
+    let with = walk(Case::Standard, Applicant::Holder, wanted);
+    assert_eq!(with[6..11], ["§9.3.2-8", "§7-form", "§9.1.3-envelope", "§9.1.3", "§9.3.2-9"]);
+    let later = walk(Case::Signature, Applicant::Holder, wanted);
+    assert_eq!(later[3..], ["§7-form", "§9.1.3-envelope", "§9.1.3", "§9.3.2-9", "§9.3.2-11"]);
+    // New codes of a card that has an area: its PIN is set with the card's.
+    let codes = walk(Case::NewCodes, Applicant::Holder, Facts { area_codes: true, ..own });
+    assert_eq!(codes[5..9], ["§9.3.2-6", "§9.4-envelope", "§9.3.2-7", "§9.3.2-8"]);
+    let renewal = walk(Case::Renewal, Applicant::Holder, wanted);
+    assert_eq!(renewal, ["§9.3.2-1", "§6.1.2", "§9.3.2-5", "§7-form", "§9.1.3", "§9.3.2-11"]);
 }
 
 #[test]

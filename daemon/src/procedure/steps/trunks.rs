@@ -84,8 +84,27 @@ const INFORMATION_SHEET: StepRule = StepRule {
     text_it: "Consegnare al cittadino il foglio informativo sulle operazioni svolte.",
 };
 
+/// X1, where configuration has it so: the envelope of the signature PIN.
+const AREA_ENVELOPE: StepRule = StepRule {
+    name: StepName::AreaEnvelope,
+    paragraph: "§9.1.3-envelope",
+    wants: Wants::EnvelopeCode,
+    when: When::IfAreaEnvelope,
+    text: "Take another one of the envelopes assigned to you, for the signature PIN, and enter the code on its outside.",
+    text_it: "Prendere un'altra delle buste assegnate all'operatore, per il PIN di firma, e inserire il codice esterno.",
+};
+
+const HAND_OVER: StepRule = StepRule {
+    name: StepName::HandOver,
+    paragraph: "§9.3.2-9",
+    wants: Wants::Confirmation,
+    when: When::Always,
+    text: "Hand over the envelope, unopened; where two were taken, both.",
+    text_it: "Consegnare la busta, chiusa, al cittadino; se ne sono state prese due, entrambe.",
+};
+
 /// §9.3.2, step by step; §9.3.4 to §9.3.6 leave out steps 5 and 8 of it.
-pub(super) static ACTIVATION: [StepRule; 15] = [
+pub(super) static ACTIVATION: [StepRule; 17] = [
     PRIVACY_NOTICE,
     OPERATOR_SESSION,
     StepRule {
@@ -109,6 +128,12 @@ pub(super) static ACTIVATION: [StepRule; 15] = [
         text_it: "Prendere una qualsiasi delle buste assegnate all'operatore e inserire il codice esterno.",
     },
     StepRule {
+        name: StepName::AreaEnvelopeForCodes,
+        paragraph: "§9.4-envelope",
+        when: When::IfAreaCodes,
+        ..AREA_ENVELOPE
+    },
+    StepRule {
         name: StepName::PinSet,
         paragraph: "§9.3.2-7",
         wants: Wants::Work,
@@ -125,24 +150,18 @@ pub(super) static ACTIVATION: [StepRule; 15] = [
         text_it: "Chiedere al cittadino se desidera anche il certificato di firma, gratuito.",
     },
     REQUEST_FORM,
+    AREA_ENVELOPE,
     StepRule {
         name: StepName::SignatureWork,
         paragraph: "§9.1.3",
         wants: Wants::Work,
         when: When::IfSignatureWanted,
         text: "Leave the card in the reader: the signature area, the key and the certificate are made. The \
-               signature PIN is the envelope's PIN as well.",
-        text_it: "Lasciare la carta nel lettore: vengono creati l'area di firma, la chiave e il certificato. Anche il \
-                  PIN di firma è quello della busta.",
+               signature PIN is that of the envelope that was taken for it, else the card's PIN as well.",
+        text_it: "Lasciare la carta nel lettore: vengono creati l'area di firma, la chiave e il certificato. Il PIN di \
+                  firma è quello della busta presa a tale scopo, altrimenti lo stesso della carta.",
     },
-    StepRule {
-        name: StepName::HandOver,
-        paragraph: "§9.3.2-9",
-        wants: Wants::Confirmation,
-        when: When::Always,
-        text: "Hand over the envelope, unopened.",
-        text_it: "Consegnare la busta, chiusa, al cittadino.",
-    },
+    HAND_OVER,
     StepRule {
         name: StepName::ReaderRequest,
         paragraph: "§9.3.2-10",
@@ -155,24 +174,28 @@ pub(super) static ACTIVATION: [StepRule; 15] = [
     INFORMATION_SHEET,
 ];
 
-/// §7: the certificate after the codes. No envelope: the holder types the PIN.
-pub(super) static LATER_SIGNATURE: [StepRule; 8] = [
+/// §7: the certificate after the codes. No envelope for the card: the holder types its PIN.
+pub(super) static LATER_SIGNATURE: [StepRule; 10] = [
     PRIVACY_NOTICE,
     OPERATOR_SESSION,
     CARD_IN_READER,
     IDENTIFICATION,
     COMPARISON,
     REQUEST_FORM,
+    AREA_ENVELOPE,
     StepRule {
         name: StepName::SignatureWithHolderPin,
         paragraph: "§9.1.3",
         wants: Wants::Pin,
         when: When::IfSignatureWanted,
         text: "The holder types the card's PIN, unseen; leave the card in the reader: the signature area, the key and \
-               the certificate are made. The signature PIN is the same at first.",
+               the certificate are made. The signature PIN is that of the envelope that was taken for it, else the same \
+               at first.",
         text_it: "Il titolare digita il PIN della carta senza essere visto; lasciare la carta nel lettore: vengono \
-                  creati l'area di firma, la chiave e il certificato. Il PIN di firma è inizialmente lo stesso.",
+                  creati l'area di firma, la chiave e il certificato. Il PIN di firma è quello della busta presa a tale \
+                  scopo, altrimenti inizialmente lo stesso.",
     },
+    StepRule { when: When::IfAreaEnvelope, ..HAND_OVER },
     INFORMATION_SHEET,
 ];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cns_virtual_authority::{Authority as Certifier, Fault, serve, serve_faulty};
-use cnsd::config::CounterConfig;
+use cnsd::config::{AreaPin, CounterConfig, SignatureAreaConfig};
 use tokio::net::TcpListener;
 
 use super::Rig;
@@ -19,13 +19,21 @@ impl Rig {
 
     /// Lets the counter renew signature certificates (X2), also after a restart.
     pub fn allow_renewal(&mut self) {
-        self.configured = Some(CounterConfig { renewal: true, ..CounterConfig::default() });
+        let counter = CounterConfig { renewal: true, ..CounterConfig::default() };
+        self.configured = Some((counter, SignatureAreaConfig::default()));
         self.link();
     }
 
+    /// From the next start on the signature PIN comes from there (X1).
+    pub async fn take_area_pins_from(&mut self, pin: AreaPin) {
+        self.configured = Some((CounterConfig::default(), SignatureAreaConfig { pin }));
+        self.restart().await;
+        self.card_is_back().await;
+    }
+
     pub(super) fn link(&self) {
-        if let Some(configured) = &self.configured {
-            self.rooms().procedures.configure(configured.clone());
+        if let Some((counter, area)) = &self.configured {
+            self.rooms().procedures.configure(counter.clone(), *area);
         }
         if self.changes_status {
             self.rooms().procedures.change_status_by(self.rooms().authority.clone());
