@@ -38,7 +38,7 @@ use self::registry::Registry;
 use self::row::{Certificate, Change};
 use crate::audit::{Audit, Record};
 use crate::authority::Signer;
-use crate::card::CardContents;
+use crate::card::{CardContents, contents};
 use crate::custody::Custody;
 use crate::database::Database;
 use crate::procedure::labels;
@@ -120,6 +120,17 @@ impl Standings {
         let (own, whole) = self.genuine(&contents.card)?;
         self.0.registry.note(&contents.card, &own, activated).await?;
         Ok(whole)
+    }
+
+    /// Notes a signature certificate that was issued for a card and is not on it yet, so that what is asked for the card
+    /// meanwhile concerns it too (X10). One that is noted stays as it is.
+    ///
+    /// # Errors
+    /// See [`StandingError`].
+    pub async fn note_issued(&self, card: &str, holder: &Holder, der: &[u8]) -> Result<(), StandingError> {
+        // It was judged: it can be read.
+        let Some(certificate) = contents::parse(der) else { return Ok(()) };
+        self.0.registry.note_issued(card, holder, &certificate.describe(KeyUse::Signature)).await
     }
 
     /// Whether [`Standings::note`] would note the card's certificates.

@@ -16,6 +16,9 @@ impl Engine {
     fn case(&self, case: Case, kind: CounterKind) -> CaseInfo {
         let rule = case_rule(case);
         let refused = self.refuse_case(case, kind).and_then(|()| {
+            if case == Case::Renewal {
+                self.refuse_closed_renewal()?;
+            }
             if rule.needs == Needs::Certifier && self.certifier.is_none() {
                 return Err(ProcedureError::NoAuthority);
             }

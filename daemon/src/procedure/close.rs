@@ -6,7 +6,6 @@ use cns_protocol::counter::{Procedure, ProcedureState};
 
 use crate::custody::{CustodyError, EnvelopeState, Unavailable};
 use crate::procedure::dossier::{Dossier, Ends, EnvelopeEnd, Intent};
-use crate::procedure::signature::{UNUSED, renewal};
 use crate::procedure::steps::cases::Needs;
 use crate::procedure::store::StoreError;
 use crate::procedure::{Actor, Engine, ProcedureError};
@@ -43,21 +42,19 @@ impl Engine {
         if ends.area == EnvelopeEnd::Void {
             dossier.warn(AREA_PIN_UNKNOWN);
         }
-        let left = renewal::left(&dossier);
-        if let Some(warning) = left {
+        let mut seen = None;
+        if let Some(begun) = dossier.certificate_request().cloned() {
+            let (warning, contents) = self.what_is_left(&dossier, &begun).await;
             dossier.warn(warning);
-        } else if let Some(Intent::Signature(begun)) = &dossier.intent
-            && begun.request.is_some()
-        {
-            dossier.warn(UNUSED);
+            seen = contents;
         }
         if dossier.rule().needs == Needs::StatusAuthority && self.standings.is_pending(&dossier.card).await? {
             dossier.warn(if self.standings.wants_officer() { NOT_TOLD } else { STILL_TOLD });
         }
         self.withdraw_request(actor, &mut dossier).await?;
         self.close(&mut dossier, ProcedureState::Cancelled, ends).await?;
-        if left.is_some() {
-            self.note_what_is_left(&mut dossier).await;
+        if let Some(contents) = seen {
+            self.note_certificates(&mut dossier, &contents, false).await;
         }
         Ok(dossier.to_procedure())
     }

@@ -294,6 +294,22 @@ impl Dossier {
         begun || self.has_done(StepName::PinSet)
     }
 
+    /// The request for a signature certificate that may have been sent, and what came of it, as long as it is not settled.
+    #[must_use]
+    pub fn certificate_request(&self) -> Option<&Signature> {
+        match &self.intent {
+            Some(Intent::Signature(begun)) if begun.request.is_some() => Some(begun),
+            Some(
+                Intent::Signature(_)
+                | Intent::SetPin(_)
+                | Intent::Close { .. }
+                | Intent::Status { .. }
+                | Intent::National { .. },
+            )
+            | None => None,
+        }
+    }
+
     /// The envelope of the signature area's PIN, if it has one of its own that is chosen and to be handed over.
     #[must_use]
     pub fn area_code(&self) -> Option<&str> {

@@ -8,11 +8,13 @@
 //! beside the key and certificate that serve until its end.
 
 mod by_program;
+mod left;
 pub(super) mod renewal;
 
 pub use self::by_program::CardInReader;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use cns_protocol::SecretText;
 use cns_protocol::audit::Phase;
@@ -38,7 +40,7 @@ const ACT: &str = "signature-certificate";
 const PARAGRAPH: &str = "§9.1.3";
 
 /// What to do about a certificate that was issued and will not be loaded.
-pub(super) const UNUSED: &str =
+const UNUSED: &str =
     "A signature certificate was issued and is not in use on the card: have the authority revoke it (§9.7)";
 
 /// What was typed beside the answer.
@@ -136,6 +138,9 @@ impl Engine {
         if work == Work::Renewal {
             contents = self.ready_to_renew(dossier, contents).await?;
         }
+        // The card may have been suspended since the procedure began, days ago.
+        let checked = SystemTime::now();
+        self.check_status(dossier, &contents).await?;
         let officer = self.officer(certifier.wants_officer(), actor, pins.operator)?;
         let officer: Option<&dyn Signer> = match &officer {
             Some(officer) => Some(officer),
@@ -147,7 +152,7 @@ impl Engine {
         };
         let [act, begun, done, outcome] = work.words();
         self.record(actor, dossier, (act, Phase::Intention, PARAGRAPH), begun).await?;
-        let asked = (certifier, officer);
+        let asked = (certifier, officer, checked);
         let now = match self.work_on(dossier, &contents, (work, &typed), asked, progress).await {
             Ok(now) => now,
             Err(error) => {
@@ -172,7 +177,7 @@ impl Engine {
         dossier: &mut Dossier,
         contents: &CardContents,
         (work, typed): (Work, &Typed),
-        (certifier, officer): (&dyn Certifier, Option<&dyn Signer>),
+        (certifier, officer, checked): (&dyn Certifier, Option<&dyn Signer>, SystemTime),
         progress: &ProgressSender,
     ) -> Result<Arc<CardContents>, ProcedureError> {
         let mut intent = begun_or_new(dossier)?;
@@ -185,6 +190,9 @@ impl Engine {
             self.keep(dossier, &intent).await?;
         }
         let certificate = self.enrol(dossier, &mut intent, (certifier, officer), progress).await?;
+        self.standings.note_issued(&dossier.card, &dossier.holder, &certificate).await?;
+        // Or while the authority was waited for.
+        self.refuse_out_of_force(&dossier.card, Some(checked)).await?;
         let codes = self.codes_of(dossier, typed).await?;
         let loaded = self.load_on(contents, (work, codes), certificate, progress).await;
         if let Err(ProcedureError::Card(CardError::CertificateMismatch(_))) = &loaded {
@@ -332,7 +340,13 @@ impl Engine {
                 Work::Renewal => renewal::put_in_use(session, [pin, area_pin], &certificate, &report),
             })
         };
-        self.readers.run(&contents.card.reader, Some(contents.card.insertion), job).await?;
+        let loaded = self.readers.run(&contents.card.reader, Some(contents.card.insertion), job).await;
+        if loaded.is_err()
+            && let Err(error) = self.readers.reread(&contents.card.reader).await
+        {
+            tracing::debug!(%error, "the card is read anew when it comes back");
+        }
+        loaded?;
         tell(progress, "read-again", "Reading the card again");
         let now = self.readers.reread(&contents.card.reader).await?;
         match now.signature_certificate.as_deref() {

@@ -24,14 +24,6 @@ pub(super) fn refuse_logging_reader(contents: &CardContents) -> Result<(), Proce
     if !contents.card.is_virtual && pcsc::logs_apdus() { Err(ProcedureError::ReaderLogs) } else { Ok(()) }
 }
 
-/// What became of the procedure that was open for a card.
-enum Before {
-    /// The operator goes on with it.
-    GivenBack(Box<Procedure>),
-    /// It is over; what the operator of the next one should know.
-    Ended(Option<&'static str>),
-}
-
 impl Engine {
     pub(super) async fn start(
         &self,
@@ -50,24 +42,22 @@ impl Engine {
         refuse_logging_reader(&contents)?;
         self.refuse_case(start.case, session.counter_kind)?;
         let _guard = self.locks.lock(&contents.card.serial).await;
-        let mut left = None;
-        if let Some(open) = self.store.of_card(&contents.card.serial).await? {
-            match self.go_on(actor, session, start, open).await? {
-                Before::GivenBack(procedure) => return Ok(*procedure),
-                Before::Ended(warning) => left = warning,
+        let mut open = self.store.of_card(&contents.card.serial).await?;
+        if let Some(open) = &mut open
+            && self.goes_on(session, open).await?
+        {
+            return self.give_back(actor, session, start, open).await;
+        }
+        let mut dossier = self.judge_start(session, start, &contents).await?;
+        if let Some(mut open) = open {
+            // The answer to its request may come at this moment.
+            match self.withdraw_request(actor, &mut open).await? {
+                Some(Withdrawn::Accepted) => return self.give_back(actor, session, start, &mut open).await,
+                Some(Withdrawn::MayBeSent) => dossier.warn(MAY_HAVE_COME),
+                Some(Withdrawn::NeverSent | Withdrawn::Refused) | None => {}
             }
+            self.end(actor, session, open).await?;
         }
-        let certificate = self.check_card(&contents, start.case)?;
-        let mut dossier = new_dossier(session, start.case, &contents, certificate)?;
-        self.choose_area_pin(&mut dossier, &contents).await?;
-        if let Some(warning) = left {
-            dossier.warn(warning);
-        }
-        if let Some(applicant) = dossier.applicant {
-            identity::check_age(applicant, &dossier.holder, clock::today())?;
-        }
-        self.judge_certificates(&mut dossier, &contents).await?;
-        self.check_status(&mut dossier, &contents).await?;
         let meter = Meter::start(&self.readers, None);
         let rule = dossier.rule();
         for step in dossier.path().steps().filter(|step| step.when == When::AtStart) {
@@ -80,31 +70,54 @@ impl Engine {
         Ok(dossier.to_procedure())
     }
 
-    /// Deals with the procedure that is open for the card: gives it back, or ends it so that another can begin.
+    /// What must hold before anything that is open is ended for it; gives the procedure as it begins.
+    async fn judge_start(
+        &self,
+        session: &Session,
+        start: &Start,
+        contents: &CardContents,
+    ) -> Result<Dossier, ProcedureError> {
+        if start.case == Case::Renewal {
+            self.refuse_closed_renewal()?;
+        }
+        let certificate = self.check_card(contents, start.case)?;
+        let mut dossier = new_dossier(session, start.case, contents, certificate)?;
+        self.choose_area_pin(&mut dossier, contents).await?;
+        if let Some(applicant) = dossier.applicant {
+            identity::check_age(applicant, &dossier.holder, clock::today())?;
+        }
+        self.judge_certificates(&mut dossier, contents).await?;
+        self.check_status(&mut dossier, contents).await?;
+        Ok(dossier)
+    }
+
+    /// Whether the procedure that is open for the card goes on, or ends so that another can begin.
     ///
-    /// The same operator gets it back. Another operator, who has the card in front of them, takes it over when its
-    /// PIN may have been set, because only its envelope can settle it, and when another region has accepted its request,
-    /// because a second one would have that done twice; otherwise it ends and its envelope is free again, because who
-    /// activates must have identified the holder themselves (§6.1.1). Who gets the open procedure must have asked for
-    /// its case.
-    async fn go_on(
+    /// The same operator gets it back. Another operator, who has the card in front of them, takes it over when its PIN may
+    /// have been set, because only its envelope can settle it; when another region has accepted its request, because a
+    /// second one would have that done twice; and when a signature certificate was asked for, because a second one would be
+    /// issued. Otherwise it ends and its envelope is free again, because who activates must have identified the holder
+    /// themselves (§6.1.1).
+    async fn goes_on(&self, session: &Session, open: &Dossier) -> Result<bool, ProcedureError> {
+        Ok(open.operator == session.operator
+            || open.pin_may_be_set()
+            || open.certificate_request().is_some()
+            || self.request_was_accepted(open).await?)
+    }
+
+    /// The open procedure, for an operator who has asked for its case.
+    async fn give_back(
         &self,
         actor: &Actor,
         session: &Session,
         start: &Start,
-        mut open: Dossier,
-    ) -> Result<Before, ProcedureError> {
+        open: &mut Dossier,
+    ) -> Result<Procedure, ProcedureError> {
         let theirs = open.operator == session.operator;
-        let mut accepted = !theirs && self.request_was_accepted(&open).await?;
-        let mut withdrawn = None;
-        if !theirs && !accepted && !open.pin_may_be_set() {
-            withdrawn = self.withdraw_request(actor, &mut open).await?;
-            // The answer may have come at this moment.
-            accepted = withdrawn == Some(Withdrawn::Accepted);
-        }
-        let goes_on = theirs || accepted || open.pin_may_be_set();
         // An activation offers the signature certificate itself (§9.3.2-8).
-        if goes_on && open.case != start.case && start.case != Case::Signature {
+        let offers_it = start.case == Case::Signature
+            && open.rule().trunk.iter().any(|step| step.name == StepName::SignatureWanted);
+        if open.case != start.case && !offers_it {
             let (way, way_it) = if theirs {
                 ("finish or cancel it", "portarla a termine o annullarla")
             } else {
@@ -117,23 +130,21 @@ impl Engine {
                 format!("per questa carta è aperta la procedura {} ({}): {way_it}", open.id, rule.text_it),
             ));
         }
-        if theirs {
-            return Ok(Before::GivenBack(Box::new(open.to_procedure())));
-        }
-        let text =
-            format!("operator {} has the card of operator {}'s procedure", session.operator, open.operator);
-        if goes_on {
-            if accepted {
+        if !theirs {
+            if self.request_was_accepted(open).await? {
                 open.warn(WAS_ACCEPTED);
             }
-            self.take_over(actor, session, &mut open, text).await?;
-            return Ok(Before::GivenBack(Box::new(open.to_procedure())));
+            self.take_over(actor, session, open).await?;
         }
-        let paragraph = open.rule().paragraph;
+        Ok(open.to_procedure())
+    }
+
+    /// Ends the open procedure of another operator, of which nothing is left.
+    async fn end(&self, actor: &Actor, session: &Session, mut open: Dossier) -> Result<(), ProcedureError> {
+        let (text, paragraph) = (has_the_card(session, &open), open.rule().paragraph);
         self.record(actor, &open, ("procedure-cancelled", Phase::Fact, paragraph), text).await?;
         let ends = open.ends();
-        self.close(&mut open, ProcedureState::Cancelled, ends).await?;
-        Ok(Before::Ended((withdrawn == Some(Withdrawn::MayBeSent)).then_some(MAY_HAVE_COME)))
+        self.close(&mut open, ProcedureState::Cancelled, ends).await
     }
 
     async fn take_over(
@@ -141,9 +152,8 @@ impl Engine {
         actor: &Actor,
         session: &Session,
         open: &mut Dossier,
-        text: String,
     ) -> Result<(), ProcedureError> {
-        let paragraph = open.rule().paragraph;
+        let (text, paragraph) = (has_the_card(session, open), open.rule().paragraph);
         self.record(actor, open, ("procedure-taken-over", Phase::Fact, paragraph), text).await?;
         open.warn(format!("Taken over from operator {}", open.operator));
         open.operator.clone_from(&session.operator);
@@ -217,9 +227,6 @@ impl Engine {
                 "Indirizzare il cittadino allo sportello di un'azienda sanitaria o a un ufficio regionale",
             ));
         }
-        if case == Case::Renewal && !self.config.get().is_some_and(|config| config.renewal) {
-            return Err(renewal::closed());
-        }
         match rule.needs {
             // An open activation is given back also to who asks for the certificate: it offers it itself.
             Needs::Nothing | Needs::Certifier => Ok(()),
@@ -254,6 +261,11 @@ impl Engine {
         }
         if self.certifier.is_none() { Err(ProcedureError::NoAuthority) } else { Ok(()) }
     }
+}
+
+/// Why a procedure changes hands or ends.
+fn has_the_card(session: &Session, open: &Dossier) -> String {
+    format!("operator {} has the card of operator {}'s procedure", session.operator, open.operator)
 }
 
 fn new_dossier(

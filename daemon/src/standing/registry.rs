@@ -67,6 +67,29 @@ impl Registry {
         Ok(())
     }
 
+    /// Notes a certificate that is not on its card yet; one that is noted stays as it is.
+    pub(super) async fn note_issued(
+        &self,
+        card: &str,
+        holder: &Holder,
+        certificate: &OnCard,
+    ) -> Result<(), StandingError> {
+        let noted: Option<(String,)> = sqlx::query_as("SELECT card FROM card_certificate WHERE sha256 = $1")
+            .bind(&certificate.sha256)
+            .fetch_optional(self.database.pool())
+            .await?;
+        if noted.is_some() {
+            return Ok(());
+        }
+        self.insert(card, holder, certificate).await?;
+        sqlx::query("UPDATE card_certificate SET removed_at = $2 WHERE sha256 = $1")
+            .bind(&certificate.sha256)
+            .bind(now())
+            .execute(self.database.pool())
+            .await?;
+        Ok(())
+    }
+
     /// Refuses a card or a certificate that is noted as another holder's, and a certificate that is another card's.
     pub(super) async fn refuse_other_holder(
         &self,

@@ -84,6 +84,7 @@ impl Engine {
             // Nobody could judge the certificate, which would stay out.
             return Err(ProcedureError::NoAuthority);
         }
+        self.check_status(&mut dossier, &contents).await?;
         let mut intent = begun_or_new(&dossier)?;
         if intent.request.is_none() {
             let text = "the signature area is made, and its key for a program of the counter";
@@ -175,6 +176,8 @@ impl Engine {
         }
         intent.certificate = Some(text);
         self.keep(dossier, &intent).await?;
+        self.standings.note_issued(&dossier.card, &dossier.holder, &certificate).await?;
+        self.check_status(dossier, contents).await?;
         let loaded = self.load_on(contents, (Work::First, codes), certificate, progress).await;
         if let Err(ProcedureError::Card(CardError::CertificateMismatch(_))) = &loaded {
             // The chip has another key than the one that was certified: the next attempt makes a new one.

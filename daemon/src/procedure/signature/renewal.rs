@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::card::signature_area::renewal as next;
 use crate::card::{CardContents, CardError, CardSession};
-use crate::procedure::dossier::{Dossier, Intent};
+use crate::procedure::dossier::Dossier;
 use crate::procedure::remove_signature::end_of_certificate;
 use crate::procedure::{Engine, ProcedureError, clock, identity};
 
@@ -36,13 +36,7 @@ pub(in crate::procedure) const ANOTHER_FOR_REVOKED: (&str, &str) = (
     "Cancellarlo (`counter.remove_signature` con `even_if_valid`) e crearne un altro (caso `signature`)",
 );
 
-/// What the operator should know who gives up a renewal of which the card may have the certificate already.
-const LEFT: &str = "The renewal was given up with its certificate issued: where the card shows the new certificate, the old key is \
-                    left without one and is deleted by the next renewal; where it does not, have the authority revoke the new \
-                    one (§9.7)";
-
-/// The case is not open here.
-pub(in crate::procedure) fn closed() -> ProcedureError {
+fn closed() -> ProcedureError {
     ProcedureError::rule(
         "X2",
         "rule set 1.2 has no procedure for renewals, and the configuration does not open one",
@@ -63,24 +57,12 @@ pub(in crate::procedure) fn bind(dossier: &mut Dossier, contents: &CardContents)
     }
 }
 
-/// What the operator should know of a renewal that is given up after its certificate was issued.
-pub(in crate::procedure) fn left(dossier: &Dossier) -> Option<&'static str> {
-    match &dossier.intent {
-        Some(Intent::Signature(begun)) if dossier.renews.is_some() && begun.certificate.is_some() => {
-            Some(LEFT)
-        }
-        Some(
-            Intent::Signature(_)
-            | Intent::SetPin(_)
-            | Intent::Close { .. }
-            | Intent::Status { .. }
-            | Intent::National { .. },
-        )
-        | None => None,
-    }
-}
-
 impl Engine {
+    /// Refuses a renewal where the configuration does not open the case.
+    pub(in crate::procedure) fn refuse_closed_renewal(&self) -> Result<(), ProcedureError> {
+        if self.config.get().is_some_and(|config| config.renewal) { Ok(()) } else { Err(closed()) }
+    }
+
     /// Whether the card's signature certificate may be renewed (§7-adult), and can be (§9.1.3).
     pub(in crate::procedure) fn check_renewal_allowed(
         &self,
@@ -102,31 +84,11 @@ impl Engine {
                 "la chiave di firma della carta non è in un'area che possa accoglierne un'altra",
             ));
         }
-        if clock::is_past(&end) {
-            return Err(ProcedureError::rule(
-                "X2",
-                format!("the signature certificate expired on {end}: it is renewed while it is valid"),
-                format!("il certificato di firma è scaduto il {end}: si rinnova finché è valido"),
-            )
-            .hinting(ANOTHER.0, ANOTHER.1));
-        }
+        refuse_expired(&end)?;
         if self.certifier.is_none() { Err(ProcedureError::NoAuthority) } else { Ok(()) }
     }
 
-    /// Notes the certificates of a card whose renewal is given up: the new one may be in use already, and is suspended with the
-    /// others when the card is lost.
-    pub(in crate::procedure) async fn note_what_is_left(&self, dossier: &mut Dossier) {
-        let Some(contents) = self.readers.find_card(&dossier.card) else { return };
-        match self.readers.reread(&contents.card.reader).await {
-            Ok(contents) => self.note_certificates(dossier, &contents, false).await,
-            Err(error) => {
-                tracing::warn!(procedure = dossier.id, %error, "the card's certificates are not noted");
-            }
-        }
-    }
-
-    /// The card as it is now, if it still has the certificate that is renewed or, after a cut, the new one already. Until the
-    /// authority has issued the new one, the old one must be in force.
+    /// The card as it is now, if it still has the certificate that is renewed or, after a cut, the new one already.
     pub(super) async fn ready_to_renew(
         &self,
         dossier: &mut Dossier,
@@ -139,13 +101,8 @@ impl Engine {
         let Some(held) = contents.signature_certificate.as_deref() else {
             return Err(CardError::AreaNotReady("there is no certificate to renew").into());
         };
-        let issued = match &dossier.intent {
-            Some(Intent::Signature(begun)) => begun.certificate.clone(),
-            Some(
-                Intent::SetPin(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. },
-            )
-            | None => None,
-        };
+        let begun = dossier.certificate_request().cloned();
+        let issued = begun.as_ref().and_then(|begun| begun.certificate.clone());
         let is_old = dossier.renews.as_ref() == Some(&fingerprint(held));
         if !is_old && issued != Some(hex::encode(held)) {
             return Err(ProcedureError::rule(
@@ -155,11 +112,25 @@ impl Engine {
             )
             .hinting("Cancel the procedure", "Annullare la procedura"));
         }
-        if issued.is_none() {
-            self.check_status(dossier, &contents).await?;
+        if begun.is_none() {
+            // Both may be otherwise than at the start, days ago. What was begun is brought to its end.
+            self.refuse_closed_renewal()?;
+            refuse_expired(&end_of_certificate(&contents).unwrap_or_default())?;
         }
         Ok(contents)
     }
+}
+
+fn refuse_expired(end: &str) -> Result<(), ProcedureError> {
+    if !clock::is_past(end) {
+        return Ok(());
+    }
+    Err(ProcedureError::rule(
+        "X2",
+        format!("the signature certificate expired on {end}: it is renewed while it is valid"),
+        format!("il certificato di firma è scaduto il {end}: si rinnova finché è valido"),
+    )
+    .hinting(ANOTHER.0, ANOTHER.1))
 }
 
 /// The next key, locked in its place beside the old one.

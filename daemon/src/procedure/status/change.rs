@@ -108,7 +108,7 @@ impl Engine {
 
     /// X12: no codes for a card that was suspended or revoked here, also while the authority does not know it yet. What it
     /// has done up to `heard` is for the source to tell, where there is one that knows.
-    pub(super) async fn refuse_out_of_force(
+    pub(in crate::procedure) async fn refuse_out_of_force(
         &self,
         card: &str,
         heard: Option<SystemTime>,

@@ -260,7 +260,6 @@ static SIGNATURE: CaseRule = CaseRule {
     text: "The signature certificate, after the activation",
     text_it: "Certificato di firma digitale, dopo l'attivazione",
     trunk: &trunks::LATER_SIGNATURE,
-    in_force: &[],
     needs: Needs::Certifier,
     ..ACTIVATION
 };
