@@ -131,7 +131,7 @@ async fn an_area_is_made_filled_locked_and_used() {
         .run(move |session| signature_area::load_certificate(session, &secret(sample::PIN), &loaded, &silent))
         .await
         .unwrap();
-    figure("loading the certificate", 13);
+    figure("loading the certificate", 14);
     reader.run(|session| signature_area::lock(session, &secret(sample::PIN), &silent)).await.unwrap();
     figure("locking", 6);
     assert_eq!(reader.run(stage).await.unwrap(), (Stage::Certificate, true));

@@ -16,13 +16,17 @@ use super::super::{CardError, CardSession};
 use super::state::read_public_key;
 use super::{KEY_SIZE, Steps, change, current, place, weak_key};
 
+/// Tag and length of a certificate of more than 255 bytes.
+const HEAD: usize = 4;
+
 /// What one UPDATE BINARY carries: Incard's chips want no more (`cns-card` §5.3).
 pub(super) const PIECE: usize = 240;
 
 /// Loads a certificate (steps 15 and 16) after comparing its public key with the chip's, fills the rest of the file
 /// with zeros and reads it back.
 ///
-/// If the power fails, the file holds a beginning that nobody takes for a certificate; a new call writes all of it.
+/// If the power fails, the file holds something that nobody takes for a certificate, since the tag and length of one are
+/// written last; a new call writes all of it.
 ///
 /// # Errors
 /// [`CardError::CertificateMismatch`] and [`CardError::WeakKey`] before anything is written, [`CardError::AreaNotReady`]
@@ -50,7 +54,7 @@ pub(super) fn load_in(
     let parsed = parse(der).filter(|parsed| parsed.der.len() == der.len());
     let parsed = parsed.ok_or(CardError::CertificateMismatch("it is no certificate of an RSA key"))?;
     let pieces = u32::try_from(der.len().div_ceil(PIECE)).unwrap_or(u32::MAX);
-    let mut steps = Steps::new(progress, pieces.saturating_add(3));
+    let mut steps = Steps::new(progress, pieces.saturating_add(4));
     steps.next("compare-key", "comparing the certificate's key with the card's");
     session.chip().enter(place.application)?;
     let key = read_public_key(session, slot)?.ok_or(CardError::AreaNotReady("it has no key"))?;
@@ -98,24 +102,33 @@ fn prepare_file(
 }
 
 /// Writes the certificate into the current file, and zeros over what an older, longer one left behind it.
+///
+/// Its head comes last: an unfinished signature at its end is bytes like any others, so that a certificate that lacks only
+/// the rest of that would be read as a whole one.
 fn write(
     session: &mut CardSession<'_>,
     der: &[u8],
     room: usize,
     steps: &mut Steps<'_>,
 ) -> Result<(), CardError> {
+    let too_long = || CardError::CertificateMismatch("it is too long");
+    let (head, body) = der.split_at_checked(HEAD).ok_or(CardError::CertificateMismatch("it is too short"))?;
     let old = session.chip().read_current(FIRST_PIECE, der_length)?;
-    let old = if old.iter().all(|byte| *byte == 0) { 0 } else { der_length(&old).map_or(room, |_| room) };
-    let mut content = der.to_vec();
-    content.resize(der.len().max(old), 0);
-    let mut offset: usize = 0;
+    let is_empty = old.iter().all(|byte| *byte == 0);
+    let mut content = body.to_vec();
+    if !is_empty {
+        change(session, &UpdateBinary { offset: 0, data: vec![0; HEAD] })?;
+        content.resize(body.len().max(room.saturating_sub(HEAD)), 0);
+    }
+    let mut offset = HEAD;
     for piece in content.chunks(PIECE) {
         steps.next("load-certificate", "writing the certificate");
-        let at = u16::try_from(offset).map_err(|_| CardError::CertificateMismatch("it is too long"))?;
+        let at = u16::try_from(offset).map_err(|_| too_long())?;
         change(session, &UpdateBinary { offset: at, data: piece.to_vec() })?;
         offset = offset.saturating_add(piece.len());
     }
-    Ok(())
+    steps.next("load-certificate", "writing the certificate's tag and length");
+    change(session, &UpdateBinary { offset: 0, data: head.to_vec() })
 }
 
 fn is_same(certificate: &RsaPublicKey, card: &PublicKey) -> bool {
