@@ -267,7 +267,7 @@ async fn a_renewal_that_is_given_up_tells_what_is_left() {
     failed.unwrap_err();
     let ended = rig.cancel(&begun).await.unwrap();
     assert!(
-        ended.warnings.iter().any(|warning| warning.contains("given up with its certificate issued")),
+        ended.warnings.iter().any(|warning| warning.contains("The new signature certificate is in use")),
         "{:?}",
         ended.warnings
     );
@@ -281,11 +281,100 @@ async fn a_renewal_that_is_given_up_tells_what_is_left() {
     assert_eq!(places(&rig).into_iter().filter(|place| *place).count(), 1);
 }
 
-/// Commands of a renewal on a card like this one.
-async fn renewal_commands() -> u64 {
+/// A renewal whose certificate was issued, and did not come onto the card.
+async fn cut_at_loading(rig: &Rig) -> Procedure {
+    let begun = ready(rig).await;
+    // The request is signed, then the certificate is written.
+    let loading = Trigger::Instruction { ins: 0xD6, after: 0 };
+    rig.card.with_card(|card| card.plan_at(loading, Fault::Status(0x6F00)));
+    let failed = renew(rig, &begun).await;
+    rig.card.with_card(|card| card.clear_plan());
+    failed.unwrap_err();
+    assert_eq!(issued(rig), 2, "it was issued");
+    begun
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_asked_for_is_handed_over_and_issues_once() {
     let rig = renewing().await;
-    let ready = ready(&rig).await;
-    renew(&rig, &ready).await.unwrap().done.last().unwrap().traffic.commands
+    let old = certificate(&rig);
+    // Nothing was asked for: another operator begins anew, and a case that is refused ends nothing.
+    let begun = ready(&rig).await;
+    rig.start_as("op2", Case::Signature).await.unwrap_err();
+    assert_eq!(rig.show(&begun).await.state, ProcedureState::Open);
+    rig.cancel(&begun).await.unwrap();
+
+    let begun = cut_at_loading(&rig).await;
+    assert_eq!(certificate(&rig), old);
+    let refused = rig.start_as("op2", Case::NewCodes).await.unwrap_err();
+    assert!(refused.to_string().contains(&begun.id), "{refused}");
+    // The certificate of an open renewal is no activation's.
+    let own = rig.start(Case::Signature).await.unwrap_err();
+    assert!(own.to_string().contains(&begun.id), "{own}");
+    let taken = rig.start_as("op2", Case::Renewal).await.unwrap();
+    assert_eq!((&taken.id, taken.operator.as_str()), (&begun.id, "op2"));
+    rig.start(Case::Renewal).await.unwrap();
+    renew(&rig, &begun).await.unwrap();
+    assert_eq!(issued(&rig), 2, "one renewal, one certificate");
+    assert_ne!(certificate(&rig), old);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_issued_is_suspended_with_the_card_before_it_is_loaded() {
+    let mut rig = renewing().await;
+    rig.change_status();
+    let old = certificate(&rig);
+    let begun = cut_at_loading(&rig).await;
+    let digests = "SELECT COUNT(*) FROM card_certificate WHERE key_use = 'signature'";
+    let noted: i64 = sqlx::query_scalar(digests).fetch_one(rig.rooms().database.pool()).await.unwrap();
+    assert_eq!(noted, 2, "the one that is not loaded yet is known");
+    let suspend = "UPDATE card_certificate SET standing = 'suspended', since = '2999-01-01T00:00:00Z'";
+    sqlx::query(suspend).execute(rig.rooms().database.pool()).await.unwrap();
+    let refused = renew(&rig, &begun).await.unwrap_err();
+    assert_eq!(refused.paragraph(), Some("§9.3b"), "{refused:?}");
+    assert_eq!(certificate(&rig), old, "nothing comes into use on a suspended card");
+    let reactivate = "UPDATE card_certificate SET standing = 'good'";
+    sqlx::query(reactivate).execute(rig.rooms().database.pool()).await.unwrap();
+    renew(&rig, &begun).await.unwrap();
+    assert_eq!((certificate(&rig) != old, issued(&rig)), (true, 2));
+    assert_eq!(noted_on_card(&rig).await, 1);
+}
+
+/// How many signature certificates the daemon takes to be on the card.
+async fn noted_on_card(rig: &Rig) -> i64 {
+    let query = "SELECT COUNT(*) FROM card_certificate WHERE key_use = 'signature' AND removed_at IS NULL";
+    sqlx::query_scalar(query).fetch_one(rig.rooms().database.pool()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_begun_is_finished_though_the_case_was_closed_since() {
+    let mut rig = renewing().await;
+    let untouched = ready(&rig).await;
+    rig.close_renewal().await;
+    assert_eq!(rig.start(Case::Renewal).await.unwrap().id, untouched.id, "it can be looked at and cancelled");
+    assert_eq!(renew(&rig, &untouched).await.unwrap_err().paragraph(), Some("X2"));
+    rig.cancel(&untouched).await.unwrap();
+    assert_eq!(rig.start(Case::Renewal).await.unwrap_err().paragraph(), Some("X2"));
+
+    rig.allow_renewal();
+    let begun = cut_at_loading(&rig).await;
+    rig.close_renewal().await;
+    renew(&rig, &begun).await.unwrap();
+    assert_eq!(issued(&rig), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_renewal_is_told_by_what_the_card_holds() {
+    let mut rig = renewing().await;
+    let begun = cut_at_loading(&rig).await;
+    let ended = rig.cancel(&begun).await.unwrap();
+    let told = |ended: &Procedure, what: &str| ended.warnings.iter().any(|warning| warning.contains(what));
+    assert!(told(&ended, "is not in use on the card"), "{:?}", ended.warnings);
+    rig.authority_misbehaves(AuthorityFault::times(FaultKind::LoseAnswer, 3)).await;
+    let begun = ready(&rig).await;
+    renew(&rig, &begun).await.unwrap_err();
+    let ended = rig.cancel(&begun).await.unwrap();
+    assert!(told(&ended, "may have been issued"), "{:?}", ended.warnings);
 }
 
 /// What happens at the commands of the renewal, besides being pulled out.
@@ -300,55 +389,72 @@ const OTHERS: [Fault; 7] = [
 ];
 
 /// The card is pulled out at every command, and at every command something else happens as well, one kind after the
-/// other: there is always a key that signs, the old one or the new one, and in the end the new one alone.
+/// other: there is always a key that signs, the old one or the new one, and in the end the new one alone. From the first
+/// place of the area to the second, and back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_command_of_a_renewal_leaves_a_key_that_signs_and_ends_with_the_new_one() {
     let mut rig = renewing().await;
-    rig.keep_card();
-    let old = certificate(&rig);
-    let commands = renewal_commands().await;
-    println!("the renewal takes {commands} commands");
-    // Making keys is what takes long, so that some are used again; the certifier has one certificate for each.
-    let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
-    let other = (0..commands).zip(OTHERS.iter().cycle().copied());
-    let runs = (0..commands).map(|command| (command, Fault::PullOutAfter)).chain(other);
-    let (mut cut_short, mut still_old) = (0, 0);
-    for (command, fault) in runs {
-        let is_pulled = fault == Fault::PullOutAfter;
-        rig.kept_card_again().await;
-        if !is_pulled {
-            rig.card.with_card(|card| card.card().plan_keys(keys.clone()));
+    for (turn, places_after) in [[false, true], [true, false]].into_iter().enumerate() {
+        // Making keys is what takes long, so that some are used again; the certifier has one certificate for each.
+        let keys = [(); 2].map(|()| RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap());
+        rig.keep_card();
+        let begun = ready(&rig).await;
+        let done = renew(&rig, &begun).await.unwrap();
+        let commands = done.done.last().unwrap().traffic.commands;
+        rig.until(done, "", "").await;
+        println!("the renewal takes {commands} commands");
+        let other = (0..commands).zip(OTHERS.iter().cycle().copied()).filter(|(at, _)| at % 2 == turn as u64);
+        let runs = (0..commands).map(|command| (command, Fault::PullOutAfter)).chain(other);
+        let (mut cut_short, mut still_old) = (0, 0);
+        for (command, fault) in runs {
+            rig.kept_card_again().await;
+            let old = certificate(&rig);
+            let cut = renewed_with(&rig, &keys, (command, fault)).await;
+            cut_short += usize::from(cut.is_some());
+            still_old += usize::from(cut.as_ref() == Some(&old));
+            assert_ne!(certificate(&rig), old);
+            assert_eq!(places(&rig), places_after, "{fault:?} at {command}");
         }
-        let before = issued(&rig);
-        let ready = ready(&rig).await;
-        rig.card.with_card(|card| card.plan(command, fault));
-        let cut = renew(&rig, &ready).await;
-        rig.card.with_card(|card| card.clear_plan());
-        if rig.card.with_card(|card| card.is_out()) {
-            rig.put_in().await;
-        }
-        if let Err(error) = cut {
-            cut_short += 1;
-            assert!(matches!(error, ProcedureError::Card(_)), "{fault:?} at {command}: {error:?}");
-            // Who takes the card away now has a key, as everybody reads it who meets the card for the first time.
-            rig.card.pull_out();
-            rig.put_in().await;
-            assert!(signs(&rig).await, "{fault:?} at {command}");
-            still_old += usize::from(certificate(&rig) == old);
-            renew(&rig, &ready)
-                .await
-                .unwrap_or_else(|error| panic!("after {fault:?} at {command}: {error:?}"));
-        }
-        let ready = rig.show(&ready).await;
-        assert_eq!(rig.until(ready, "", "").await.state, ProcedureState::Done);
-        assert_ne!(certificate(&rig), old);
-        assert!(signs(&rig).await, "{fault:?} at {command}");
-        assert_eq!(places(&rig), [false, true], "{fault:?} at {command}");
-        assert!(!is_pulled || issued(&rig) == before + 1, "{fault:?} at {command}: one certificate");
-        let summary = rig.card.with_card(|card| card.card().summary());
-        assert_eq!((summary.pin_tries, summary.puk_tries), (3, 3), "{fault:?} at {command}");
+        println!("{cut_short} cut short, the old certificate in use after {still_old} of them");
+        assert!(cut_short > 60 && still_old > 30 && still_old < cut_short);
     }
-    println!("{cut_short} cut short, the old certificate in use after {still_old} of them");
-    assert!(cut_short > 60 && still_old > 30 && still_old < cut_short);
     rig.rooms().audit.verify().await.unwrap();
+}
+
+/// Renews with a fault at a command, and again if that cut it short; gives the certificate that was in use in between.
+async fn renewed_with(
+    rig: &Rig,
+    keys: &[RsaPrivateKey; 2],
+    (command, fault): (u64, Fault),
+) -> Option<Vec<u8>> {
+    let is_pulled = fault == Fault::PullOutAfter;
+    if !is_pulled {
+        rig.card.with_card(|card| card.card().plan_keys(keys.clone()));
+    }
+    let before = issued(rig);
+    let ready = ready(rig).await;
+    rig.card.with_card(|card| card.plan(command, fault));
+    let cut = renew(rig, &ready).await;
+    rig.card.with_card(|card| card.clear_plan());
+    let mut held = None;
+    if let Err(error) = cut {
+        assert!(matches!(error, ProcedureError::Card(_)), "{fault:?} at {command}: {error:?}");
+        let shown = rig.rooms().readers.find_card(sample::ID_CARD);
+        let shown = shown.and_then(|contents| contents.signature_certificate.clone());
+        // Who takes the card away now has a key, as everybody reads it who meets the card for the first time.
+        rig.card.pull_out();
+        rig.put_in().await;
+        let certificate = certificate(rig);
+        assert!(shown.is_none_or(|shown| shown == certificate), "{fault:?} at {command}: an old sight of it");
+        assert!(signs(rig).await, "{fault:?} at {command}");
+        held = Some(certificate);
+        renew(rig, &ready).await.unwrap_or_else(|error| panic!("after {fault:?} at {command}: {error:?}"));
+    }
+    let ready = rig.show(&ready).await;
+    assert_eq!(rig.until(ready, "", "").await.state, ProcedureState::Done);
+    assert!(signs(rig).await, "{fault:?} at {command}");
+    assert!(!is_pulled || issued(rig) == before + 1, "{fault:?} at {command}: one certificate");
+    let summary = rig.card.with_card(|card| card.card().summary());
+    assert_eq!((summary.pin_tries, summary.puk_tries), (3, 3), "{fault:?} at {command}");
+    held
 }

@@ -24,6 +24,13 @@ impl Rig {
         self.link();
     }
 
+    /// Restarts the counter as one that renews no signature certificates.
+    pub async fn close_renewal(&mut self) {
+        self.configured = None;
+        self.restart().await;
+        self.card_is_back().await;
+    }
+
     /// From the next start on the signature PIN comes from there (X1).
     pub async fn take_area_pins_from(&mut self, pin: AreaPin) {
         self.configured = Some((CounterConfig::default(), SignatureAreaConfig { pin }));
