@@ -190,7 +190,7 @@ impl Engine {
             self.keep(dossier, &intent).await?;
         }
         let certificate = self.enrol(dossier, &mut intent, (certifier, officer), progress).await?;
-        self.standings.note_issued(&dossier.card, &dossier.holder, &certificate).await?;
+        self.note_issued(dossier, &certificate).await;
         // Or while the authority was waited for.
         self.refuse_out_of_force(&dossier.card, Some(checked)).await?;
         let codes = self.codes_of(dossier, typed).await?;

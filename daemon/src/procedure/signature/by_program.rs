@@ -176,7 +176,7 @@ impl Engine {
         }
         intent.certificate = Some(text);
         self.keep(dossier, &intent).await?;
-        self.standings.note_issued(&dossier.card, &dossier.holder, &certificate).await?;
+        self.note_issued(dossier, &certificate).await;
         self.check_status(dossier, contents).await?;
         let loaded = self.load_on(contents, (Work::First, codes), certificate, progress).await;
         if let Err(ProcedureError::Card(CardError::CertificateMismatch(_))) = &loaded {

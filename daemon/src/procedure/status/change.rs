@@ -106,6 +106,15 @@ impl Engine {
         }
     }
 
+    /// Notes a signature certificate that was issued and is to be loaded (X10). What goes wrong ends nothing: it is noted
+    /// again when it is on the card, and the operator is told.
+    pub(in crate::procedure) async fn note_issued(&self, dossier: &mut Dossier, certificate: &[u8]) {
+        if let Err(error) = self.standings.note_issued(&dossier.card, &dossier.holder, certificate).await {
+            tracing::error!(%error, "the signature certificate that was issued could not be noted");
+            dossier.warn(NOT_NOTED);
+        }
+    }
+
     /// X12: no codes for a card that was suspended or revoked here, also while the authority does not know it yet. What it
     /// has done up to `heard` is for the source to tell, where there is one that knows.
     pub(in crate::procedure) async fn refuse_out_of_force(
