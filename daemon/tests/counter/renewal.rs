@@ -388,9 +388,9 @@ const OTHERS: [Fault; 7] = [
     Fault::Tear(Tear { write: 0, done: true }),
 ];
 
-/// The card is pulled out at every command, and at every command something else happens as well, one kind after the
-/// other: there is always a key that signs, the old one or the new one, and in the end the new one alone. From the first
-/// place of the area to the second, and back.
+/// At every command the card is pulled out or something else happens, one kind after the other, from the first place of
+/// the area to the second, and the other way round on the way back: there is always a key that signs, the old one or the
+/// new one, and in the end the new one alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_command_of_a_renewal_leaves_a_key_that_signs_and_ends_with_the_new_one() {
     let mut rig = renewing().await;
@@ -403,8 +403,9 @@ async fn a_fault_at_any_command_of_a_renewal_leaves_a_key_that_signs_and_ends_wi
         let commands = done.done.last().unwrap().traffic.commands;
         rig.until(done, "", "").await;
         println!("the renewal takes {commands} commands");
-        let other = (0..commands).zip(OTHERS.iter().cycle().copied()).filter(|(at, _)| at % 2 == turn as u64);
-        let runs = (0..commands).map(|command| (command, Fault::PullOutAfter)).chain(other);
+        let is_pulled = |at: &u64| at % 2 == turn as u64;
+        let other = (0..commands).zip(OTHERS.iter().cycle().copied()).filter(|(at, _)| !is_pulled(at));
+        let runs = (0..commands).filter(is_pulled).map(|at| (at, Fault::PullOutAfter)).chain(other);
         let (mut cut_short, mut still_old) = (0, 0);
         for (command, fault) in runs {
             rig.kept_card_again().await;
