@@ -294,6 +294,12 @@ impl Dossier {
         begun || self.has_done(StepName::PinSet)
     }
 
+    /// Whether the signature area may have the PIN of its own envelope.
+    #[must_use]
+    pub fn area_pin_may_be_set(&self) -> bool {
+        self.area_envelope.as_ref().is_some_and(|area| area.may_be_set)
+    }
+
     /// The request for a signature certificate that may have been sent, and what came of it, as long as it is not settled.
     #[must_use]
     pub fn certificate_request(&self) -> Option<&Signature> {

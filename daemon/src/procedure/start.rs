@@ -93,7 +93,7 @@ impl Engine {
 
     /// Whether the procedure that is open for the card goes on, or ends so that another can begin.
     ///
-    /// The same operator gets it back. Another operator, who has the card in front of them, takes it over when its PIN may
+    /// The same operator gets it back. Another operator, who has the card in front of them, takes it over when a PIN may
     /// have been set, because only its envelope can settle it; when another region has accepted its request, because a
     /// second one would have that done twice; and when a signature certificate was asked for, because a second one would be
     /// issued. Otherwise it ends and its envelope is free again, because who activates must have identified the holder
@@ -101,6 +101,7 @@ impl Engine {
     async fn goes_on(&self, session: &Session, open: &Dossier) -> Result<bool, ProcedureError> {
         Ok(open.operator == session.operator
             || open.pin_may_be_set()
+            || open.area_pin_may_be_set()
             || open.certificate_request().is_some()
             || self.request_was_accepted(open).await?)
     }

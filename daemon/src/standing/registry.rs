@@ -42,7 +42,7 @@ impl Registry {
             if self.is_noted(&card.serial, certificate).await? {
                 continue;
             }
-            self.insert(&card.serial, &card.holder, certificate).await?;
+            self.insert(&card.serial, &card.holder, certificate, None).await?;
             sqlx::query(
                 "UPDATE card_certificate SET removed_at = $4 \
                  WHERE card = $1 AND key_use = $2 AND sha256 <> $3 AND removed_at IS NULL",
@@ -81,13 +81,7 @@ impl Registry {
         if noted.is_some() {
             return Ok(());
         }
-        self.insert(card, holder, certificate).await?;
-        sqlx::query("UPDATE card_certificate SET removed_at = $2 WHERE sha256 = $1")
-            .bind(&certificate.sha256)
-            .bind(now())
-            .execute(self.database.pool())
-            .await?;
-        Ok(())
+        self.insert(card, holder, certificate, Some(now())).await
     }
 
     /// Refuses a card or a certificate that is noted as another holder's, and a certificate that is another card's.
@@ -131,14 +125,21 @@ impl Registry {
         Ok(found.is_some())
     }
 
-    async fn insert(&self, card: &str, holder: &Holder, certificate: &OnCard) -> Result<(), StandingError> {
+    /// `removed`: since when it is not on the card.
+    async fn insert(
+        &self,
+        card: &str,
+        holder: &Holder,
+        certificate: &OnCard,
+        removed: Option<String>,
+    ) -> Result<(), StandingError> {
         let personal = Personal { certificate: hex::encode(&certificate.der), holder: holder.clone() };
         let sealed = seal(self.sealer(), record(TABLE, &certificate.sha256), &personal)?;
         let at = now();
         let written = sqlx::query(
-            "INSERT INTO card_certificate (sha256, card, holder, key_use, sealed, not_after, standing, since, noted_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) \
-             ON CONFLICT (sha256) DO UPDATE SET sealed = $5, removed_at = NULL \
+            "INSERT INTO card_certificate (sha256, card, holder, key_use, sealed, not_after, standing, since, noted_at, removed_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9) \
+             ON CONFLICT (sha256) DO UPDATE SET sealed = $5, removed_at = $9 \
              WHERE card_certificate.card = $2 AND card_certificate.holder = $3",
         )
         .bind(&certificate.sha256)
@@ -149,6 +150,7 @@ impl Registry {
         .bind(&certificate.not_after)
         .bind(word(Standing::Good)?)
         .bind(at)
+        .bind(removed)
         .execute(self.database.pool())
         .await?;
         // Another program on the same database was quicker.

@@ -141,6 +141,11 @@ async fn a_later_certificate_has_an_envelope_too_that_is_handed_over() {
     let ready = take(&rig, &ready, &rig.codes[0]).await.unwrap();
     let made = rig.answer_with(&ready, "§9.1.3", Answer::Confirmed, Some(sample::PIN)).await.unwrap();
     assert_eq!(made.next.as_ref().unwrap().paragraph, "§9.3.2-9");
+    // Another operator goes on with it and does not end it: nobody could know the PIN then.
+    let refused = rig.start_as("op2", Case::NewCodes).await.unwrap_err();
+    assert!(refused.to_string().contains(&made.id), "{refused}");
+    assert_eq!(rig.start_as("op2", Case::Signature).await.unwrap().id, made.id);
+    assert_eq!(rig.start(Case::Signature).await.unwrap().id, made.id);
     let done = rig.until(made, "", "").await;
     assert_eq!((done.state, done.envelope), (ProcedureState::Done, None));
     assert!(rig.takes_pin(sample::PIN) && area_takes(&rig, &rig.letter(&rig.codes[0])).await);
