@@ -197,6 +197,9 @@ pub struct Signature {
     pub request: Option<String>,
     /// The certificate, DER in hexadecimal, once it was received and checked.
     pub certificate: Option<String>,
+    /// Whether the authority has refused the request, so that nothing is issued for it until it is asked again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 /// What becomes of an envelope when its procedure ends.
@@ -304,7 +307,7 @@ impl Dossier {
     #[must_use]
     pub fn certificate_request(&self) -> Option<&Signature> {
         match &self.intent {
-            Some(Intent::Signature(begun)) if begun.request.is_some() => Some(begun),
+            Some(Intent::Signature(begun)) if begun.request.is_some() && !begun.refused => Some(begun),
             Some(
                 Intent::Signature(_)
                 | Intent::SetPin(_)

@@ -23,6 +23,12 @@ use crate::procedure::{Actor, Engine, Meter, ProcedureError};
 const ACT: &str = "pin-set";
 const PARAGRAPH: &str = "§9.3.2-7";
 
+const NO_AREA_PUK: &str = "The signature PIN is as it was: custody has no PUK for the signature area";
+
+/// Where the signature PIN has an envelope of its own, which was not asked for.
+const NOT_SEEN: &str = "The signature PIN is as it was: when the procedure began the card's signature area was not seen, or custody had no \
+                        PUK for it. If it has now, give the citizen new codes again (§9.4)";
+
 /// What is lent for one attempt.
 struct Values {
     puk: Lent,
@@ -207,7 +213,7 @@ impl Engine {
                 let has_area =
                     self.readers.find_card(&dossier.card).is_some_and(|card| card.has_signature_area());
                 if dossier.case == Case::NewCodes && has_area {
-                    dossier.warn("The signature PIN is as it was: custody has no PUK for the signature area");
+                    dossier.warn(if dossier.area_envelope.is_some() { NOT_SEEN } else { NO_AREA_PUK });
                 }
             }
             (Some(Ok(())), None) => {
@@ -222,14 +228,21 @@ impl Engine {
                 if let CardError::PukIncorrect { tries_left } = error {
                     self.custody.puk_refused(&dossier.card, PukKind::Signature, tries_left).await?;
                 }
-                dossier.warn(format!("The signature PIN is as it was: {error}"));
+                let attempt =
+                    if before.may_be_set { ", unless the attempt that was cut off has set it" } else { "" };
+                dossier.warn(format!("The signature PIN is as it was{attempt}: {error}"));
             }
         }
         if let (Some(area), Some(code)) = (&mut dossier.area_envelope, own) {
             // An earlier attempt, whose end nobody heard, may have set it all the same.
             area.may_be_set |= before.may_be_set;
             area.given_up = true;
-            dossier.warn(format!("Envelope {code} is not handed over: take it back"));
+            let end = if area.may_be_set {
+                "is void when the procedure ends: give the citizen new codes again (§9.4)"
+            } else {
+                "is free again when the procedure ends: keep it"
+            };
+            dossier.warn(format!("Envelope {code} is not handed over, and {end}"));
         }
         Ok(())
     }

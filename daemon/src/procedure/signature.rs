@@ -216,11 +216,17 @@ impl Engine {
             return unhex(Some(certificate));
         }
         let request = unhex(intent.request.as_deref())?;
+        if intent.refused {
+            intent.refused = false;
+            self.keep(dossier, intent).await?;
+        }
         tell(progress, "enrol", "Asking the authority for the certificate");
         let certificate = match ask(asked, intent, &request, &dossier.holder).await {
             Err(error @ ProcedureError::Certifier(CertifierError::Refused(_) | CertifierError::Unfit(_))) => {
                 // The authority's word is final for this transaction: the next attempt begins another.
                 intent.transaction = random::hexadecimal::<16>()?;
+                // What is unfit was issued all the same.
+                intent.refused = matches!(error, ProcedureError::Certifier(CertifierError::Refused(_)));
                 self.keep(dossier, intent).await?;
                 return Err(error);
             }
@@ -385,7 +391,12 @@ fn begun_or_new(dossier: &Dossier) -> Result<Signature, ProcedureError> {
         Some(Intent::SetPin(_) | Intent::Close { .. } | Intent::Status { .. } | Intent::National { .. }) => {
             Err(ProcedureError::Internal)
         }
-        None => Ok(Signature { transaction: random::hexadecimal::<16>()?, request: None, certificate: None }),
+        None => Ok(Signature {
+            transaction: random::hexadecimal::<16>()?,
+            request: None,
+            certificate: None,
+            refused: false,
+        }),
     }
 }
 

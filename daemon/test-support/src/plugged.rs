@@ -10,9 +10,12 @@ use cns_virtual_card::vpcd::{Card, Endpoint, Plugged, plug};
 use cns_virtual_card::{Personalisation, VirtualCard, sample};
 use cnsd::card::{CardContents, CardError, CardSession};
 use cnsd::reader::{ReaderSpec, Readers, TimeLimits, VpcdAddress};
-use der::Decode;
+use der::asn1::BitString;
+use der::{Decode, Encode};
+use rsa::RsaPublicKey;
+use spki::EncodePublicKey;
 use tempfile::TempDir;
-use x509_cert::request::CertReq;
+use x509_cert::request::{CertReq, CertReqInfo};
 
 pub const WAIT: Duration = Duration::from_secs(60);
 
@@ -29,9 +32,33 @@ pub fn authority() -> &'static Authority {
 }
 
 pub fn issue(profile: Profile, request: &[u8]) -> Vec<u8> {
-    use der::Encode;
     let request = CertReq::from_der(request).unwrap();
     authority().issue(profile, &request).unwrap().to_der().unwrap()
+}
+
+/// A request for a certificate of a key on the card, for the card to sign.
+pub fn request_info(key: &RsaPublicKey) -> CertReqInfo {
+    let subject = "CN=MARIO ROSSI,givenName=MARIO,sn=ROSSI,serialNumber=TINIT-RSSMRA80A01H501U,C=IT";
+    CertReqInfo {
+        version: x509_cert::request::Version::V1,
+        subject: subject.parse().unwrap(),
+        public_key: spki::SubjectPublicKeyInfoOwned::from_der(key.to_public_key_der().unwrap().as_bytes())
+            .unwrap(),
+        attributes: Default::default(),
+    }
+}
+
+/// The certificate for a request that the card has signed.
+pub fn certificate_for(info: CertReqInfo, signature: &[u8]) -> Vec<u8> {
+    let request = CertReq {
+        info,
+        algorithm: spki::AlgorithmIdentifierOwned {
+            oid: const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
+            parameters: Some(der::Any::null()),
+        },
+        signature: BitString::from_bytes(signature).unwrap(),
+    };
+    issue(Profile::QualifiedSignature, &request.to_der().unwrap())
 }
 
 /// The sample card, changed by the test, with its authentication certificate.

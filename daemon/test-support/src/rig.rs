@@ -32,6 +32,7 @@ use x509_cert::Certificate;
 use x509_cert::request::CertReq;
 
 pub use self::answers::usual_answer;
+pub use self::card::takes_pin;
 use crate::national_peer::{self, Peer};
 pub use crate::plugged::secret;
 use crate::{database, network};

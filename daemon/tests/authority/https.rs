@@ -4,23 +4,14 @@ use std::sync::Arc;
 
 use cnsd::authority::checks::Revocation;
 use cnsd::authority::status::{Source, StatusService};
-use cnsd::authority::{Authority, AuthorityError, NetworkError, NetworkHelper, TrustAnchors};
+use cnsd::authority::{Authority, AuthorityError, NetworkError, TrustAnchors};
 use cnsd::config::{NetworkConfig, StatusConfig};
 use cnsd::database::Database;
 use cnsd_test_support::network;
 use x509_cert::ext::pkix::CrlReason;
 
-use crate::fixture::{Running, SECRET, SUBJECT, config, expected, public_key, request};
-use crate::tls::{AT_LOOPBACK, certificate, forwarded, nginx, root, trusting};
-
-/// Asks for a certificate at `url`.
-async fn enrol(running: &Running, url: &str, network: NetworkHelper) -> Result<Vec<u8>, AuthorityError> {
-    let folder = running.folder.path();
-    let authority = Authority::open(&config(folder, url, SECRET, "ca"), Arc::new(network)).unwrap();
-    let asked = request(folder, SUBJECT);
-    let key = public_key(&asked);
-    Ok(authority.certify(&asked, [7; 16], &expected(&key), None).await?.der)
-}
+use crate::fixture::{Running, SECRET, config};
+use crate::tls::{AT_LOOPBACK, certificate, enrol, forwarded, nginx, root, trusting};
 
 #[tokio::test]
 async fn certificates_are_asked_for_revoked_and_looked_up_over_https() {

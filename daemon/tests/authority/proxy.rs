@@ -5,16 +5,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cnsd::authority::{Authority, AuthorityError, NetworkError, NetworkHelper};
+use cnsd::authority::{AuthorityError, NetworkError, NetworkHelper};
 use cnsd::config::NetworkConfig;
 use cnsd_test_support::network;
 
-use crate::fixture::{Running, SECRET, SUBJECT, config, expected, public_key, request};
-use crate::tls::{AT_LOOPBACK, Program, by_way, certificate, free_ports, nginx, root, start};
+use crate::fixture::Running;
+use crate::tls::{AT_LOOPBACK, Program, by_way, certificate, enrol, free_ports, nginx, root, start};
 
 const LIMIT: usize = 1024 * 1024;
 
@@ -57,14 +56,6 @@ fn through(proxy: &str, no_proxy: &[&str], roots: Option<&Path>) -> NetworkHelpe
         no_proxy: no_proxy.iter().map(|host| (*host).to_owned()).collect(),
         tls_roots: roots.map(Path::to_owned),
     })
-}
-
-async fn enrol(running: &Running, url: &str, network: NetworkHelper) -> Result<Vec<u8>, AuthorityError> {
-    let folder = running.folder.path();
-    let authority = Authority::open(&config(folder, url, SECRET, "ca"), Arc::new(network)).unwrap();
-    let asked = request(folder, SUBJECT);
-    let key = public_key(&asked);
-    Ok(authority.certify(&asked, [7; 16], &expected(&key), None).await?.der)
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cnsd::authority::NetworkHelper;
+use cnsd::authority::{Authority, AuthorityError, NetworkHelper};
 use cnsd::config::NetworkConfig;
 use cnsd_test_support::network;
+use std::sync::Arc;
 
-use crate::fixture::openssl;
+use crate::fixture::{Running, SECRET, SUBJECT, config, expected, openssl, public_key, request};
 
 /// What makes a certificate one of a server at 127.0.0.1.
 pub(crate) const AT_LOOPBACK: &str = "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n";
@@ -129,4 +130,17 @@ fn head(place: &Path) -> String {
 pub(crate) fn forwarded(folder: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(folder.join("nginx/access.log")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
+}
+
+/// Asks for a certificate at `url`.
+pub(crate) async fn enrol(
+    running: &Running,
+    url: &str,
+    network: NetworkHelper,
+) -> Result<Vec<u8>, AuthorityError> {
+    let folder = running.folder.path();
+    let authority = Authority::open(&config(folder, url, SECRET, "ca"), Arc::new(network)).unwrap();
+    let asked = request(folder, SUBJECT);
+    let key = public_key(&asked);
+    Ok(authority.certify(&asked, [7; 16], &expected(&key), None).await?.der)
 }

@@ -3,21 +3,17 @@
 use cns_protocol::pin::PinName;
 use cns_protocol::rpc::Progress;
 use cns_secret::Secret;
-use cns_virtual_authority::Profile;
 use cns_virtual_card::fault::Fault;
 use cns_virtual_card::timing::Timing;
 use cns_virtual_card::vpcd::Plugged;
 use cns_virtual_card::{SecureMessagingKeys, SignatureArea, SignatureAreaState, sample};
 use cnsd::card::signature_area::{self, Stage};
 use cnsd::card::{CardError, CardSession, LastTry, pin, sign};
-use der::Decode;
-use der::asn1::BitString;
+use der::Encode;
 use rsa::RsaPublicKey;
 use sha2::{Digest, Sha256};
-use spki::EncodePublicKey;
-use x509_cert::request::{CertReq, CertReqInfo};
 
-use crate::plugged::{Reader, issue, put_in_again, sample_card, secret};
+use crate::plugged::{Reader, certificate_for, put_in_again, request_info, sample_card, secret};
 use crate::{digest_info, plant, silent, with_card};
 
 pub(crate) const AREA_PIN: &[u8] = b"54321";
@@ -50,27 +46,10 @@ pub(crate) fn certify_with(
     key: &RsaPublicKey,
     sign: SignRequest,
 ) -> Result<Vec<u8>, CardError> {
-    use der::Encode;
-    use std::str::FromStr;
-    let subject = "CN=MARIO ROSSI,givenName=MARIO,sn=ROSSI,serialNumber=TINIT-RSSMRA80A01H501U,C=IT";
-    let info = CertReqInfo {
-        version: x509_cert::request::Version::V1,
-        subject: x509_cert::name::Name::from_str(subject).unwrap(),
-        public_key: spki::SubjectPublicKeyInfoOwned::from_der(key.to_public_key_der().unwrap().as_bytes())
-            .unwrap(),
-        attributes: Default::default(),
-    };
+    let info = request_info(key);
     let digest = Sha256::digest(info.to_der().unwrap());
     let signature = sign(session, area_pin, &digest)?;
-    let request = CertReq {
-        info,
-        algorithm: spki::AlgorithmIdentifierOwned {
-            oid: const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
-            parameters: Some(der::Any::null()),
-        },
-        signature: BitString::from_bytes(&signature).unwrap(),
-    };
-    Ok(issue(Profile::QualifiedSignature, &request.to_der().unwrap()))
+    Ok(certificate_for(info, &signature))
 }
 
 pub(crate) fn generate_and_load(session: &mut CardSession<'_>) -> Result<(), CardError> {

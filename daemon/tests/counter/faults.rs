@@ -291,8 +291,8 @@ async fn a_chip_that_does_not_tell_is_settled_by_the_operators_decision() {
     assert_eq!(settled.next.as_ref().unwrap().paragraph, "§9.3.2-8");
 }
 
-/// What happens at the commands of the signature work, besides being pulled out.
-const OTHERS: [Fault; 7] = [
+/// What happens at the commands of the signature work and of a renewal, besides being pulled out.
+pub(crate) const OTHERS: [Fault; 7] = [
     Fault::Tear(Tear { write: 0, done: false }),
     Fault::Status(0x6F00),
     Fault::Reset,

@@ -22,7 +22,7 @@ use x509_cert::request::CertReq;
 
 use crate::database;
 use crate::kill::{CITIZEN, Counter};
-use crate::rig::refuse_writes;
+use crate::rig::{refuse_writes, takes_pin};
 use crate::running::{PATIENCE, Running, access, kind, refusal};
 
 const RESET_RETRY_COUNTER: u8 = 0x2C;
@@ -99,15 +99,7 @@ impl Desk {
     }
 
     fn takes_pin(&self, pin: &[u8]) -> bool {
-        let mut command = vec![0x00, 0x20, 0x00, 0x90, 0x08];
-        command.extend_from_slice(pin);
-        command.resize(13, 0xFF);
-        self.card.with_card(|card| {
-            card.card().power_on();
-            let answer = card.card().transmit(&command);
-            card.reset();
-            answer == [0x90, 0x00]
-        })
+        takes_pin(&self.card, pin)
     }
 }
 

@@ -220,7 +220,11 @@ async fn an_area_that_refuses_its_puk_keeps_its_pin_and_the_envelope_is_taken_ba
     let ready = rig.until(ready, &codes[2], "§9.4-envelope").await;
     let ready = take(&rig, &ready, &codes[3]).await.unwrap();
     let set = rig.answer(&ready, Answer::Confirmed).await.unwrap();
-    assert!(set.warnings.iter().any(|warning| warning.contains("take it back")), "{:?}", set.warnings);
+    assert!(
+        set.warnings.iter().any(|warning| warning.contains("free again when the procedure ends")),
+        "{:?}",
+        set.warnings
+    );
     assert_eq!(set.signature_envelope, None);
     to_the_end(&rig, &set).await;
     assert!(rig.takes_pin(&rig.letter(&codes[2])));
@@ -230,6 +234,8 @@ async fn an_area_that_refuses_its_puk_keeps_its_pin_and_the_envelope_is_taken_ba
     let ready = rig.start(Case::NewCodes).await.unwrap();
     let ready = rig.until(ready, &codes[4], "§9.3.2-7").await;
     assert!(ready.done.iter().all(|step| step.paragraph != "§9.4-envelope"));
+    let set = rig.answer(&ready, Answer::Confirmed).await.unwrap();
+    assert!(set.warnings.iter().any(|warning| warning.contains("was not seen")), "{:?}", set.warnings);
 }
 
 /// The card is pulled out at every command that sets the codes of card and area: both are the envelopes' in the end.

@@ -6,14 +6,15 @@ use cns_protocol::counter::{Answer, Case, Procedure, ProcedureState, Sheet, Shee
 use cns_protocol::operator::CounterKind;
 use cns_protocol::pin::PinName;
 use cns_virtual_authority::{Fault as AuthorityFault, FaultKind, Profile, Reason, Status};
-use cns_virtual_card::fault::{Fault, Garbage, Trigger};
-use cns_virtual_card::{Tear, sample};
+use cns_virtual_card::fault::{Fault, Trigger};
+use cns_virtual_card::sample;
 use cnsd::card::{CardError, CardSession, LastTry, pin};
 use cnsd::procedure::ProcedureError;
 use cnsd::procedure::certifier::CertifierError;
 use rsa::RsaPrivateKey;
 use sha2::{Digest, Sha256};
 
+use crate::faults::OTHERS;
 use crate::rig::{Rig, secret};
 use crate::status::Registry;
 
@@ -376,17 +377,6 @@ async fn what_is_left_of_a_renewal_is_told_by_what_the_card_holds() {
     let ended = rig.cancel(&begun).await.unwrap();
     assert!(told(&ended, "may have been issued"), "{:?}", ended.warnings);
 }
-
-/// What happens at the commands of the renewal, besides being pulled out.
-const OTHERS: [Fault; 7] = [
-    Fault::Tear(Tear { write: 0, done: false }),
-    Fault::Status(0x6F00),
-    Fault::Reset,
-    Fault::Garbage(Garbage::Cut(0)),
-    Fault::Status(0x6982),
-    Fault::Garbage(Garbage::Longer(300)),
-    Fault::Tear(Tear { write: 0, done: true }),
-];
 
 /// At every command the card is pulled out or something else happens, one kind after the other, from the first place of
 /// the area to the second, and the other way round on the way back: there is always a key that signs, the old one or the

@@ -60,6 +60,20 @@ async fn an_authority_that_was_away_is_asked_again_and_issues_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_authority_has_refused_holds_no_other_operator_up() {
+    let mut rig = Rig::new().await;
+    rig.ask_for("authentication").await;
+    let ready = rig.start(Case::Signature).await.unwrap();
+    let ready = rig.until(ready, "", "§9.1.3").await;
+    rig.answer_with(&ready, "§9.1.3", Answer::Confirmed, Some(sample::PIN)).await.unwrap_err();
+    let next = rig.start_as("op2", Case::Standard).await.unwrap();
+    assert_ne!(next.id, ready.id);
+    let ended = rig.show(&ready).await;
+    assert_eq!(ended.state, ProcedureState::Cancelled);
+    assert!(!ended.warnings.iter().any(|warning| warning.contains("issued")), "{:?}", ended.warnings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_the_authority_ends_its_transaction() {
     let mut rig = Rig::new().await;
     rig.ask_for("authentication").await;

@@ -1,6 +1,5 @@
 //! What `cnsd` does to a card, what it starts from, and what must be true in the end.
 
-use std::str::FromStr;
 use std::sync::OnceLock;
 
 use cns_protocol::card::KeyUse;
@@ -8,19 +7,15 @@ use cns_protocol::key::Mechanism;
 use cns_protocol::pin::PinName;
 use cns_protocol::rpc::Progress;
 use cns_secret::Secret;
-use cns_virtual_authority::Profile;
 use cns_virtual_card::{Snapshot, sample};
 use cnsd::card::signature_area::{self, Stage, renewal};
 use cnsd::card::{CardError, CardSession, LastTry, pin, random, sign};
-use der::asn1::BitString;
-use der::{Decode, Encode};
-use rsa::pkcs8::EncodePublicKey;
+use der::Encode;
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::{Digest, Sha256};
-use x509_cert::request::{CertReq, CertReqInfo};
 
 use crate::lane::Lane;
-use crate::plugged::{issue, sample_card, secret};
+use crate::plugged::{certificate_for, request_info, sample_card, secret};
 
 const NEW_PIN: &[u8] = b"2468013";
 const AREA_PIN: &[u8] = b"54321";
@@ -438,14 +433,7 @@ type SignRequest = fn(&mut CardSession<'_>, &Secret, &[u8]) -> Result<Vec<u8>, C
 
 /// A certificate for the key on the card, whose request the card signs.
 async fn certify(lane: &mut Lane, key: &RsaPublicKey, sign: SignRequest) -> Vec<u8> {
-    let subject = "CN=MARIO ROSSI,givenName=MARIO,sn=ROSSI,serialNumber=TINIT-RSSMRA80A01H501U,C=IT";
-    let info = CertReqInfo {
-        version: x509_cert::request::Version::V1,
-        subject: x509_cert::name::Name::from_str(subject).unwrap(),
-        public_key: spki::SubjectPublicKeyInfoOwned::from_der(key.to_public_key_der().unwrap().as_bytes())
-            .unwrap(),
-        attributes: Default::default(),
-    };
+    let info = request_info(key);
     let digest = Sha256::digest(info.to_der().unwrap());
     let (sender, signature) = std::sync::mpsc::channel();
     let job = move |session: &mut CardSession<'_>| {
@@ -454,13 +442,5 @@ async fn certify(lane: &mut Lane, key: &RsaPublicKey, sign: SignRequest) -> Vec<
         Ok(())
     };
     lane.run(job).await.unwrap();
-    let request = CertReq {
-        info,
-        algorithm: spki::AlgorithmIdentifierOwned {
-            oid: const_oid::db::rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
-            parameters: Some(der::Any::null()),
-        },
-        signature: BitString::from_bytes(&signature.recv().unwrap()).unwrap(),
-    };
-    issue(Profile::QualifiedSignature, &request.to_der().unwrap())
+    certificate_for(info, &signature.recv().unwrap())
 }

@@ -1,35 +1,17 @@
 //! Cards of other generations: listed, logged in to and signed with by an application that knows nothing of them.
 
-use cns_virtual_authority::{Authority, InitOptions, Profile};
+use cns_virtual_authority::Profile;
 use cns_virtual_card::{Generation, VirtualCard, sample};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
-use der::{Decode, Encode};
 use rsa::pkcs1v15::Pkcs1v15Sign;
 use rsa::{BigUint, RsaPublicKey};
 use sha2::{Digest, Sha256};
-use std::sync::OnceLock;
-use tempfile::TempDir;
-use x509_cert::request::CertReq;
+
+pub(crate) use cnsd_test_support::plugged::{authority, issue};
 
 use crate::desk::{Desk, pin};
-
-/// The certifier of these tests.
-pub(crate) fn authority() -> &'static Authority {
-    static AUTHORITY: OnceLock<(TempDir, Authority)> = OnceLock::new();
-    let (_, authority) = AUTHORITY.get_or_init(|| {
-        let folder = TempDir::new().unwrap();
-        let options = InitOptions { key_bits: 2048, ..InitOptions::new(b"a secret of the tests".to_vec()) };
-        let authority = Authority::init(folder.path(), &options).unwrap();
-        (folder, authority)
-    });
-    authority
-}
-
-pub(crate) fn issue(profile: Profile, request: &[u8]) -> Vec<u8> {
-    authority().issue(profile, &CertReq::from_der(request).unwrap()).unwrap().to_der().unwrap()
-}
 
 /// The sample card of a generation, with all keys and certificates that it can have.
 pub(crate) fn card(generation: &str) -> VirtualCard {

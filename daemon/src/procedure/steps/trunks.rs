@@ -99,8 +99,8 @@ const HAND_OVER: StepRule = StepRule {
     paragraph: "§9.3.2-9",
     wants: Wants::Confirmation,
     when: When::Always,
-    text: "Hand over the envelope, unopened; where two were taken, both.",
-    text_it: "Consegnare la busta, chiusa, al cittadino; se ne sono state prese due, entrambe.",
+    text: "Hand over the envelope, unopened; and that of the signature PIN, where it is named here.",
+    text_it: "Consegnare la busta, chiusa, al cittadino; anche quella del PIN di firma, se è indicata qui.",
 };
 
 /// §9.3.2, step by step; §9.3.4 to §9.3.6 leave out steps 5 and 8 of it.

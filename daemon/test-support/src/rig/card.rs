@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cns_protocol::card::KeyUse;
 use cns_protocol::key::Mechanism;
-use cns_virtual_card::vpcd::{Endpoint, plug};
+use cns_virtual_card::vpcd::{Endpoint, Plugged, plug};
 use cns_virtual_card::{VirtualCard, sample};
 use cnsd::card::{CardError, CardSession, LastTry, sign};
 
@@ -72,15 +72,19 @@ impl Rig {
 
     /// Whether the chip takes this PIN. A wrong one costs a try.
     pub fn takes_pin(&self, pin: &[u8]) -> bool {
-        let mut command = vec![0x00, 0x20, 0x00, 0x90, 0x08];
-        command.extend_from_slice(pin);
-        command.resize(13, 0xFF);
-        self.card.with_card(|card| {
-            // Also when it is out of the reader.
-            card.card().power_on();
-            let answer = card.card().transmit(&command);
-            card.reset();
-            answer == [0x90, 0x00]
-        })
+        takes_pin(&self.card, pin)
     }
+}
+
+/// Whether the chip takes this PIN, also when it is out of the reader. A wrong one costs a try.
+pub fn takes_pin(card: &Plugged, pin: &[u8]) -> bool {
+    let mut command = vec![0x00, 0x20, 0x00, 0x90, 0x08];
+    command.extend_from_slice(pin);
+    command.resize(13, 0xFF);
+    card.with_card(|card| {
+        card.card().power_on();
+        let answer = card.card().transmit(&command);
+        card.reset();
+        answer == [0x90, 0x00]
+    })
 }
